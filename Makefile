@@ -1,0 +1,78 @@
+# make demo | run | test: each sets up what it needs and does it, on any machine with Python 3.11+.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+
+.PHONY: help run demo test check lint types unit bench lock docs golden recordings clean
+.DEFAULT_GOAL := help
+
+help: ## say what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+run: $(VENV)/.runtime ## serve the metrics of your own OpenCode (ARGS="--web.listen-address=:10777")
+	$(BIN)/opencode-exporter serve $(ARGS)
+
+demo: $(VENV)/.runtime ## serve a live demo database: http://127.0.0.1:10777/metrics
+	$(BIN)/opencode-exporter demo $(ARGS)
+
+test: lint types unit ## every check: lint, types, tests on the built wheel
+
+check: test ## the same
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+unit: $(VENV)/.wheel ## the tests alone (ARGS="-k fork")
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.wheel ## speed, as ratios against a baseline in the same run (PARTS=1000000)
+	$(BIN)/python tests/bench/run.py $(if $(PARTS),--parts $(PARTS)) $(ARGS)
+
+docs: $(VENV)/.wheel ## write the README's generated parts anew
+	$(BIN)/python tests/readme.py --write
+
+golden: $(VENV)/.wheel ## write the golden expositions anew; review the diff
+	UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/test_golden.py
+
+recordings: $(VENV)/.wheel ## record the databases anew with real OpenCode binaries
+	$(BIN)/python -m recorder fetch
+	for v in 1.2.27 1.14.48 1.17.11 1.18.33 2.0.15; do \
+	  PYTHONPATH=tests $(BIN)/python -m recorder record --version $$v --out tests/recordings/$$v || exit 1; done
+	PYTHONPATH=tests $(BIN)/python -m recorder record upgrade --out tests/recordings/upgrade-1.18.33-2.0.15
+
+lock: $(VENV)/.made ## resolve the locked versions anew
+	$(BIN)/python -m pip install -q uv
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --no-header --no-emit-index-url --upgrade pyproject.toml -o exporter/requirements.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --no-header --no-emit-index-url --upgrade pyproject.toml --group dev -o tests/requirements.txt
+
+clean: ## remove what the targets above made
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name it with make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV) || \
+	  { echo "The venv module is missing; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.made exporter/requirements.txt pyproject.toml $(shell find exporter -name '*.py' -o -name '*.sql' -o -name '*.html')
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r exporter/requirements.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --force-reinstall .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made tests/requirements.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r tests/requirements.txt
+	@touch $@
+
+$(VENV)/.wheel: $(VENV)/.dev pyproject.toml README.md $(shell find exporter -name '*.py' -o -name '*.sql' -o -name '*.html')
+	rm -rf dist
+	$(BIN)/python -m build -q --no-isolation --wheel
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
+	@touch $@
