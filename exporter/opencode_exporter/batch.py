@@ -1,0 +1,79 @@
+"""
+What goes from the tailer to the ledger: events, cursors and rows still open.
+
+Plain data, no behaviour but the thinning of anchors.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from opencode_exporter.events import Event, Invocation
+
+_DENSE: Final = 32
+_MOST: Final = 64
+_SPREAD: Final = 1.5
+
+
+class Anchor(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A row that was read: it tells later whether rowids still mean the same rows."""
+
+    rowid: int
+    id: str
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """Where the next poll of one table begins: after the last anchor."""
+
+    anchors: tuple[Anchor, ...] = ()
+
+    @property
+    def position(self) -> int:
+        """The rowid of the newest row read, 0 before the first."""
+        return self.anchors[-1].rowid if self.anchors else 0
+
+    def extended(self, rows: list[Anchor]) -> Cursor:
+        """
+        Return the cursor after these rows, oldest first.
+
+        The newest anchors stay close together, older ones grow sparse: after a
+        deletion the poll resumes near the end, and a renumbering is noticed.
+        """
+        known = [*self.anchors, *rows]
+        kept = known[: -_DENSE - 1 : -1]
+        newest = known[-1].rowid if known else 0
+        for anchor in reversed(known[:-_DENSE]):
+            if newest - anchor.rowid >= _SPREAD * (newest - kept[-1].rowid):
+                kept.append(anchor)
+            if len(kept) == _MOST:
+                break
+        return Cursor(tuple(reversed(kept)))
+
+
+class OpenRow(msgspec.Struct, frozen=True):
+    """A row that may still change: looked at again until it is final or gone."""
+
+    table: str
+    row: str
+    updated: int  # time_updated, ms
+    size: int  # bytes of data: equal milliseconds happen
+    seen: int  # when we first saw it so, ms of our own clock
+    order: int = 0  # seq of the message in v2
+    calls: tuple[Invocation, ...] = ()
+    given_up: tuple[tuple[str, str], ...] = ()  # (call, part) of those counted as abandoned
+
+
+class Chunk(msgspec.Struct):
+    """What one short read transaction over one table brought."""
+
+    table: str
+    generation: str
+    events: list[Event] = msgspec.field(default_factory=list)
+    open_rows: list[OpenRow] = msgspec.field(default_factory=list)
+    settled: list[str] = msgspec.field(default_factory=list)
+    cursor: Cursor | None = None  # None: it stays where it is
+    rows: int = 0
+    newest: int = 0  # ms, the newest change of a row
+    progress: float = 1.0  # how much of the table has been read

@@ -1,0 +1,36 @@
+"""
+The health of sources: what the poller finds out and both sinks show.
+
+Plain data.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import Final
+
+from opencode_exporter import catalog as c
+
+_POLL_EDGES: Final = tuple(round(edge * c.POLL_DURATION.scale) for edge in c.POLL_BUCKETS)
+
+
+@dataclass
+class SourceHealth:
+    """What is known of one source beside its events."""
+
+    up: bool = False
+    supported: bool = True
+    versions: dict[str, str] = field(default_factory=dict)  # by generation
+    bytes: dict[str, int] = field(default_factory=dict)  # by part
+    polls: dict[str, int] = field(default_factory=lambda: {"ok": 0, "error": 0})
+    durations: list[int] = field(default_factory=lambda: [0] * (len(_POLL_EDGES) + 2))
+    last_poll_ms: int = 0
+    progress: float = 0.0
+    problem: str = ""  # a sentence with a hint, empty when all is well
+
+    def observe(self, seconds: float) -> None:
+        """Add the duration of a poll."""
+        value = round(seconds * c.POLL_DURATION.scale)
+        self.durations[bisect_left(_POLL_EDGES, value)] += 1
+        self.durations[-1] += value
