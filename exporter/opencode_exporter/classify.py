@@ -1,0 +1,196 @@
+"""
+Classes: what a raw name, status or error text of OpenCode means.
+
+Pure tables and functions; the texts are those that real binaries of 1.2 to
+2.0 write.  A text is tested before the error's type: 2.0 gives a refused call
+the type "aborted".  Error texts are read here and go no further.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from opencode_exporter.events import ABANDONED, ABORTED, DENIED, ERROR
+
+# Built-ins carry their 2.x name whichever generation wrote them.
+_CANONICAL: Final = {"bash": "shell", "task": "subagent", "apply_patch": "patch"}
+
+CATEGORIES: Final = {
+    "skill": "skill",
+    "shell": "shell",
+    "read": "read",
+    "list": "read",
+    "lsp": "read",
+    "edit": "edit",
+    "multiedit": "edit",
+    "patch": "edit",
+    "write": "edit",
+    "glob": "search",
+    "grep": "search",
+    "codesearch": "search",
+    "webfetch": "web",
+    "websearch": "web",
+    "subagent": "agent",
+    "todoread": "todo",
+    "todowrite": "todo",
+    "question": "other",
+    "batch": "other",
+    "execute": "other",
+    "plan_enter": "other",
+    "plan_exit": "other",
+}
+"""The built-in tools of both generations, by canonical name."""
+
+SKILL_TOOL: Final = "skill"
+SHELL_TOOL: Final = "shell"
+INVALID_TOOL: Final = "invalid"
+
+REASONS: Final = (
+    "not_found",
+    "invalid_arguments",
+    "timeout",
+    "network",
+    "edit_mismatch",
+    "file_access",
+    "missing_dependency",
+    "other",
+)
+
+
+def canonical(tool: str) -> str:
+    """Return the one name of a tool that both generations share."""
+    return _CANONICAL.get(tool, tool)
+
+
+_VERDICTS: Final = (
+    (
+        DENIED,
+        re.compile(
+            r"Permission(?:Denied|Rejected)Error|Permission denied: \w+"
+            r"|The user has specified a rule which prevents you"
+            r"|The user declined this tool call"
+            r"|The user rejected permission"
+        ),
+    ),
+    # 2.x names the tool where it finds, on resuming, a call whose process died.
+    (ABANDONED, re.compile(r"^Tool execution interrupted: ")),
+    (
+        ABORTED,
+        re.compile(
+            r"Tool execution (?:aborted|interrupted)|^The operation was aborted|^Task cancelled"
+        ),
+    ),
+)
+
+_REASONS: Final = (
+    (
+        "not_found",
+        re.compile(
+            r'Skill ".*?" not found'
+            r"|^Unable to load skill"
+            r"|No tool named .* is currently available"
+            r"|Unknown tool:"
+            r"|unavailable tool"
+            r"|File .*?not found",
+            re.DOTALL,
+        ),
+    ),
+    (
+        "invalid_arguments",
+        re.compile(
+            r"was called with invalid arguments|[Ii]nvalid arguments for tool|Invalid (?:tool )?input"
+            r"|JSON [Pp]arsing failed|oldString and newString (?:must be different|are identical)"
+        ),
+    ),
+    (
+        "edit_mismatch",
+        re.compile(
+            r"Could not find oldString|oldString not found|Found multiple matches for oldString"
+            r"|[Ff]ailed to find (?:expected lines|context)|apply_patch verification failed"
+        ),
+    ),
+    (
+        "missing_dependency",
+        re.compile(r"ripgrep execution failed|[Ee]xecutable not found|spawn \S+ ENOENT"),
+    ),
+    ("timeout", re.compile(r"exceed(?:ed|ing) timeout|[Tt]imed? ?out", re.DOTALL)),
+    (
+        "network",
+        re.compile(
+            r"Transport error|[Uu]nable to connect|fetch failed|ECONNREFUSED|ECONNRESET|ENOTFOUND"
+            r"|failed with status code|socket"
+        ),
+    ),
+    (
+        "file_access",
+        re.compile(
+            r"EACCES|EISDIR|ENOTDIR|ENOENT|EPERM|EROFS|ENOSPC|is a directory|permission denied",
+            re.IGNORECASE,
+        ),
+    ),
+)
+
+_TYPES: Final = {
+    "permission.rejected": DENIED,
+    "aborted": ABORTED,
+    "tool.interrupted": ABANDONED,
+}
+
+
+def verdict(text: str, kind: str = "") -> tuple[str, str]:
+    """
+    Return the status and the reason of a call that the source calls an error.
+
+    Args:
+        text: The error's message.
+        kind: The error's type; only 2.x has one.
+    """
+    head = text[:2000]
+    for status, pattern in _VERDICTS:
+        if pattern.search(head):
+            return status, ""
+    if kind in _TYPES:
+        return _TYPES[kind], ""
+    if kind == "tool.input-json":
+        return ERROR, "invalid_arguments"
+    for reason, pattern in _REASONS:
+        if pattern.search(head):
+            return ERROR, reason
+    return ERROR, "other"
+
+
+_UNKNOWN_TOOL: Final = re.compile(
+    r"No tool named .* is currently available|^Unknown tool:", re.DOTALL
+)
+
+
+def names_no_tool(text: str) -> bool:
+    """Say whether an error of 2.x means that the tool does not exist."""
+    return _UNKNOWN_TOOL.search(text[:2000]) is not None
+
+
+def names_a_tool(text: str) -> bool:
+    """Say whether an error of 1.x's ``invalid`` is about the arguments of a real tool."""
+    return text.startswith("Invalid input for tool ")
+
+
+_TIMEOUT: Final = re.compile(r"exceed(?:ed|ing) timeout")
+_ENDS: Final = 4096  # where OpenCode puts its remarks: the first or the last characters
+
+
+def shell_exit(code: object, output: str, *, ended: bool) -> str:
+    """
+    Return the class of a shell call's end.
+
+    Args:
+        code: ``metadata.exit``; None where the process was timed out or killed.
+        output: The call's output text, which says which of the two.
+        ended: Whether the source recorded an end of the process at all.
+    """
+    if isinstance(code, int) and not isinstance(code, bool):
+        return "zero" if code == 0 else "nonzero"
+    if not ended:
+        return "unknown"
+    near = output if len(output) <= 2 * _ENDS else output[:_ENDS] + output[-_ENDS:]
+    return "timeout" if _TIMEOUT.search(near) else "killed"

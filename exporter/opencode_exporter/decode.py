@@ -1,0 +1,77 @@
+"""
+What both decoders share: reading values that a model or an old version wrote.
+
+Pure.  A value that cannot be used raises `Unusable` with a cause, which becomes
+the label of the rejected row; its content goes nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import msgspec
+
+from opencode_exporter.events import UNKNOWN
+
+_DAY_MS: Final = 86_400_000
+
+
+class Unusable(Exception):  # noqa: N818  # a cause, not a failure of ours
+    """The row cannot be counted.  ``cause`` is one of a fixed set of words."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """What a call's message says about it."""
+
+    agent: str = UNKNOWN
+    created: int = 0
+
+
+def loads(data: bytes | str) -> Any:
+    """
+    Decode JSON as JavaScript would, lone surrogates included.
+
+    Raises:
+        Unusable: It is not JSON.
+    """
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as err:
+        raise Unusable("json") from err
+
+
+def moment(value: object, now: int) -> int:
+    """
+    Return a time in Unix milliseconds.
+
+    A clock may be wrong by a little; a time more than a day ahead of now is not
+    one of ours to believe.
+
+    Raises:
+        Unusable: It is missing, no number, not positive, or in the future.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < now + _DAY_MS:
+        raise Unusable("time")
+    return value
+
+
+def text_bytes(text: str) -> int:
+    """Return the UTF-8 size of a text; a lone surrogate counts as the three bytes it takes."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def text_or(value: object, default: str) -> str:
+    """Return a text that is not empty, else the default."""
+    return value if isinstance(value, str) and value else default
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """Return a JSON object, or an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
