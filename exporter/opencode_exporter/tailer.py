@@ -1,0 +1,176 @@
+"""
+The tailer: one poll of one source, as a run of short reads.
+
+Yields chunks; each was read in one transaction that is bounded in rows, bytes
+and time, so that OpenCode can always reset its WAL.  A poll costs what changed:
+new rows, and rows that were not final when they were last seen.  It counts
+nothing and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from opencode_exporter.batch import Anchor, Chunk, Cursor, OpenRow
+from opencode_exporter.events import ABANDONED, Invocation
+from opencode_exporter.source import Reader
+from opencode_exporter.tables import Seen, Table, tables
+from opencode_exporter.waker import Clock
+
+_ROWS: Final = 2000
+_BYTES: Final = 8_000_000
+_SECONDS: Final = 0.05
+_IDS: Final = 500
+
+
+class Tailer:
+    """Reads what a source has to say since a cursor."""
+
+    def __init__(self, clock: Clock, *, abandon_after_ms: int) -> None:
+        self._clock = clock
+        self._abandon_after = abandon_after_ms
+
+    def read(
+        self, reader: Reader, cursors: Mapping[str, Cursor], open_rows: Iterable[OpenRow]
+    ) -> Iterator[Chunk]:
+        """
+        Yield what is new and what changed.
+
+        Args:
+            reader: The open source.
+            cursors: Where the last poll ended, by table.
+            open_rows: Rows of this source that were not final then.
+
+        Raises:
+            SourceChangedError: The source changed under a cold read; the chunks
+                before it count.
+        """
+        waiting = list(open_rows)
+        for table in tables(reader):
+            ours = {row.row: row for row in waiting if row.table == table.name}
+            for chunk in self._changed(table, ours):
+                reader.verify()
+                yield chunk
+            for chunk in self._new(reader, table, cursors.get(table.name, Cursor()), ours):
+                reader.verify()
+                yield chunk
+
+    def settle(self, reader: Reader, open_rows: Iterable[OpenRow]) -> Iterator[Chunk]:
+        """Yield the open calls that will not end any more, as abandoned."""
+        by_name = {table.name: table for table in tables(reader)}
+        now = self._clock.now_ms()
+        for row in open_rows:
+            table = by_name.get(row.table)
+            lost = [call for call in row.calls if self._is_lost(table, row, call, now)]
+            if lost:
+                reader.verify()
+                yield Chunk(
+                    row.table,
+                    table.generation if table else "",
+                    events=[_abandoned(call) for call in lost],
+                )
+
+    def _is_lost(self, table: Table | None, row: OpenRow, call: Invocation, now: int) -> bool:
+        silent_since = min(row.updated or row.seen, row.seen)
+        if now - silent_since >= self._abandon_after:
+            return True
+        return table is not None and table.has_later_step(call, row.order)
+
+    def _changed(self, table: Table, ours: Mapping[str, OpenRow]) -> Iterator[Chunk]:
+        names = list(ours)
+        for start in range(0, len(names), _IDS):
+            some = names[start : start + _IDS]
+            now = self._clock.now_ms()
+            chunk = Chunk(table.name, table.generation)
+            found = {name: (updated, size) for name, updated, size in table.states(some)}
+            moved = []
+            for name in some:
+                if name not in found:  # deleted: its end can never be seen
+                    chunk.settled.append(name)
+                    chunk.events.extend(_abandoned(call) for call in ours[name].calls)
+                elif found[name] != (ours[name].updated, ours[name].size):
+                    moved.append(name)
+            if moved:
+                for seen in table.by_id(moved, now):
+                    _take(chunk, seen, now, known=True)
+            if chunk.settled or chunk.rows:
+                yield chunk
+
+    def _new(
+        self, reader: Reader, table: Table, cursor: Cursor, ours: Mapping[str, OpenRow]
+    ) -> Iterator[Chunk]:
+        position = resume(reader, table.name, cursor)
+        if position < cursor.position:
+            cursor = Cursor(tuple(a for a in cursor.anchors if a.rowid <= position))
+        last = table.last_rowid()
+        while position < last:
+            chunk, read = self._next(table, position, ours)
+            if not read:
+                return
+            position = read[-1].rowid
+            cursor = chunk.cursor = cursor.extended(read)
+            chunk.progress = min(1.0, position / last)
+            yield chunk
+
+    def _next(
+        self, table: Table, position: int, ours: Mapping[str, OpenRow]
+    ) -> tuple[Chunk, list[Anchor]]:
+        """Read on in one transaction, until one of the bounds is met."""
+        now, until = self._clock.now_ms(), self._clock.monotonic() + _SECONDS
+        chunk = Chunk(table.name, table.generation)
+        read: list[Anchor] = []
+        size = 0
+        for seen in table.after(position, now):
+            read.append(Anchor(seen.rowid, seen.id))
+            _take(chunk, seen, now, known=seen.id in ours)
+            size += seen.size
+            if len(read) >= _ROWS or size >= _BYTES or self._clock.monotonic() >= until:
+                break
+        return chunk, read
+
+
+def resume(reader: Reader, table: str, cursor: Cursor) -> int:
+    """
+    Return the rowid after which rows are new, or may be.
+
+    The newest anchor in its place: go on.  Gone: its session was deleted, and its
+    rowid may have been given to another row; resume from the newest that is still
+    there.  Found at another rowid: rowids were renumbered (VACUUM, restore); read
+    everything again, against the keys of what was counted.
+    """
+    for anchor in reversed(cursor.anchors):
+        row = reader.query(f"SELECT id FROM {table} WHERE rowid = ?", (anchor.rowid,)).fetchone()
+        if row is not None and row[0] == anchor.id:
+            return anchor.rowid
+        moved = reader.query(f"SELECT 1 FROM {table} WHERE id = ?", (anchor.id,)).fetchone()
+        if moved is not None:
+            return 0
+    return 0
+
+
+def _take(chunk: Chunk, seen: Seen, now: int, *, known: bool) -> None:
+    """Add a row to the chunk; ``known``: it was open before."""
+    chunk.rows += 1
+    if chunk.newest < seen.updated <= now:
+        chunk.newest = seen.updated
+    if seen.final:
+        chunk.events.extend(seen.events)
+        if known:
+            chunk.settled.append(seen.id)
+        return
+    calls = []
+    for event in seen.events:
+        if isinstance(event, Invocation) and event.status is None:
+            calls.append(event)
+        else:
+            chunk.events.append(event)
+    chunk.open_rows.append(
+        OpenRow(chunk.table, seen.id, seen.updated, seen.size, now, seen.order, tuple(calls))
+    )
+
+
+def _abandoned(call: Invocation) -> Invocation:
+    return msgspec.structs.replace(call, status=ABANDONED, running=False)
