@@ -1,0 +1,237 @@
+"""
+Aggregate: counted events become deltas on series.
+
+Pure: no disk, no clock.  Events are first summed by what they have in common,
+so that the labels of many equal ones are looked up once, and labels are made
+when the sums are folded, by the rules of `labels`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from opencode_exporter import catalog as c
+from opencode_exporter.classify import SKILL_TOOL
+from opencode_exporter.events import (
+    COMPLETED,
+    ERROR,
+    MODEL,
+    OVERFLOW,
+    UNKNOWN,
+    USER,
+    Invocation,
+    UserSkillLoad,
+)
+from opencode_exporter.labels import Slots, clean
+
+Labels = tuple[str, ...]
+Value = int | list[int]
+"""A number in the metric's scale, or a histogram: counts per bucket, +Inf, sum."""
+
+_EDGES_MS: Final = tuple(round(edge * 1000) for edge in c.DURATION_BUCKETS)
+_CELLS: Final = len(_EDGES_MS) + 2
+
+
+class Delta(NamedTuple):
+    """What a batch adds to one series."""
+
+    metric: c.Metric
+    labels: Labels
+    value: Value
+    events: int  # how many observations it holds
+    cut: bool = False  # a label gave way to _other
+
+
+class _Sum:
+    """Invocations that share tool, status, agent and project."""
+
+    __slots__ = ("count", "durations", "exits", "output", "reasons", "truncated", "waits")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.durations: list[int] | None = None
+        self.waits: list[int] | None = None
+        self.reasons: dict[str, int] = {}
+        self.exits: dict[tuple[str, str], int] = {}
+        self.output = 0
+        self.truncated = 0
+
+
+class _SkillSum:
+    """Skill loads that share name, trigger, status, agent and project."""
+
+    __slots__ = ("content", "count", "durations", "first", "last", "reasons", "reloads", "sessions")
+
+    def __init__(self) -> None:
+        self.count = self.sessions = self.reloads = self.content = 0
+        self.durations: list[int] | None = None
+        self.reasons: dict[str, int] = {}
+        self.first = self.last = 0
+
+
+def observe(cells: list[int] | None, milliseconds: int) -> list[int]:
+    """Add one observation to a duration histogram, made if there is none."""
+    if cells is None:
+        cells = [0] * _CELLS
+    cells[bisect_left(_EDGES_MS, milliseconds)] += 1
+    cells[-1] += milliseconds
+    return cells
+
+
+def merge(metric: c.Metric, old: Value | None, new: Value) -> Value:
+    """Return the value of a series after a delta, as the metric's ``merge`` says."""
+    if old is None:
+        return list(new) if isinstance(new, list) else new
+    if isinstance(old, list) and isinstance(new, list):
+        return [a + b for a, b in zip(old, new, strict=True)]
+    if isinstance(old, list) or isinstance(new, list):
+        raise TypeError(f"{metric.name} mixes numbers and histograms")
+    if metric.merge == "min":
+        return min(old, new)
+    return max(old, new) if metric.merge == "max" else old + new
+
+
+class Aggregate:
+    """The sums of one batch."""
+
+    def __init__(self) -> None:
+        self._tools: dict[tuple[str, bool, str, str, str], _Sum] = {}
+        self._skills: dict[tuple[str, str, str, str, str], _SkillSum] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._tools or self._skills)
+
+    def add(self, event: Invocation) -> None:
+        """Add an invocation that has ended."""
+        status = event.status or ""
+        key = (event.tool, event.vouched, event.agent, event.project, status)
+        total = self._tools.get(key)
+        if total is None:
+            total = self._tools[key] = _Sum()
+        total.count += 1
+        if event.duration >= 0 and status in (COMPLETED, ERROR):
+            total.durations = observe(total.durations, event.duration)
+        if event.wait >= 0:
+            total.waits = observe(total.waits, event.wait)
+        if event.reason:
+            total.reasons[event.reason] = total.reasons.get(event.reason, 0) + 1
+        if event.exit:
+            ended = (event.program, event.exit)
+            total.exits[ended] = total.exits.get(ended, 0) + 1
+        total.output += event.output_bytes
+        total.truncated += event.truncated
+
+    def add_skill_load(
+        self, event: Invocation | UserSkillLoad, *, first_in_session: bool | None
+    ) -> None:
+        """
+        Add a skill load that has ended.
+
+        Args:
+            event: The load, by the model or by the user.
+            first_in_session: None where it did not load (denied, error, …).
+        """
+        if isinstance(event, UserSkillLoad):
+            name, trigger, status = event.skill, USER, COMPLETED
+            duration, reason, at, size = -1, "", event.at, event.content_bytes
+        else:
+            name, trigger, status = event.skill or "", MODEL, event.status or ""
+            duration, reason, at = event.duration, event.reason, event.started
+            size = event.output_bytes
+        key = (name, trigger, event.agent, event.project, status)
+        total = self._skills.setdefault(key, _SkillSum())
+        total.count += 1
+        if duration >= 0 and status in (COMPLETED, ERROR):
+            total.durations = observe(total.durations, duration)
+        if reason:
+            total.reasons[reason] = total.reasons.get(reason, 0) + 1
+        if first_in_session is None:
+            return
+        total.sessions += first_in_session
+        total.reloads += not first_in_session
+        total.content += size
+        total.first = min(total.first or at, at)
+        total.last = max(total.last, at)
+
+    def fold(self, slots: Slots, is_known: Callable[[str, str], bool]) -> Iterator[Delta]:
+        """
+        Yield what the sums add to each series.
+
+        Args:
+            slots: Which names may be labels; new ones take their slots here.
+            is_known: Whether a name that the source does not vouch for is real,
+                by label ("tool", "skill") and name.
+        """
+        # Loads that completed first: they make their skill's name known.
+        for key in sorted(self._skills, key=lambda key: key[4] != COMPLETED):
+            yield from _fold_skill(key, self._skills[key], slots, is_known)
+        for tool, total in self._tools.items():
+            yield from _fold_tool(tool, total, slots, is_known)
+
+
+def _fold_tool(
+    key: tuple[str, bool, str, str, str],
+    total: _Sum,
+    slots: Slots,
+    is_known: Callable[[str, str], bool],
+) -> Iterator[Delta]:
+    name, vouched, agent, project, status = key
+    count = total.count
+    name = clean(name)
+    real = vouched or slots.holds("tool", name) or is_known("tool", name)
+    tool = slots.take("tool", name) if real else UNKNOWN
+    where = (slots.take("agent", clean(agent)), slots.take("project", clean(project)))
+    cut = tool == OVERFLOW
+    yield Delta(c.TOOL_INVOCATIONS, (tool, status), count, count, cut)
+    yield Delta(c.TOOL_USAGE, (tool, *where, status), count, count, cut or OVERFLOW in where)
+    if total.durations:
+        yield Delta(c.TOOL_DURATION, (tool, status), total.durations, count, cut)
+    if total.waits:
+        yield Delta(c.TOOL_WAIT, (tool,), total.waits, count, cut)
+    for reason, errors in total.reasons.items():
+        yield Delta(c.TOOL_ERRORS, (tool, reason), errors, errors, cut)
+    if total.output:
+        yield Delta(c.TOOL_OUTPUT, (tool,), total.output, count, cut)
+    if total.truncated:
+        yield Delta(c.TOOL_TRUNCATED, (tool,), total.truncated, total.truncated, cut)
+    for (program, how), calls in total.exits.items():
+        shown = slots.take("program", program)
+        yield Delta(c.SHELL_EXITS, (shown, how), calls, calls, shown != program)
+
+
+def _fold_skill(
+    key: tuple[str, str, str, str, str],
+    total: _SkillSum,
+    slots: Slots,
+    is_known: Callable[[str, str], bool],
+) -> Iterator[Delta]:
+    name, trigger, agent, project, status = key
+    count = total.count
+    name = clean(name)
+    real = status == COMPLETED or slots.holds("skill", name) or is_known("skill", name)
+    skill = slots.take("skill", name) if real else UNKNOWN
+    where = (slots.take("agent", clean(agent)), slots.take("project", clean(project)))
+    cut = skill == OVERFLOW
+    usage = (skill, trigger, *where, status)
+    yield Delta(c.SKILL_INVOCATIONS, (skill, status), count, count, cut)
+    yield Delta(c.SKILL_USAGE, usage, count, count, cut or OVERFLOW in where)
+    if total.durations:
+        yield Delta(c.SKILL_DURATION, (skill, status), total.durations, count, cut)
+    for reason, errors in total.reasons.items():
+        yield Delta(c.SKILL_ERRORS, (skill, reason), errors, errors, cut)
+    if total.sessions:
+        yield Delta(c.SKILL_SESSIONS, (skill,), total.sessions, total.sessions, cut)
+    if total.reloads:
+        yield Delta(c.SKILL_RELOADS, (skill,), total.reloads, total.reloads, cut)
+    if total.content:
+        yield Delta(c.SKILL_CONTENT, (skill,), total.content, count, cut)
+    if total.first > 0 and not cut and skill != UNKNOWN:
+        yield Delta(c.SKILL_FIRST_USED, (skill,), total.first, 1)
+        yield Delta(c.SKILL_LAST_USED, (skill,), total.last, 1)
+
+
+def is_skill_load(event: Invocation) -> bool:
+    """Say whether an invocation loads a skill."""
+    return event.tool == SKILL_TOOL and event.skill is not None

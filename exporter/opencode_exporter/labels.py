@@ -1,0 +1,90 @@
+"""
+Label limits: which names are real, and how many of them may become series.
+
+A slot, once given, is kept (the ledger stores the names in order), so a series
+never moves to ``_other`` after it has been seen.  Nothing here touches a disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from opencode_exporter.catalog import Metric
+from opencode_exporter.events import OVERFLOW, UNKNOWN
+
+_RESERVED: Final = (UNKNOWN, OVERFLOW)
+_LIMITS: Final = {"tool": 100, "skill": 100}
+_OTHER_LIMIT: Final = 50
+OPEN_LABELS: Final = frozenset({"tool", "skill", "agent", "project", "program"})
+"""Labels whose values come from the source; all others have a fixed set."""
+_OVERFLOW_SERIES: Final = 10  # the most that overflow makes: trigger by status
+MAX_LENGTH: Final = 128
+"""Characters of a label value; a longer name is cut."""
+
+
+def limit_of(label: str) -> int:
+    """Return how many distinct values a label may show, the reserved ones included."""
+    return _LIMITS.get(label, _OTHER_LIMIT)
+
+
+class Slots:
+    """Names that hold a slot, by label, in the order in which they came."""
+
+    def __init__(self, names: Iterable[tuple[str, str]] = ()) -> None:
+        self._names: dict[str, dict[str, None]] = {}
+        self.new: list[tuple[str, str]] = []
+        for label, name in names:
+            self._names.setdefault(label, {})[name] = None
+
+    def names(self, label: str) -> tuple[str, ...]:
+        """Return the names that hold a slot."""
+        return tuple(self._names.get(label, ()))
+
+    def holds(self, label: str, name: str) -> bool:
+        """Say whether the name has a slot."""
+        return name in self._names.get(label, ())
+
+    def take(self, label: str, name: str) -> str:
+        """Return the name if it has, or gets, a slot; else ``_other``."""
+        if name in _RESERVED:
+            return name
+        taken = self._names.setdefault(label, {})
+        if name in taken:
+            return name
+        if len(taken) >= limit_of(label) - len(_RESERVED):
+            return OVERFLOW
+        taken[name] = None
+        self.new.append((label, name))
+        return name
+
+
+def clean(name: str) -> str:
+    """Return a name fit for a label: no control characters, bounded; never empty."""
+    if name.isprintable() and 0 < len(name) <= MAX_LENGTH:
+        return name
+    text = "".join(c if c.isprintable() else "?" for c in name[:MAX_LENGTH])
+    return text or UNKNOWN
+
+
+def within_limit(
+    metric: Metric, labels: tuple[str, ...], count: int, limit: int
+) -> tuple[str, ...]:
+    """
+    Return the labels of a new series, or their overflow where the metric is full.
+
+    Only labels with open sets give way; statuses and the like stay, so that the
+    sums over them still agree.
+
+    Args:
+        metric: The metric.
+        labels: The labels of a series that it does not have yet.
+        count: How many series it has.
+        limit: How many it may have.
+    """
+    if count < limit - _OVERFLOW_SERIES:
+        return labels
+    return tuple(
+        OVERFLOW if name in OPEN_LABELS else value
+        for name, value in zip(metric.labels, labels, strict=True)
+    )
