@@ -1,0 +1,50 @@
+"""
+Files that anybody may have put there, read within bounds and only when changed.
+
+Nothing here knows what the files mean.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class FileCache(Generic[T]):
+    """What files hold, parsed again only when their time or size has changed."""
+
+    def __init__(self, parse: Callable[[bytes], T | None], limit: int) -> None:
+        self._parse = parse
+        self._limit = limit
+        self._kept: dict[str, tuple[object, T | None]] = {}
+        self._seen: dict[str, tuple[object, T | None]] = {}
+
+    def get(self, path: str) -> T | None:
+        """Parse the first bytes of a regular file; anything else gives None."""
+        if path not in self._seen:
+            self._seen[path] = self._read(path)
+        return self._seen[path][1]
+
+    def _read(self, path: str) -> tuple[object, T | None]:
+        try:
+            facts = Path(path).stat()
+            version = (facts.st_mtime_ns, facts.st_size)
+            kept = self._kept.get(path)
+            if kept and kept[0] == version:
+                return kept
+            if not stat.S_ISREG(facts.st_mode):
+                return version, None
+            # O_NONBLOCK: a pipe that took the file's place since stat must not block us.
+            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+                return version, self._parse(file.read(self._limit))
+        except (OSError, ValueError):
+            return None, None
+
+    def forget_unseen(self) -> None:
+        """End a scan: what was not asked for since the last one is dropped."""
+        self._kept, self._seen = self._seen, {}

@@ -1,0 +1,259 @@
+"""
+Skills: what is installed on disk, by the names OpenCode itself would use.
+
+The places are those that OpenCode 1.18 looks in, and a test compares the two.
+No file or folder that someone put there can stop a scan or make it endless:
+what is broken, unreadable or too large is passed over.
+Nothing here knows about the source or about what has been invoked.
+"""
+
+import json
+import logging
+import os
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+import yaml
+
+from opencode_exporter.disk import FileCache
+from opencode_exporter.opencode_config import OpenCodeConfig, parse_config
+
+log = logging.getLogger(__name__)
+
+Scope = Literal["project", "user", "builtin"]
+
+
+@dataclass(frozen=True)
+class InstalledSkill:
+    """A skill that OpenCode can load, and whose it is."""
+
+    name: str
+    scope: Scope
+
+
+BUILT_IN: Final = frozenset({InstalledSkill("customize-opencode", "builtin")})
+
+_SKILL_FILE: Final = "SKILL.md"
+_SKILL_BYTES: Final = 64 * 1024  # front matter stands at the top
+_CONFIG_BYTES: Final = 1024 * 1024
+_NAME_LENGTH: Final = 100
+_FOLDER_ENTRIES: Final = 20_000  # below one skills folder
+_SCAN_ENTRIES: Final = 200_000  # below all of them
+# OpenCode does enter these, at a price that is not worth paying every minute.
+_NEVER_ENTERED: Final = frozenset({"node_modules", ".git"})
+
+
+def installed_skills(
+    home: Path, environ: Mapping[str, str], directories: Sequence[tuple[Path, Path]]
+) -> frozenset[InstalledSkill]:
+    """Find the skills on disk once; ``SkillScanner`` does it again cheaply."""
+    return SkillScanner(home, environ).scan(directories)
+
+
+class SkillScanner:
+    """Finds skills again and again, reading only files that have changed. Not for two threads."""
+
+    def __init__(self, home: Path, environ: Mapping[str, str]) -> None:
+        self._home = home
+        self._environ = environ
+        self._names = FileCache(_skill_name, _SKILL_BYTES)
+        self._configs = FileCache(parse_config, _CONFIG_BYTES)
+        self._told: set[str] = set()
+        self.servers: frozenset[str] = frozenset()
+        """MCP servers that the configuration files of the last scan name."""
+
+    def scan(self, directories: Iterable[tuple[Path, Path]]) -> frozenset[InstalledSkill]:
+        """
+        Find every skill that a session in one of the directories could load.
+
+        Args:
+            directories: Directory and worktree of each session known; they need not exist.
+
+        Returns:
+            The built-in skill, the user's, and those of the projects.  A file that
+            can be reached as both the user's and a project's is the user's.
+        """
+        found = set(BUILT_IN)
+        self._servers: set[str] = set()
+        walk = _Walk()
+        for folder, scope in self._folders(sorted(set(directories))):
+            for path in walk.skill_files(folder):
+                if name := self._names.get(path):
+                    found.add(InstalledSkill(name, scope))
+            if walk.cut_short and folder not in self._told:
+                self._told.add(folder)
+                log.warning(
+                    "skills folder too large, not all of it is read", extra={"folder": folder}
+                )
+        self._names.forget_unseen()
+        self._configs.forget_unseen()
+        self.servers = frozenset(self._servers)
+        return frozenset(found)
+
+    def _folders(self, directories: list[tuple[Path, Path]]) -> Iterator[tuple[str, Scope]]:
+        """
+        Yield the folders to walk, the user's first.
+
+        A project's ``skills.paths`` replaces the user's in that project only, so
+        the user's are installed all the same.
+        """
+        own = self._own_config_folders()
+        for base in (self._home / ".claude", self._home / ".agents"):
+            yield f"{base}/skills", "user"
+        for base in own:
+            yield f"{base}/skill", "user"
+            yield f"{base}/skills", "user"
+        own_paths = [path for file in self._own_config_files(own) for path in self._listed(file)]
+        yield from ((path, "user") for path in own_paths if Path(path).is_absolute())
+
+        done: set[Path] = set()
+        for directory, worktree in directories:
+            if not directory.is_absolute():
+                continue
+            paths = dict.fromkeys(own_paths)
+            for folder in _upwards(directory, worktree):
+                for file in _project_config_files(folder):
+                    paths.update(dict.fromkeys(self._listed(file)))
+                if folder not in done:
+                    done.add(folder)
+                    yield from ((path, "project") for path in _project_folders(folder))
+            # Relative to the session's directory, not to the file that lists it.
+            yield from ((str(directory / path), "project") for path in paths)
+
+    def _own_config_folders(self) -> list[Path]:
+        xdg = self._environ.get("XDG_CONFIG_HOME")
+        extra = self._environ.get("OPENCODE_CONFIG_DIR")
+        folders = [Path(xdg) if xdg else self._home / ".config"]
+        folders = [folders[0] / "opencode", self._home / ".opencode"]
+        return [*folders, Path(extra)] if extra else folders
+
+    def _own_config_files(self, folders: list[Path]) -> list[Path]:
+        names = ("config.json", "opencode.json", "opencode.jsonc")
+        extra = self._environ.get("OPENCODE_CONFIG")
+        files = [folder / name for folder in folders for name in names]
+        return [*files, Path(extra)] if extra else files
+
+    def _listed(self, file: Path) -> Iterator[str]:
+        """Yield the folders that a config file lists, with ``~/`` and ``{env:X}`` filled in."""
+        config = self._configs.get(str(file)) or OpenCodeConfig()
+        self._servers.update(config.servers)
+        for path in config.skill_paths:
+            filled = re.sub(r"\{env:([^}]+)\}", lambda at: self._environ.get(at[1], ""), path)
+            yield f"{self._home}/{filled[2:]}" if filled.startswith("~/") else filled
+
+
+def _upwards(directory: Path, worktree: Path) -> Iterator[Path]:
+    """Yield a session's directory and its parents as far as the worktree, else to the root."""
+    for folder in (directory, *directory.parents):
+        yield folder
+        if folder == worktree:
+            return
+
+
+def _project_folders(folder: Path) -> Iterator[str]:
+    for below in (".claude/skills", ".agents/skills", ".opencode/skill", ".opencode/skills"):
+        yield f"{folder}/{below}"
+
+
+def _project_config_files(folder: Path) -> Iterator[Path]:
+    for base in (folder, folder / ".opencode"):
+        yield base / "opencode.json"
+        yield base / "opencode.jsonc"
+
+
+@dataclass
+class _Walk:
+    """One pass over folders: enters each at most once, whatever links lead to it."""
+
+    cut_short: bool = False
+    _left: int = _SCAN_ENTRIES
+    _entered: set[tuple[int, int]] = field(default_factory=set)
+
+    def skill_files(self, top: str) -> list[str]:
+        """List the SKILL.md below a folder, those near the top first."""
+        files: list[str] = []
+        queue = deque([top])
+        left = granted = min(_FOLDER_ENTRIES, self._left)
+        while queue and left > 0:
+            for entry in self._entries(queue.popleft(), left):
+                left -= 1
+                if entry.name == _SKILL_FILE:
+                    files.append(entry.path)
+                elif entry.name not in _NEVER_ENTERED and _is_folder(entry):
+                    queue.append(entry.path)
+        self.cut_short = left <= 0
+        self._left -= granted - left
+        return files
+
+    def _entries(self, folder: str, limit: int) -> list[os.DirEntry[str]]:
+        try:
+            facts = Path(folder).stat()
+            if (facts.st_dev, facts.st_ino) in self._entered:
+                return []
+            self._entered.add((facts.st_dev, facts.st_ino))
+            with os.scandir(folder) as entries:
+                return [entry for entry, _ in zip(entries, range(limit), strict=False)]
+        except (OSError, ValueError):  # ValueError: a NUL or a lone surrogate in the path
+            return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+# After the opening dashes a word may name the language; only YAML, or JSON in it, is understood.
+_FRONT_MATTER: Final = re.compile(r"---(?!-)[^\n]*\n(.*?)(?:(?<=\n)---|\Z)", re.DOTALL)
+_LOOSE_VALUE: Final = re.compile(
+    r"^([A-Za-z_]\w*)[ \t]*:[ \t]*([^\s\"'].*:.*?)[ \t\r]*$", re.MULTILINE
+)
+_TEXT_TAG: Final = "tag:yaml.org,2002:str"
+_TEXT_IN_YAML_1_2: Final = frozenset({"yes", "no", "on", "off"})
+
+
+def _skill_name(head: bytes) -> str | None:
+    """Return the name in the front matter, when OpenCode would take it and a label can hold it."""
+    text = head.decode("utf-8-sig", errors="replace")
+    found = _FRONT_MATTER.match(text)
+    if not found or (len(head) == _SKILL_BYTES and not found[0].endswith("\n---")):
+        return None
+    # OpenCode quotes values with a colon in them when the text is no YAML as it stands.
+    loose = _LOOSE_VALUE.sub(
+        lambda line: f"{line[1]}: {json.dumps(line[2], ensure_ascii=False)}", found[1]
+    )
+    keys = _top_level(found[1]) or _top_level(loose)
+    name = _text_of(keys.get("name"))
+    described = "description" not in keys or _text_of(keys["description"]) is not None
+    if name is None or not described:
+        return None
+    fits = 0 < len(name) <= _NAME_LENGTH and name.isprintable() and not name.isspace()
+    return name if fits else None
+
+
+def _top_level(text: str) -> dict[str, yaml.Node]:
+    """
+    Return the nodes of a mapping by key, none if it is broken or a key repeats.
+
+    Nodes and not values, because building the values of a few lines of nested
+    merge keys can take all memory, and the files are anybody's.
+    """
+    try:
+        top = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError):
+        return {}
+    pairs = top.value if isinstance(top, yaml.MappingNode) else []
+    nodes = {key.value: value for key, value in pairs if isinstance(key, yaml.ScalarNode)}
+    return nodes if len(nodes) == len(pairs) else {}
+
+
+def _text_of(node: yaml.Node | None) -> str | None:
+    if not isinstance(node, yaml.ScalarNode):
+        return None
+    is_text = node.tag == _TEXT_TAG or node.value.lower() in _TEXT_IN_YAML_1_2
+    return str(node.value) if is_text else None

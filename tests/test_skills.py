@@ -1,0 +1,426 @@
+"""Claims about ``SkillScanner``: what OpenCode would find, and nothing that can hurt."""
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opencode_exporter import skills
+from opencode_exporter.skills import InstalledSkill, SkillScanner, installed_skills
+
+SKILL = "---\nname: {}\ndescription: d\n---\nDo it.\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Return an empty home."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return an empty worktree."""
+    folder = tmp_path / "work" / "project"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def put(folder: Path, name: str) -> None:
+    """Write a sound skill into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "SKILL.md").write_text(SKILL.format(name))
+
+
+def found(home: Path, *directories: tuple[Path, Path], **environ: str) -> set[tuple[str, str]]:
+    """Return name and scope of what a fresh scanner finds, without the built-in skill."""
+    installed = installed_skills(home, environ, directories)
+    return {(skill.name, skill.scope) for skill in installed if skill.scope != "builtin"}
+
+
+def test_empty_machine_has_the_built_in_skill(home: Path) -> None:
+    """A skill that OpenCode brings along is installed everywhere."""
+    assert installed_skills(home, {}, []) == {InstalledSkill("customize-opencode", "builtin")}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ".claude/skills/x",
+        ".claude/skills",
+        ".agents/skills/deep/er",
+        ".config/opencode/skill/x",
+        ".config/opencode/skills/x",
+        ".opencode/skill/x",
+        ".opencode/skills/x",
+    ],
+)
+def test_places_in_the_home_are_the_users(home: Path, place: str) -> None:
+    """Each place in the home is looked in, to any depth, whatever the folder is called."""
+    put(home / place, "mine")
+    assert found(home) == {("mine", "user")}
+
+
+@pytest.mark.parametrize(
+    ("place", "seen"),
+    [
+        (".claude/skills/x", True),
+        (".agents/skills/x", True),
+        (".opencode/skill/x", True),
+        ("a/.claude/skills/x", True),
+        ("a/b/.opencode/skills/x", True),
+        ("a/b/c/.opencode/skills/x", False),
+        ("other/.claude/skills/x", False),
+        ("../.claude/skills/x", False),
+        ("skills/x", False),
+    ],
+)
+def test_places_from_the_directory_up_to_the_worktree_are_the_projects(
+    home: Path, project: Path, place: str, seen: bool
+) -> None:
+    """A session sees skills from its directory up to its worktree, none below, beside or above."""
+    put(project / place, "ours")
+    expected = {("ours", "project")} if seen else set()
+    assert found(home, (project / "a" / "b", project)) == expected
+
+
+def test_environment_moves_and_adds_places(home: Path, tmp_path: Path) -> None:
+    """XDG_CONFIG_HOME replaces ~/.config; OPENCODE_CONFIG_DIR is looked in as well."""
+    put(home / ".config/opencode/skills/x", "not-looked-at")
+    put(tmp_path / "xdg/opencode/skills/x", "moved")
+    put(tmp_path / "extra/skill/x", "added")
+    environ = {
+        "XDG_CONFIG_HOME": str(tmp_path / "xdg"),
+        "OPENCODE_CONFIG_DIR": str(tmp_path / "extra"),
+    }
+    assert found(home, **environ) == {("moved", "user"), ("added", "user")}
+
+
+def test_listed_paths_are_relative_to_the_sessions_directory(home: Path, project: Path) -> None:
+    """``skills.paths`` knows ``~/`` and ``{env:X}``; what is relative starts at the session."""
+    directory = project / "a"
+    put(directory / "listed/x", "relative")
+    put(project / "listed/x", "beside-the-config")
+    put(home / "tilde/x", "tilde")
+    put(home / "named/x", "environment")
+    text = '{"skills": {"paths": ["listed", "~/tilde", "{env:BASE}/named", 7, "", "\\u0000"]}}'
+    (project / "opencode.json").write_text(text)
+    assert found(home, (directory, project), BASE=str(home)) == {
+        ("relative", "project"),
+        ("tilde", "project"),
+        ("environment", "project"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("opencode.json", '{"skills": {"paths": ["~/more"]}}'),
+        ("opencode.jsonc", '\ufeff{"skills": {"paths": ["~/more",], /* , */ }, // "}\n}'),
+        ("opencode.jsonc", '{"a": "// no comment", "b": ",]", "skills": {"paths": ["~/more"]}}'),
+        ("opencode.jsonc", '{"a": "quote \\" /*", "skills": {"paths": ["~/more"]}, "c": "*/"}'),
+        ("opencode.json", '{"skills": ["~/more", "https://example.com/skills/"]}'),
+    ],
+)
+def test_paths_of_the_users_config_are_the_users(home: Path, name: str, text: str) -> None:
+    """JSON with comments and trailing commas is read in both generations' shapes."""
+    put(home / "more/x", "more")
+    (home / ".config/opencode").mkdir(parents=True)
+    (home / ".config/opencode" / name).write_text(text)
+    assert found(home) == {("more", "user")}
+
+
+@given(st.text(alphabet='"\\/*,{}[]:\n a', max_size=60))
+def test_broken_config_lists_nothing_or_text(text: str) -> None:
+    """Any text as a config file gives a list of texts, and never an error."""
+    assert all(isinstance(path, str) for path in skills._skill_paths(text.encode()))
+
+
+@given(st.dictionaries(st.text(), st.text() | st.lists(st.text())), st.lists(st.text(min_size=1)))
+def test_comments_are_found_outside_strings_only(rest: dict[str, object], paths: list[str]) -> None:
+    """Plain JSON means the same, whatever its strings look like."""
+    text = json.dumps({**rest, "skills": {"paths": paths}}, ensure_ascii=False)
+    expected = tuple(path for path in paths if "://" not in path)
+    assert skills._skill_paths(text.encode()) == expected
+
+
+FRONT_MATTER = {
+    "---\nname: plain\n---\n": "plain",
+    "---\r\nname: crlf\r\ndescription: d\r\n---\r\nx": "crlf",
+    "\ufeff---\nname: bom\n---\n": "bom",
+    "---\nname: 'quoted one'\n---\n": "quoted one",
+    "---\nname: >-\n  folded\n  two\n---\n": "folded two",
+    "--- \nname: trailing space\n--- \nx": "trailing space",
+    "---yaml\nname: language\n---\n": "language",
+    "---\nname: unclosed\n": "unclosed",
+    "---\nname: closed\n---with more\n": "closed",
+    "---\n# name: no\nname: comment # c\n---\n": "comment",
+    "---\n{name: flow, description: d}\n---\n": "flow",
+    "---\nname: first\n---\n---\nname: second\n---\n": "first",
+    "---\nname: colon in description\ndescription: Use when: always\n---\n": "colon in description",
+    "---\nname: colon: in name\ndescription: d\n---\n": "colon: in name",
+    "---\nname: yes\n---\n": "yes",
+    '---\nname: "123"\n---\n': "123",
+    "---\nx: &n anchored\nname: *n\n---\n": "anchored",
+    "---\nname: é-ü-日本\n---\n": "é-ü-日本",
+    "---\nname: 123\n---\n": None,
+    "---\nname:\n---\n": None,
+    "---\nname: [a]\n---\n": None,
+    "---\nname: 2024-01-01\n---\n": None,
+    "---\nname: true\n---\n": None,
+    "---\nname: !odd five\n---\n": None,
+    "---\ndescription: d\n---\n": None,
+    "---\nname: x\ndescription:\n---\n": None,
+    "---\nname: x\ndescription: 3\n---\n": None,
+    "---\nname: x\ndescription: [a\n---\n": None,
+    "---\nname: x\ndescription: @a\n---\n": None,
+    "---\nname: one\nname: two\n---\n": None,
+    "---\nname: x\n\n# Text\n\nWith a colon: here and: there\n": None,
+    "---\n- name: x\n---\n": None,
+    "---\n---\nname: x\n": None,
+    "----\nname: x\n----\n": None,
+    "\n---\nname: x\n---\n": None,
+    "name: x\n": None,
+    "": None,
+}
+"""What OpenCode 1.18 takes for the name of a skill; see the test against the real one."""
+
+
+@pytest.mark.parametrize(("text", "name"), FRONT_MATTER.items())
+def test_front_matter_gives_the_name(home: Path, text: str, name: str | None) -> None:
+    """The name is the text under ``name``; without one the file is no skill."""
+    folder = home / ".claude/skills/x"
+    folder.mkdir(parents=True)
+    (folder / "SKILL.md").write_bytes(text.encode())
+    assert found(home) == ({(name, "user")} if name else set())
+
+
+@pytest.mark.parametrize(
+    "name", ["''", "' '", "x" * 101, '"a\\nb"', '"a\\x07b"', '"a\\u202eb"', "|\n  line\n"]
+)
+def test_name_that_is_no_label_is_dropped(home: Path, name: str) -> None:
+    """Empty and long names and control characters stay out of the labels."""
+    put(home / ".claude/skills/x", name)
+    put(home / ".claude/skills/y", "x" * 100)
+    assert found(home) == {("x" * 100, "user")}
+
+
+def test_same_name_in_two_scopes_is_two_skills(home: Path, project: Path) -> None:
+    """The user's and the project's skill of one name are both there; copies in a scope are one."""
+    put(home / ".claude/skills/x", "twice")
+    put(home / ".agents/skills/x", "twice")
+    put(project / ".claude/skills/x", "twice")
+    assert found(home, (project, project)) == {("twice", "user"), ("twice", "project")}
+
+
+def test_home_above_a_directory_without_worktree_stays_the_users(home: Path) -> None:
+    """Outside of a repository the way up leads through the home: its skills are the user's."""
+    put(home / ".claude/skills/x", "mine")
+    put(home / "notes/.claude/skills/x", "notes")
+    assert found(home, (home / "notes", Path("/"))) == {("mine", "user"), ("notes", "project")}
+
+
+def test_odd_directories_are_passed_over(home: Path, tmp_path: Path) -> None:
+    """Directories that are gone, relative, or no paths at all find nothing and break nothing."""
+    odd = [Path("gone"), Path(), tmp_path / "gone", Path("/\0"), Path("/\udcff"), Path("/x" * 3000)]
+    assert found(home, *((path, path) for path in odd)) == set()
+
+
+def test_links_are_followed_and_loops_end(home: Path, tmp_path: Path) -> None:
+    """Linked folders and files count; a link to a parent or to itself does not go round."""
+    top = home / ".claude/skills"
+    put(tmp_path / "elsewhere", "linked")
+    put(tmp_path / "single", "single")
+    (top / "file").mkdir(parents=True)
+    (top / "folder").symlink_to(tmp_path / "elsewhere")
+    (top / "file/SKILL.md").symlink_to(tmp_path / "single/SKILL.md")
+    (top / "up").symlink_to(top)
+    (top / "self").symlink_to("self")
+    (top / "broken").symlink_to("nowhere")
+    assert found(home) == {("linked", "user"), ("single", "user")}
+
+
+def test_what_is_no_readable_file_is_passed_over(home: Path) -> None:
+    """Pipes, folders named SKILL.md, empty, binary and forbidden files neither hang nor crash."""
+    top = home / ".claude/skills"
+    put(top / "good", "good")
+    for name in ("pipe", "folder", "binary", "locked", "closed", "empty"):
+        (top / name).mkdir()
+    os.mkfifo(top / "pipe/SKILL.md")
+    (top / "folder/SKILL.md").mkdir()
+    (top / "binary/SKILL.md").write_bytes(b"---\n" + bytes(range(256)))
+    (top / "empty/SKILL.md").touch()
+    put(top / "locked", "locked")
+    (top / "locked/SKILL.md").chmod(0)
+    put(top / "closed/x", "closed")
+    (top / "closed").chmod(0)
+    may_read_all = os.access(top / "closed", os.R_OK)  # the superuser may
+    hidden = {("locked", "user"), ("closed", "user")} if may_read_all else set()
+    try:
+        assert found(home) == {("good", "user")} | hidden
+    finally:
+        (top / "closed").chmod(0o700)
+
+
+def test_only_the_top_of_a_large_file_is_read(home: Path) -> None:
+    """A SKILL.md of 100 MB costs 64 KB; front matter that goes on longer is none."""
+    top = home / ".claude/skills"
+    put(top / "large", "large")
+    os.truncate(top / "large/SKILL.md", 100_000_000)
+    (top / "long").mkdir()
+    (top / "long/SKILL.md").write_text("---\nname: long\n" + "# more\n" * 20_000 + "---\n")
+    assert found(home) == {("large", "user")}
+
+
+@pytest.mark.parametrize(
+    "filler",
+    ["[", "{", "- ", "? ", "a: ", '"', "*", "&a ", "!", "| ", "a:\n", " a:\n", "#", ",", "{a: "],
+)
+def test_hostile_front_matter_ends_soon(home: Path, filler: str) -> None:
+    """Text made to be slow to parse is given up within seconds."""
+    top = home / ".claude/skills/x"
+    top.mkdir(parents=True)
+    (top / "SKILL.md").write_text("---\nname: x\n" + filler * (65_000 // len(filler)))
+    began = time.monotonic()
+    found(home)
+    assert time.monotonic() - began < 10
+
+
+def test_nested_merge_keys_stay_small(home: Path) -> None:
+    """Front matter that would unfold to 2^60 keys is read without unfolding it."""
+    lines = [f"b{n}: &b{n} {{<<: [*b{n - 1}, *b{n - 1}]}}" for n in range(1, 60)]
+    top = home / ".claude/skills/x"
+    top.mkdir(parents=True)
+    text = "\n".join(["---", "name: bomb", "b0: &b0 {a: 1}", *lines, "---"])
+    (top / "SKILL.md").write_text(text)
+    assert found(home) == {("bomb", "user")}
+
+
+def test_large_trees_are_cut_short_and_said_once(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Below a skills folder a bounded number of entries is read, those near the top first."""
+    monkeypatch.setattr(skills, "_FOLDER_ENTRIES", 50)
+    top = home / ".claude/skills"
+    put(top / "near", "near")
+    for number in range(60):
+        (top / "near" / "data" / str(number)).mkdir(parents=True)
+    put(top / "near/data/1/far", "far")
+    put(home / ".agents/skills/x", "other")
+    scanner = SkillScanner(home, {})
+    for _ in range(3):
+        names = {skill.name for skill in scanner.scan([])}
+        assert names == {"near", "other", "customize-opencode"}
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_packages_below_a_skill_are_not_entered(home: Path) -> None:
+    """node_modules and .git are never walked; other hidden folders are."""
+    put(home / ".claude/skills/x/node_modules/y", "package")
+    put(home / ".claude/skills/.git/y", "repository")
+    put(home / ".claude/skills/.hidden/y", "hidden")
+    assert found(home) == {("hidden", "user")}
+
+
+def test_later_scan_sees_changes_and_reads_nothing_else(
+    home: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file is parsed once until its time or size changes; removed skills disappear."""
+    parsed: list[bytes] = []
+    original = skills._skill_name
+
+    def counting(head: bytes) -> str | None:
+        parsed.append(head)
+        return original(head)
+
+    monkeypatch.setattr(skills, "_skill_name", counting)
+    scanner = SkillScanner(home, {})
+    put(home / ".claude/skills/x", "one")
+    put(project / ".claude/skills/x", "two")
+
+    def names() -> set[str]:
+        return {skill.name for skill in scanner.scan([(project, project)])} - {"customize-opencode"}
+
+    assert names() == names() == {"one", "two"}
+    assert len(parsed) == 2
+    put(home / ".claude/skills/x", "three")
+    assert names() == {"two", "three"}
+    assert len(parsed) == 3
+    (project / ".claude/skills/x/SKILL.md").unlink()
+    assert names() == {"three"}
+    assert len(parsed) == 3
+
+
+@pytest.fixture
+def opencode() -> Path:
+    """Return a real OpenCode 1.18.33."""
+    where = Path(os.environ.get("OPENCODE_BINARIES", "")) / "1.18.33/package/bin/opencode"
+    if not where.is_file():
+        message = f"no OpenCode at {where}: set OPENCODE_BINARIES to the folder of its versions"
+        if os.environ.get("REQUIRE_REAL") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    return where
+
+
+def seen_by(opencode: Path, home: Path, directory: Path, **environ: str) -> set[str]:
+    """Ask the real OpenCode for the names of all skills that a session in a directory has."""
+    switches = {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"}
+    data = {f"XDG_{kind}_HOME": str(home / kind) for kind in ("DATA", "STATE", "CACHE")}
+    base = {"HOME": str(home), "PWD": str(directory), "PATH": os.environ["PATH"]}
+    answer = subprocess.run(
+        [opencode, "debug", "skill"],
+        cwd=directory,
+        env=base | data | switches | environ,
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    return {skill["name"] for skill in json.loads(answer.stdout)}
+
+
+@pytest.mark.real
+def test_real_opencode_sees_the_same_skills(
+    home: Path, project: Path, tmp_path: Path, opencode: Path
+) -> None:
+    """Over places, links, config files and front matter the real OpenCode and we agree."""
+    subprocess.run(["git", "init", "-q", str(project)], check=True)
+    directory = project / "a/b"
+    for number, text in enumerate(FRONT_MATTER):
+        folder = directory / f".opencode/skills/case{number}"
+        folder.mkdir(parents=True)
+        (folder / "SKILL.md").write_bytes(text.encode())
+    places = [
+        home / ".claude/skills/x",
+        home / ".agents/skills",
+        home / ".config/opencode/skill/x",
+        home / ".opencode/skills/x/y",
+        tmp_path / "extra/skills/x",
+        project / ".claude/skills/.hidden",
+        project / "a/.agents/skills/x",
+        project.parent / ".claude/skills/x",
+        project / "listed/x",
+        directory / "listed/x",
+        directory / "below/.claude/skills/x",
+        home / "tilde/x",
+        home / "named/x",
+        tmp_path / "linked",
+    ]
+    for place in places:
+        put(place, "at-" + str(place.relative_to(tmp_path)).replace("/", "-"))
+    (project / ".agents/skills").mkdir(parents=True)
+    (project / ".agents/skills/link").symlink_to(tmp_path / "linked")
+    (project / ".agents/skills/loop").symlink_to(project / ".agents")
+    text = '// c\n{"skills": {"paths": ["listed", "~/tilde", /* , */ "{env:HOME}/named",],},}'
+    (project / "opencode.jsonc").write_text(text)
+
+    extra = {"OPENCODE_CONFIG_DIR": str(tmp_path / "extra")}
+    ours = installed_skills(home, {**extra, "HOME": str(home)}, [(directory, project)])
+    assert len(ours) > len(places)
+    assert {skill.name for skill in ours} == seen_by(opencode, home, directory, **extra)
