@@ -1,0 +1,5 @@
+"""Run the exporter with ``python -m opencode_exporter``."""
+
+from opencode_exporter.cli import main
+
+main()

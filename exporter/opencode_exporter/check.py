@@ -1,0 +1,111 @@
+"""
+The doctor: looks at each database and at the ledger, and says what to do.
+
+Reads only; never writes the ledger.  Everything is found out once, as data, and
+printed by the command line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from opencode_exporter.errors import SourceError
+from opencode_exporter.source import COLUMNS, Reader, Source
+from opencode_exporter.tables import opencode_version
+
+_SHARED: Final = {
+    "virtiofs": "a file share into a virtual machine",
+    "9p": "a file share into a virtual machine",
+    "fuse": "a FUSE mount",
+    "nfs": "a network share",
+    "cifs": "a network share",
+    "smb": "a network share",
+    "osxfs": "a file share into a virtual machine",
+}
+_ROW_TABLES: Final = {"v1": "part", "v2": "session_message"}
+
+
+@dataclass
+class Finding:
+    """What was found about one database: facts by name, and problems with a hint."""
+
+    label: str
+    facts: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def examine(source: Source) -> Finding:
+    """Look at one database as a poll would, and at what surrounds it."""
+    found = Finding(source.label)
+    found.facts["path"] = str(source.path)
+    try:
+        sizes = source.sizes()
+        found.facts["size"] = f"{sizes['main']:,} bytes, wal {sizes['wal']:,} bytes"
+        with source.open() as reader:
+            _look_inside(reader, found)
+        found.facts["readable"] = "yes"
+    except (SourceError, OSError) as err:
+        found.problems.append(str(err))
+        found.facts["readable"] = "no"
+    kind = filesystem(source.path, _mounts())
+    for prefix, meaning in _SHARED.items():
+        if kind.startswith(prefix):
+            found.warnings.append(
+                f"the file is on {kind}, {meaning}: SQLite's WAL needs locks and shared memory "
+                "that it may not carry; run the exporter on the host that OpenCode runs on"
+            )
+    if os.name == "posix" and os.geteuid() == 0:
+        found.warnings.append("running as root is not needed: use the user who runs OpenCode")
+    return found
+
+
+def _look_inside(reader: Reader, found: Finding) -> None:
+    layout = reader.layout
+    found.facts["generation"] = " and ".join(layout.generations)
+    for generation in layout.generations:
+        version = opencode_version(reader, generation)
+        found.facts[f"OpenCode version ({generation})"] = version or "unknown"
+    for table in layout.columns:
+        wanted = COLUMNS.get(table, frozenset())
+        more = len(layout.columns[table] - wanted)
+        found.facts[f"table {table}"] = f"{len(wanted)} columns needed, {more} more"
+    newest = 0
+    for generation in layout.generations:
+        table = _ROW_TABLES[generation]
+        rows, last = reader.query(
+            f"SELECT count(*), (SELECT time_updated FROM {table} ORDER BY rowid DESC LIMIT 1) "
+            f"FROM {table}"
+        ).fetchone() or (0, 0)
+        found.facts[f"rows in {table}"] = f"{rows:,}"
+        newest = max(newest, last if isinstance(last, int) else 0)
+    reader.verify()
+    found.facts["newest event"] = (
+        datetime.fromtimestamp(newest / 1000, UTC).isoformat(timespec="seconds")
+        if 0 < newest < 1 << 45
+        else "none"
+    )
+
+
+def _mounts() -> Mapping[str, str]:
+    """Return file system types by mount point, empty where the system does not tell."""
+    try:
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    fields = (line.split(" ") for line in lines)
+    return {f[1].replace("\\040", " "): f[2] for f in fields if len(f) > 2}
+
+
+def filesystem(path: Path, mounts: Mapping[str, str]) -> str:
+    """Return the type of the file system that a path is on, or nothing."""
+    place = path.absolute()
+    for parent in (place, *place.parents):
+        if str(parent) in mounts:
+            return mounts[str(parent)]
+    return ""

@@ -1,0 +1,335 @@
+"""
+The command line: commands, flags and exit codes.
+
+Flags follow the exporters' grammar; a flag wins over the environment
+(``OPENCODE_EXPORTER_*``), that over the configuration file, that over the default.
+Exit codes: 0 done, 1 something is wrong, 2 the command line is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from opencode_exporter import __version__, logs
+from opencode_exporter.config import DEFAULT_LISTEN, Settings, parse_duration, state_directory
+from opencode_exporter.errors import ConfigError, ExporterError
+from opencode_exporter.terminal import ProgressBar, print_findings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_PREFIX: Final = "OPENCODE_EXPORTER"
+_FILE: Final = click.Path(path_type=Path)
+
+
+class _Duration(click.ParamType[int]):
+    name = "duration"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_duration(value)
+        except ConfigError as err:
+            self.fail(str(err), param, ctx)
+
+
+def _flag(name: str, **more: Any) -> Callable[[Command], Command]:
+    """Declare a dotted flag and the environment variable of the same name."""
+    variable = name.removeprefix("--").replace(".", "_").replace("-", "_")
+    more.setdefault("show_default", True)
+    return click.option(
+        name, variable, envvar=f"{_PREFIX}_{variable.upper()}", show_envvar=True, **more
+    )
+
+
+def _flags(*flags: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def declare(command: Command) -> Command:
+        for flag in reversed(flags):
+            command = flag(command)
+        return command
+
+    return declare
+
+
+_SOURCE = _flag(
+    "--source.path",
+    type=_FILE,
+    multiple=True,
+    help="Database, or directory of databases; may be repeated (in the environment: separated "
+    "as in PATH). Default: $OPENCODE_DB, else every opencode*.db of OpenCode's data directory.",
+)
+_COUNTING = _flags(
+    _SOURCE,
+    _flag(
+        "--abandon-after",
+        type=_Duration(),
+        default="6h",
+        help="How long an open invocation may stay without a change before it is abandoned.",
+    ),
+    _flag(
+        "--labels.series-limit",
+        type=click.IntRange(min=100),
+        default=2000,
+        help="Most series per metric; what is beyond goes to _other.",
+    ),
+    _flag(
+        "--labels.project",
+        type=click.Choice(["name", "hash", "off"]),
+        default="name",
+        help="How projects are shown: the worktree's last component, a salted hash, or not.",
+    ),
+)
+_LOGGING = _flags(
+    _flag(
+        "--log.level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        default="info",
+        help="Least severe level that is logged.",
+    ),
+    _flag(
+        "--log.format",
+        type=click.Choice(["auto", "logfmt", "json"]),
+        default="auto",
+        help="auto: logfmt on a terminal, JSON elsewhere.",
+    ),
+)
+_WEB = _flags(
+    _flag(
+        "--web.listen-address",
+        multiple=True,
+        default=(DEFAULT_LISTEN,),
+        help="Address to listen on, such as :10777 or [::1]:10777; may be repeated.",
+    ),
+    _flag("--web.telemetry-path", default="/metrics", help="Path of the metrics."),
+    _flag(
+        "--web.config.file",
+        type=_FILE,
+        help="TLS and basic auth, in the exporter-toolkit's format.",
+    ),
+)
+_SERVING = _flags(
+    _flag(
+        "--ledger.path",
+        type=_FILE,
+        help="The ledger. Default: $XDG_STATE_HOME/opencode-exporter/ledger.db, else under "
+        "~/.local/state.",
+    ),
+    _flag(
+        "--history",
+        type=click.Choice(["count", "skip"]),
+        default="count",
+        help="Whether invocations from before the first start count.",
+    ),
+    _flag(
+        "--watch.interval",
+        type=_Duration(),
+        default="30s",
+        help="Poll this often also when no change is reported.",
+    ),
+    _flag(
+        "--watch.force-polling",
+        is_flag=True,
+        help="Look at the files instead of waiting to be told of changes (network shares).",
+    ),
+)
+
+
+class _Commands(click.Group):
+    """`serve` is what runs when no command is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {"--help", "-h", "--version", "--config.file"}
+        first = next(iter(args), "")
+        if first.split("=")[0] not in own and first not in self.commands:
+            args = ["serve", *args]
+        elif first.split("=")[0] == "--config.file":
+            width = 1 if "=" in first else 2
+            if len(args) == width or args[width] not in self.commands:
+                args = [*args[:width], "serve", *args[width:]]
+        return super().parse_args(ctx, args)
+
+
+def _read_config(ctx: click.Context, _param: click.Parameter, path: Path | None) -> None:
+    """Take defaults from a TOML file: flags without dashes as (dotted) keys."""
+    if path is None:
+        return
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise click.ClickException(f"configuration file {path} cannot be read ({err})") from err
+    given = _flat(found)
+    known = {
+        str(parameter.name)
+        for command in _COMMANDS.commands.values()
+        for parameter in command.params
+    }
+    if unknown := sorted(given.keys() - known):
+        raise click.ClickException(f"configuration file {path}: unknown key {unknown[0]!r}")
+    ctx.default_map = dict.fromkeys(_COMMANDS.commands, given)
+
+
+def _flat(found: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in found.items():
+        name = f"{prefix}{key}".replace("-", "_").replace(".", "_")
+        flat |= _flat(value, f"{name}_") if isinstance(value, dict) else {name: value}
+    return flat
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="opencode-exporter")
+@click.option(
+    "--config.file",
+    "config_file",
+    type=_FILE,
+    envvar=f"{_PREFIX}_CONFIG_FILE",
+    show_envvar=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_read_config,
+    help="TOML file with defaults for flags.",
+)
+def _COMMANDS() -> None:  # noqa: N802  # a constant in all but syntax
+    """
+    Prometheus exporter for OpenCode: every skill and tool invocation, counted exactly once.
+
+    Without a command it serves. Run a command with --help for its flags.
+    """
+
+
+def _paths(given: tuple[Path, ...]) -> tuple[Path, ...]:
+    return tuple(path.expanduser() for path in given)
+
+
+def _settings(ledger: Path | None, given: dict[str, Any]) -> Settings:
+    """Return the settings of a command from its flags."""
+    return Settings(
+        source_paths=_paths(given["source_path"]),
+        ledger_path=ledger,
+        history=given.get("history", "count"),
+        abandon_after_ms=given["abandon_after"],
+        series_limit=given["labels_series_limit"],
+        project_names=given["labels_project"],
+        force_polling=given.get("watch_force_polling", False),
+        poll_interval_ms=given.get("watch_interval", 30_000),
+        listen=given.get("web_listen_address", (DEFAULT_LISTEN,)),
+        telemetry_path=given.get("web_telemetry_path", "/metrics"),
+        web_config=given.get("web_config_file"),
+    )
+
+
+@_COMMANDS.command()
+@_flags(_COUNTING, _SERVING, _WEB, _LOGGING)
+def serve(**given: Any) -> None:
+    """Watch the databases and serve the metrics (the default)."""
+    logs.configure(given["log_level"], given["log_format"])
+    ledger = given["ledger_path"] or state_directory(os.environ, Path.home()) / "ledger.db"
+    _serve(_settings(ledger.expanduser(), given))
+
+
+def _serve(settings: Settings) -> None:
+    from opencode_exporter.service import Exporter, Service  # noqa: PLC0415  # --help stays quick
+
+    async def run() -> None:
+        with ProgressBar() as bar:
+            exporter = Exporter(settings, os.environ, Path.home(), progress=bar.show)
+            try:
+                service = Service(exporter)
+            except BaseException:
+                exporter.close()
+                raise
+            await service.run()
+
+    asyncio.run(run())
+
+
+@_COMMANDS.command()
+@_flags(_COUNTING, _LOGGING)
+def once(**given: Any) -> None:
+    """Read everything into a ledger in memory, print the metrics, exit."""
+    from opencode_exporter.service import Exporter  # noqa: PLC0415
+
+    logs.configure(given["log_level"], given["log_format"])
+    with ProgressBar() as bar:
+        exporter = Exporter(_settings(None, given), os.environ, Path.home(), progress=bar.show)
+        exporter.poll()
+    click.echo(exporter.pages.metrics("").body, nl=False)
+    exporter.close()
+    if not all(health.up for health in exporter.poller.health.values()):
+        raise SystemExit(1)
+
+
+@_COMMANDS.command()
+@_SOURCE
+def check(source_path: tuple[Path, ...]) -> None:
+    """Say of each database whether it can be read, and what to do if not."""
+    from opencode_exporter.check import examine  # noqa: PLC0415
+    from opencode_exporter.config import sources  # noqa: PLC0415
+    from opencode_exporter.poller import label_sources  # noqa: PLC0415
+    from opencode_exporter.source import Source  # noqa: PLC0415
+
+    files, _ = sources(_paths(source_path), os.environ, Path.home())
+    findings = [examine(Source(path, label)) for label, path in label_sources(files).items()]
+    print_findings(findings)
+    if any(finding.problems for finding in findings):
+        raise SystemExit(1)
+
+
+@_COMMANDS.command()
+@_flag(
+    "--demo.generation",
+    type=click.Choice(["v1", "v2"]),
+    default="v2",
+    help="Storage generation that the simulated agent writes: 1.x or 2.x.",
+)
+@_flag("--demo.history", type=_Duration(), default="3d", help="How much history there is first.")
+@_flag(
+    "--demo.pace",
+    type=click.FloatRange(min=0.01, max=100),
+    default=1.0,
+    help="How fast the simulated agent works.",
+)
+@_flag("--demo.seed", type=int, default=1, help="Seed of the simulated agent.")
+@_flags(_WEB, _LOGGING)
+def demo(**given: Any) -> None:
+    """Serve a temporary database on which a simulated agent works."""
+    from opencode_exporter.demo_run import demo_source  # noqa: PLC0415
+
+    logs.configure(given["log_level"], given["log_format"])
+    with demo_source(
+        generation=given["demo_generation"],
+        history_days=given["demo_history"] / 86_400_000,
+        pace=given["demo_pace"],
+        seed=given["demo_seed"],
+    ) as directory:
+        # The demo's skills lie beside its database, not in the user's home.
+        os.environ["XDG_CONFIG_HOME"] = str(directory / "config")
+        _serve(
+            Settings(
+                source_paths=(directory / "opencode.db",),
+                ledger_path=directory / "ledger.db",
+                listen=given["web_listen_address"],
+                telemetry_path=given["web_telemetry_path"],
+                web_config=given["web_config_file"],
+            )
+        )
+
+
+def main() -> None:
+    """Run the command line; failures are one sentence on stderr."""
+    try:
+        _COMMANDS(prog_name="opencode-exporter")
+    except ExporterError as err:
+        click.echo(f"opencode-exporter: {err}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

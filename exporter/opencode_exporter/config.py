@@ -1,0 +1,106 @@
+"""
+Settings: what flags, environment and configuration file came to, frozen.
+
+Knows where OpenCode keeps its data and where our ledger goes.  Reads the
+environment only through the mapping that it is given.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from opencode_exporter.errors import ConfigError
+
+DEFAULT_LISTEN: Final = "127.0.0.1:10777"
+_DATABASE: Final = re.compile(r"opencode(-[\w.+-]+)?\.db")
+_DURATION: Final = re.compile(
+    r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII
+)
+_UNITS_MS: Final = (86_400_000, 3_600_000, 60_000, 1000, 1)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that one run was told.  Durations are milliseconds."""
+
+    source_paths: tuple[Path, ...] = ()
+    ledger_path: Path | None = None  # None: in memory
+    history: Literal["count", "skip"] = "count"
+    abandon_after_ms: int = 6 * 3_600_000
+    series_limit: int = 2000
+    project_names: Literal["name", "hash", "off"] = "name"
+    force_polling: bool = False
+    poll_interval_ms: int = 30_000
+    listen: tuple[str, ...] = (DEFAULT_LISTEN,)
+    telemetry_path: str = "/metrics"
+    web_config: Path | None = None
+
+
+def parse_duration(text: str) -> int:
+    """
+    Return milliseconds of a duration in Prometheus' grammar: 90s, 6h, 1h30m.
+
+    Raises:
+        ConfigError: It is not one, or zero.
+    """
+    found = _DURATION.fullmatch(text)
+    total = (
+        sum(int(n) * unit for n, unit in zip(found.groups(), _UNITS_MS, strict=True) if n)
+        if found
+        else 0
+    )
+    if not total:
+        raise ConfigError(f"{text!r} is not a duration", hint="write for example 90s, 6h or 1h30m")
+    return total
+
+
+def data_directory(environ: Mapping[str, str], home: Path) -> Path:
+    """Return OpenCode's data directory, the same on Linux, macOS and Windows."""
+    base = environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else home / ".local" / "share") / "opencode"
+
+
+def state_directory(environ: Mapping[str, str], home: Path) -> Path:
+    """Return the directory of our own state."""
+    base = environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else home / ".local" / "state") / "opencode-exporter"
+
+
+def sources(
+    named: tuple[Path, ...], environ: Mapping[str, str], home: Path
+) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """
+    Return the databases to poll now, and the directories in which others may appear.
+
+    Args:
+        named: Files or directories given with ``--source.path``; if there are none,
+            ``OPENCODE_DB``, else every ``opencode*.db`` of the data directory.
+        environ: The environment.
+        home: The user's home directory.
+    """
+    data = data_directory(environ, home)
+    override = environ.get("OPENCODE_DB", "")
+    if not named and override and override != ":memory:":
+        named = (data / Path(override).expanduser(),)
+    files: list[Path] = []
+    directories: list[Path] = []
+    for path in named or (data,):
+        if path.is_dir() or (not named and path == data):
+            directories.append(path)
+            files += _databases(path) or [path / "opencode.db"]
+        else:
+            directories.append(path.parent)
+            files.append(path)
+    return tuple(dict.fromkeys(files)), tuple(dict.fromkeys(directories))
+
+
+def _databases(directory: Path) -> list[Path]:
+    """Return the databases in a directory: no ``-wal``, no backups."""
+    try:
+        return sorted(path for path in directory.iterdir() if _DATABASE.fullmatch(path.name))
+    except OSError:
+        return []

@@ -1,0 +1,87 @@
+"""
+Pages: what the HTTP server answers, from ledger and poller.
+
+Puts a snapshot together and has it rendered; knows no HTTP and starts no poll.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import Final
+
+import apsw
+
+from opencode_exporter import __version__
+from opencode_exporter.config import Settings
+from opencode_exporter.exposition import Rendered, render
+from opencode_exporter.ledger import Ledger
+from opencode_exporter.poller import Poller
+from opencode_exporter.snapshot import Snapshot, Surroundings, take
+from opencode_exporter.waker import Clock
+from opencode_exporter.web_landing import Landing, LandingRow
+
+BUILD: Final = (__version__, platform.python_version(), apsw.sqlite_lib_version())
+
+
+class Pages:
+    """The state of one exporter, as a client sees it."""
+
+    def __init__(self, ledger: Ledger, poller: Poller, settings: Settings, clock: Clock) -> None:
+        self._ledger = ledger
+        self._poller = poller
+        self._settings = settings
+        self._clock = clock
+
+    def snapshot(self) -> Snapshot:
+        """Return every series as of now."""
+        around = Surroundings(
+            sources=self._poller.health,
+            skills=self._poller.skills,
+            servers=self._poller.servers,
+            build=BUILD,
+            projects=self._settings.project_names,
+            series_limit=self._settings.series_limit,
+            now_ms=self._clock.now_ms(),
+        )
+        return take(self._ledger, around)
+
+    def metrics(self, accept: str, *, process: bool = True) -> Rendered:
+        """Return the page of metrics in the format asked for."""
+        return render(self.snapshot(), accept, process=process)
+
+    def not_ready(self) -> str | None:
+        """Return why the history is not in yet, or None when it is."""
+        if self._ledger.published.baseline_ms:
+            return None
+        health = self._poller.health
+        if any(state.up or 0 < state.progress < 1 for state in health.values()):
+            shares = ", ".join(f"{label} {state.progress:.0%}" for label, state in health.items())
+            return f"History is being read: {shares}."
+        return "No database can be read: " + "; ".join(
+            f"{label}: {state.problem or 'not looked at yet'}" for label, state in health.items()
+        )
+
+    def landing(self) -> Landing:
+        """Return what the landing page shows."""
+        rows = tuple(
+            LandingRow(label, str(source.path), self._state(label))
+            for label, source in self._poller.sources.items()
+        )
+        return Landing(
+            name="opencode-exporter",
+            version=__version__,
+            description="Every skill and tool invocation of OpenCode, counted exactly once.",
+            rows=rows,
+            ready=self.not_ready(),
+        )
+
+    def _state(self, label: str) -> str:
+        state = self._poller.health[label]
+        if state.problem:
+            return state.problem
+        if not state.up:
+            return f"being read, {state.progress:.0%}"
+        return "; ".join(
+            f"{generation}, last written by OpenCode {version or '(unknown)'}"
+            for generation, version in state.versions.items()
+        )

@@ -1,0 +1,226 @@
+"""
+The poller: sources, tailer and ledger put to work, one poll after the other.
+
+Owns what is known of each source's health.  Runs in one thread; a source that
+fails says why and stops neither the others nor the page.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from opencode_exporter.errors import (
+    LedgerError,
+    SourceChangedError,
+    SourceError,
+    SourceUnsupportedError,
+)
+from opencode_exporter.health import SourceHealth
+from opencode_exporter.ledger import Ledger
+from opencode_exporter.skills import InstalledSkill, SkillScanner
+from opencode_exporter.source import Reader, Signature, Source
+from opencode_exporter.tables import directories, opencode_version
+from opencode_exporter.tailer import Tailer
+from opencode_exporter.waker import Clock
+
+log = logging.getLogger(__name__)
+
+_TRIES: Final = 3
+_COMMIT_ROWS: Final = 50_000
+_REPEAT_S: Final = 30.0
+_SCAN_EVERY_S: Final = 60.0
+
+Progress = Callable[[str, float, int], None]
+"""Told of the first read: source, share read (0 to 1), rows read so far."""
+
+
+class Poller:
+    """Polls every source into one ledger."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        abandon_after_ms: int,
+        scanner: SkillScanner,
+        progress: Progress | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._abandon_after = abandon_after_ms
+        self._tailer = Tailer(clock, abandon_after_ms=abandon_after_ms)
+        self._progress = progress
+        self._scanner = scanner
+        self._scanned = clock.monotonic() - _SCAN_EVERY_S
+        self._directories: dict[str, set[tuple[str, str]]] = {}
+        self.skills: frozenset[InstalledSkill] = frozenset()
+        self.servers: frozenset[str] = frozenset()
+        self._signatures: dict[str, Signature] = {}
+        self._logged: dict[str, tuple[str, float]] = {}
+        self.sources: dict[str, Source] = {}
+        self.health: dict[str, SourceHealth] = {}
+        self.stopping = False
+        """Set to end a long poll after its current chunk; nothing is lost."""
+
+    def watch(self, paths: Sequence[Path]) -> None:
+        """Set which files are polled; what was known of others is kept in the ledger."""
+        names = label_sources(paths)
+        self.sources = {label: Source(path, label) for label, path in names.items()}
+        self.health = {label: self.health.get(label, SourceHealth()) for label in names}
+
+    def poll(self) -> None:
+        """Poll every source once, and set the baseline when the history is in."""
+        for source in self.sources.values():
+            if self.stopping:
+                return
+            self._poll(source)
+        if self._clock.monotonic() - self._scanned >= _SCAN_EVERY_S:
+            self._scan_skills()
+        if not self._ledger.baseline_ms and not self.stopping:
+            self._set_baseline()
+
+    def _set_baseline(self) -> None:
+        """
+        Begin to count forward: every source that can be read has been read whole.
+
+        One that fails does not hold up the others; what it holds is counted when
+        it can be read, with ``opencode_exporter_catching_up``.
+        """
+        if not any(health.up for health in self.health.values()):
+            return
+        try:
+            self._ledger.set_baseline()
+            self._ledger.commit()
+        except LedgerError as err:
+            log.error("history not committed", extra={"err": str(err)})  # noqa: TRY400
+            return
+        log.info("history counted", extra={"sources": len(self.sources)})
+
+    def _poll(self, source: Source) -> None:
+        health = self.health[source.label]
+        began = self._clock.monotonic()
+        try:
+            for attempt in range(1, _TRIES + 1):
+                try:
+                    self._read(source, health)
+                    break
+                except SourceChangedError:
+                    if attempt == _TRIES:
+                        raise
+        except (SourceError, LedgerError) as err:
+            self._failed(source, health, err)
+        else:
+            self._succeeded(source, health)
+        health.observe(self._clock.monotonic() - began)
+
+    def _succeeded(self, source: Source, health: SourceHealth) -> None:
+        if self.stopping:
+            return  # cut short: freshness is claimed only for a whole poll
+        if health.problem:
+            log.info("source is read again", extra={"source": source.label})
+        health.up, health.supported, health.problem = True, True, ""
+        health.polls["ok"] += 1
+        health.progress = 1.0
+        health.last_poll_ms = self._clock.now_ms()
+        self._logged.pop(source.label, None)
+
+    def _failed(self, source: Source, health: SourceHealth, err: SourceError | LedgerError) -> None:
+        health.up, health.problem = False, str(err)
+        health.supported = not isinstance(err, SourceUnsupportedError)
+        health.polls["error"] += 1
+        self._signatures.pop(source.label, None)
+        text, when = self._logged.get(source.label, ("", 0.0))
+        now = self._clock.monotonic()
+        if text != str(err) or now - when >= _REPEAT_S:
+            self._logged[source.label] = (str(err), now)
+            log.warning(
+                "source cannot be read",
+                extra={"source": source.label, "err": err.message, "hint": err.hint},
+            )
+
+    def _read(self, source: Source, health: SourceHealth) -> None:
+        """Take in what is new, if the files changed or an open call ran out of time."""
+        signature = source.signature()
+        health.bytes = source.sizes()
+        if self._signatures.get(source.label) == signature and not self._expired(source):
+            return
+        try:
+            with source.open() as reader:
+                self._look_for_skills(source.label, reader)
+                self._take_in(source, health, reader)
+                health.versions = {
+                    generation: opencode_version(reader, generation)
+                    for generation in reader.layout.generations
+                }
+        finally:
+            # Chunks taken in before a failure were whole; they count.
+            self._ledger.commit()
+        if not self.stopping:
+            self._signatures[source.label] = signature
+        health.bytes = source.sizes()
+
+    def _look_for_skills(self, label: str, reader: Reader) -> None:
+        """Scan the disk before anything of a source is counted: it says which names are real."""
+        if label not in self._directories:
+            self._directories[label] = directories(reader)
+            self._scan_skills()
+        elif self._clock.monotonic() - self._scanned >= _SCAN_EVERY_S:
+            self._directories[label] = directories(reader)
+
+    def _scan_skills(self) -> None:
+        everywhere = set().union(*self._directories.values())
+        self.skills = self._scanner.scan(
+            (Path(directory), Path(worktree)) for directory, worktree in everywhere
+        )
+        self.servers = self._scanner.servers
+        self._ledger.installed_skills = frozenset(skill.name for skill in self.skills)
+        self._scanned = self._clock.monotonic()
+
+    def _take_in(self, source: Source, health: SourceHealth, reader: Reader) -> None:
+        label, rows = source.label, 0
+        waiting = 0
+        cursors, open_rows = self._ledger.cursors(label), self._ledger.open_rows(label)
+        for chunk in self._tailer.read(reader, cursors, open_rows):
+            self._ledger.apply(label, chunk)
+            rows += chunk.rows
+            waiting += chunk.rows
+            if waiting >= _COMMIT_ROWS:
+                self._ledger.commit()
+                waiting = 0
+            if not self._ledger.baseline_ms:
+                health.progress = chunk.progress
+                if self._progress:
+                    self._progress(label, chunk.progress, rows)
+            if self.stopping:
+                return
+        for chunk in self._tailer.settle(reader, self._ledger.open_rows(label)):
+            self._ledger.apply(label, chunk)
+
+    def _expired(self, source: Source) -> bool:
+        """Say whether a call has been open without a change for too long."""
+        now = self._clock.now_ms()
+        return any(
+            row.calls and now - row.seen >= self._abandon_after
+            for row in self._ledger.open_rows(source.label)
+        )
+
+
+def label_sources(paths: Sequence[Path]) -> dict[str, Path]:
+    """
+    Return the name in metrics of each source: its file's name.
+
+    Further files of the same name are numbered in the order given; a path would
+    show users' names.
+    """
+    names: dict[str, Path] = {}
+    for path in dict.fromkeys(paths):
+        label, count = path.name, 1
+        while label in names:
+            count += 1
+            label = f"{path.name}~{count}"
+        names[label] = path
+    return names

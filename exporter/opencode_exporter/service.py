@@ -1,0 +1,219 @@
+"""
+The service: wiring, the loop and the signals.
+
+Polls when a file changed, when a scrape asks and when the timer rings; serves
+what has been committed at any time.  Ends within two seconds of a signal with
+everything committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from opencode_exporter import __version__
+from opencode_exporter.config import Settings, sources
+from opencode_exporter.errors import ConfigError
+from opencode_exporter.exposition import Rendered
+from opencode_exporter.ledger import Ledger
+from opencode_exporter.ledger_store import Store, set_aside
+from opencode_exporter.pages import Pages
+from opencode_exporter.poller import Poller, Progress
+from opencode_exporter.server import WebServer
+from opencode_exporter.skills import SkillScanner
+from opencode_exporter.waker import Clock, SystemClock
+from opencode_exporter.watcher import Watcher
+from opencode_exporter.web_landing import Landing
+
+log = logging.getLogger(__name__)
+
+_MIN_BETWEEN_S: Final = 0.2  # wakes come by the dozen while a model streams
+
+
+def open_ledger(settings: Settings, clock: Clock) -> Ledger:
+    """
+    Open the ledger; a damaged one is kept aside and counting starts at zero from now.
+
+    Raises:
+        LedgerError: It is held by another exporter, too new, or cannot be opened.
+    """
+    counts_history = settings.history == "count"
+    path = settings.ledger_path
+
+    def load() -> Ledger:
+        return Ledger(
+            Store(path), clock, series_limit=settings.series_limit, counts_history=counts_history
+        )
+
+    try:
+        return load()
+    except (apsw.CorruptError, apsw.NotADBError):
+        if path is None:
+            raise
+        aside = set_aside(path, clock.now_ms())
+        log.error(  # noqa: TRY400  # the traceback would say no more
+            "ledger is damaged: kept aside, counting starts at zero from now",
+            extra={"ledger": str(path), "aside": str(aside)},
+        )
+        # A smaller total rebuilt from history would look like traffic.
+        counts_history = False
+        return load()
+
+
+class Exporter:
+    """One exporter: a ledger, its poller and the pages over them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        home: Path,
+        *,
+        clock: Clock | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.settings = settings
+        self._environ = environ
+        self._home = home
+        clock = clock or SystemClock()
+        self.ledger = open_ledger(settings, clock)
+        self.poller = Poller(
+            self.ledger,
+            clock,
+            abandon_after_ms=settings.abandon_after_ms,
+            scanner=SkillScanner(home, environ),
+            progress=progress,
+        )
+        self.pages = Pages(self.ledger, self.poller, settings, clock)
+
+    def directories(self) -> tuple[Path, ...]:
+        """Return the directories in which databases are, or may appear."""
+        return sources(self.settings.source_paths, self._environ, self._home)[1]
+
+    def poll(self) -> None:
+        """Poll every database there is now."""
+        files, _ = sources(self.settings.source_paths, self._environ, self._home)
+        self.poller.watch(files)
+        self.poller.poll()
+
+    def close(self) -> None:
+        """Let go of the ledger."""
+        self.ledger.close()
+
+
+class Service:
+    """The exporter as a process that serves until it is told to end."""
+
+    def __init__(self, exporter: Exporter) -> None:
+        self._exporter = exporter
+        self._settings = exporter.settings
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="poll")
+        self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._asked = False  # a scrape waits: no pause before the next poll
+        self._begun = 0
+        self._done = 0
+        self._finished = asyncio.Condition()
+        self._web = WebServer(
+            self,
+            addresses=self._settings.listen,
+            telemetry_path=self._settings.telemetry_path,
+            web_config=self._settings.web_config,
+        )
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        log.info("starting", extra={"version": __version__, "pid": os.getpid()})
+        watcher = Watcher(self._wake.set, force_polling=self._settings.force_polling)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._web.serve())
+                tasks.create_task(self._poll_for_ever())
+                tasks.create_task(watcher.watch(self._exporter.directories, self._stop))
+                tasks.create_task(self._end())
+        finally:
+            self._thread.shutdown()
+            self._exporter.close()
+        log.info("stopped")
+
+    def stop(self) -> None:
+        """End: the running poll commits what it has, the page goes away."""
+        self._exporter.poller.stopping = True
+        self._stop.set()
+        self._wake.set()
+
+    async def _end(self) -> None:
+        await self._stop.wait()
+        self._web.stop()
+
+    def _reload(self) -> None:
+        try:
+            self._web.reload()
+        except ConfigError as err:
+            log.warning("web configuration kept", extra={"err": err.message, "hint": err.hint})
+        else:
+            log.info("web configuration read again")
+
+    async def _poll_for_ever(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._stop.is_set():
+            self._wake.clear()
+            self._asked = False
+            self._begun += 1
+            await loop.run_in_executor(self._thread, self._poll_once)
+            async with self._finished:
+                self._done = self._begun
+                self._finished.notify_all()
+            await self._until_wanted(loop.time())
+
+    async def _until_wanted(self, polled_s: float) -> None:
+        """Wait for a change or the timer; a burst of changes becomes one poll."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.poll_interval_ms / 1000):
+                await self._wake.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(polled_s + _MIN_BETWEEN_S):
+                # A scrape does not wait for the burst to end.
+                while not (self._asked or self._stop.is_set()):
+                    self._wake.clear()
+                    await self._wake.wait()
+
+    def _poll_once(self) -> None:
+        try:
+            self._exporter.poll()
+        except Exception:
+            # A defect of ours must not take the page away; it is shown and tried again.
+            log.exception("poll failed")
+
+    # What the web server asks.
+
+    async def metrics(self, accept: str, timeout_s: float) -> Rendered:
+        """Take in what was committed before now, if the time allows, and render."""
+        wanted = self._begun + 1  # one that runs may have begun before the last commit
+        self._asked = True
+        self._wake.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s), self._finished:
+                await self._finished.wait_for(lambda: self._done >= wanted)
+        return await asyncio.to_thread(self._exporter.pages.metrics, accept)
+
+    def ready(self) -> str | None:
+        """Return None once the history is in, else why not."""
+        return self._exporter.pages.not_ready()
+
+    def landing(self) -> Landing:
+        """Return what the landing page shows."""
+        return self._exporter.pages.landing()

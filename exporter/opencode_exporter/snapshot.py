@@ -1,0 +1,170 @@
+"""
+The snapshot: every series at one moment, as both sinks render it.
+
+Put together from what the ledger has committed and what is known of sources and
+of ourselves; immutable once made.  Applies the rules about what is shown:
+nothing that counts before the baseline, zeros for names known beforehand, the
+choice of how projects are named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from opencode_exporter import catalog as c
+from opencode_exporter.aggregate import Labels, Value, merge
+from opencode_exporter.classify import CATEGORIES, SKILL_TOOL
+from opencode_exporter.events import OVERFLOW, STATUSES, UNKNOWN
+from opencode_exporter.health import SourceHealth
+from opencode_exporter.labels import clean, limit_of
+from opencode_exporter.ledger import Ledger, Published
+from opencode_exporter.skills import InstalledSkill
+
+ProjectNames = Literal["name", "hash", "off"]
+Snapshot = Mapping[c.Metric, Mapping[Labels, Value]]
+"""Values in each metric's scale; see `catalog.Metric`."""
+
+_CATCH_UP_SHOWN_MS: Final = 5 * 60_000  # long enough for every scrape interval in use
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the ledger does not know."""
+
+    sources: Mapping[str, SourceHealth]
+    skills: frozenset[InstalledSkill]
+    servers: frozenset[str]  # names of MCP servers in OpenCode's configuration
+    build: tuple[str, str, str]  # version, python, sqlite
+    projects: ProjectNames
+    series_limit: int
+    now_ms: int
+
+
+def take(ledger: Ledger, around: Surroundings) -> Snapshot:
+    """Return every series as of now."""
+    shown: dict[c.Metric, dict[Labels, Value]] = {}
+    known = ledger.published
+    counted = known.baseline_ms > 0
+    salt = ledger.meta["salt"]
+    for name, series in known.series.items():
+        metric = c.BY_NAME.get(name)
+        if metric is not None and (counted or not metric.waits_for_baseline):
+            shown[metric] = _name_projects(metric, series, around.projects, salt)
+    if counted:
+        tools = _names(known.names["tool"], CATEGORIES, "tool")
+        skills = _names(known.names["skill"], {s.name for s in around.skills}, "skill")
+        _fill(shown, c.TOOL_INVOCATIONS, tools, around.series_limit)
+        _fill(shown, c.SKILL_INVOCATIONS, skills, around.series_limit)
+        shown[c.TOOL_INFO] = {tool_labels(tool, around.servers): 1 for tool in tools}
+        shown[c.SKILL_INSTALLED] = {
+            (skill.name if skill.name in skills else OVERFLOW, skill.scope): 1
+            for skill in around.skills
+        }
+        shown |= _in_flight(known)
+    _add_sources(shown, around.sources)
+    _add_ourselves(shown, ledger, around)
+    return shown
+
+
+def _names(slots: Iterable[str], known: Iterable[str], label: str) -> list[str]:
+    """Return the names to show: those with a slot, then known ones while there is room."""
+    names = dict.fromkeys(slots)
+    for name in sorted(known):
+        if len(names) >= limit_of(label) - 2:
+            break
+        names.setdefault(clean(name))
+    return [*names, UNKNOWN, OVERFLOW]
+
+
+def _fill(
+    shown: dict[c.Metric, dict[Labels, Value]], metric: c.Metric, names: list[str], limit: int
+) -> None:
+    """Export every status at 0: ``increase()`` does not see a series that begins at 1."""
+    series = shown.setdefault(metric, {})
+    for name in names:
+        for status in STATUSES:
+            if len(series) < limit:
+                series.setdefault((name, status), 0)
+
+
+def _name_projects(
+    metric: c.Metric, series: Mapping[Labels, Value], how: ProjectNames, salt: str
+) -> dict[Labels, Value]:
+    if how == "name" or "project" not in metric.labels:
+        return dict(series)
+    at = metric.labels.index("project")
+    renamed: dict[Labels, Value] = {}
+    for labels, value in series.items():
+        name = labels[at]
+        if how == "off":
+            name = ""
+        elif name not in (UNKNOWN, OVERFLOW):
+            name = hashlib.blake2b(f"{salt}{name}".encode(), digest_size=4).hexdigest()
+        key = (*labels[:at], name, *labels[at + 1 :])
+        renamed[key] = merge(metric, renamed.get(key), value)
+    return renamed
+
+
+def tool_labels(tool: str, servers: frozenset[str]) -> tuple[str, str, str]:
+    """Return tool, category and MCP server: the longest name that its name begins with."""
+    if tool in CATEGORIES:
+        return tool, CATEGORIES[tool], ""
+    # 1.x names an MCP tool server_tool, 2.x server.tool.
+    owners = [server for server in servers if tool.startswith((f"{server}_", f"{server}."))]
+    if owners:
+        return tool, "mcp", max(owners, key=len)
+    # Some plugins register one tool per skill.
+    return tool, SKILL_TOOL if tool.startswith("skills_") else "other", ""
+
+
+def _in_flight(known: Published) -> dict[c.Metric, dict[Labels, Value]]:
+    counts: dict[Labels, Value] = {(name,): 0 for name in known.names["tool"]}
+    oldest: dict[Labels, Value] = {}
+    for tool, started in known.in_flight:
+        fits = (tool,) in counts or len(counts) < limit_of("tool") - 2
+        labels = (tool if fits else OVERFLOW,)
+        counts[labels] = merge(c.TOOL_IN_FLIGHT, counts.get(labels), 1)
+        oldest[labels] = merge(c.TOOL_OLDEST_START, oldest.get(labels), started)
+    return {c.TOOL_IN_FLIGHT: counts, c.TOOL_OLDEST_START: oldest}
+
+
+def _add_sources(
+    shown: dict[c.Metric, dict[Labels, Value]], sources: Mapping[str, SourceHealth]
+) -> None:
+    for label, health in sources.items():
+        shown.setdefault(c.UP, {})[label,] = int(health.up)
+        shown.setdefault(c.SOURCE_SUPPORTED, {})[label,] = int(health.supported)
+        for generation, version in health.versions.items():
+            shown.setdefault(c.SOURCE_INFO, {})[label, generation, clean(version)] = 1
+        for part, size in health.bytes.items():
+            shown.setdefault(c.SOURCE_BYTES, {})[label, part] = size
+        for result, polls in health.polls.items():
+            shown.setdefault(c.POLLS, {})[label, result] = polls
+        shown.setdefault(c.POLL_DURATION, {})[label,] = list(health.durations)
+        shown.setdefault(c.HISTORY_PROGRESS, {})[label,] = round(
+            health.progress * c.HISTORY_PROGRESS.scale
+        )
+        if health.last_poll_ms:
+            shown.setdefault(c.LAST_POLL, {})[label,] = health.last_poll_ms
+
+
+def _add_ourselves(
+    shown: dict[c.Metric, dict[Labels, Value]], ledger: Ledger, around: Surroundings
+) -> None:
+    shown[c.BUILD_INFO] = {around.build: 1}
+    shown[c.LEDGER_BYTES] = {(): ledger.size()}
+    late_ms = ledger.published.late_ms
+    late = late_ms and around.now_ms - late_ms < _CATCH_UP_SHOWN_MS
+    shown[c.CATCHING_UP] = {(): int(bool(late))}
+    if baseline_ms := ledger.published.baseline_ms:
+        shown[c.BASELINE] = {(): baseline_ms}
+    for metric, values in (
+        (c.COPIES_SKIPPED, ("fork", "upgrade")),
+        (c.LATE_ENDS, ("completed", "error", "denied", "aborted")),
+    ):
+        series = shown.setdefault(metric, {})
+        for value in values:
+            series.setdefault((value,), 0)

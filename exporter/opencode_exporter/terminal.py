@@ -1,0 +1,92 @@
+"""
+The terminal: a progress bar for a long first read, and the tables of ``check``.
+
+Where stderr is no terminal the progress goes to the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from opencode_exporter.check import Finding
+
+log = logging.getLogger(__name__)
+
+_LOG_EVERY_S: Final = 5.0
+_WIDTH_WHEN_PIPED: Final = 200
+
+
+class ProgressBar:
+    """Shows the first read of each source; silent when it is over at once."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("reading history of {task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %  {task.fields[rows]:,} rows"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._on_terminal = console.is_terminal
+        self._tasks: dict[str, TaskID] = {}
+        self._told = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        err: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, source: str, share: float, rows: int) -> None:
+        """Tell how far the first read of a source is, 0 to 1."""
+        if not self._on_terminal:
+            if time.monotonic() - self._told >= _LOG_EVERY_S:
+                self._told = time.monotonic()
+                log.info(
+                    "reading history",
+                    extra={"source": source, "progress": round(share, 3), "rows": rows},
+                )
+            return
+        if share >= 1:
+            if (task := self._tasks.pop(source, None)) is not None:
+                self._bar.remove_task(task)
+            if not self._tasks:
+                self._bar.stop()
+            return
+        if source not in self._tasks:
+            self._bar.start()
+            self._tasks[source] = self._bar.add_task(source, total=1.0, rows=rows)
+        self._bar.update(self._tasks[source], completed=share, rows=rows)
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print what `check` found, one table a database."""
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_WHEN_PIPED)
+    for finding in findings:
+        table = Table(title=escape(finding.label), title_justify="left", show_header=False)
+        for name, value in finding.facts.items():
+            table.add_row(name, escape(value))
+        for warning in finding.warnings:
+            table.add_row("[yellow]warning[/]", escape(warning))
+        for problem in finding.problems:
+            table.add_row("[red]problem[/]", escape(problem))
+        if not finding.problems:
+            table.add_row("[green]result[/]", "all is well")
+        console.print(table)
