@@ -18,7 +18,7 @@ from opencode_exporter.ledger import Ledger
 from opencode_exporter.poller import Poller
 from opencode_exporter.snapshot import Snapshot, Surroundings, take
 from opencode_exporter.waker import Clock
-from opencode_exporter.web_landing import Landing, LandingRow
+from opencode_exporter.web.landing import Landing, LandingRow
 
 BUILD: Final = (__version__, platform.python_version(), apsw.sqlite_lib_version())
 

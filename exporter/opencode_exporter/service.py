@@ -28,11 +28,11 @@ from opencode_exporter.ledger import Ledger
 from opencode_exporter.ledger_store import Store, set_aside
 from opencode_exporter.pages import Pages
 from opencode_exporter.poller import Poller, Progress
-from opencode_exporter.server import WebServer
 from opencode_exporter.skills import SkillScanner
 from opencode_exporter.waker import Clock, SystemClock
 from opencode_exporter.watcher import Watcher
-from opencode_exporter.web_landing import Landing
+from opencode_exporter.web.landing import Landing
+from opencode_exporter.web.server import WebServer
 
 log = logging.getLogger(__name__)
 

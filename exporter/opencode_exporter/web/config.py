@@ -1,0 +1,210 @@
+"""
+The web configuration file: TLS, passwords, headers and rate of the HTTP server.
+
+The format is the exporter-toolkit's, read strictly.  A configuration is good as
+a whole or not taken at all: a broken file never replaces a working one.
+Nothing here answers a request.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from opencode_exporter.errors import ConfigError
+from opencode_exporter.web.tls import TlsSettings, read_tls
+from opencode_exporter.web.yaml import Section, read_yaml
+
+log = logging.getLogger(__name__)
+
+_SECTIONS = ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit")
+
+# The headers that the format allows, with the values it allows.
+_HEADERS: Mapping[str, tuple[str, ...]] = {
+    "Strict-Transport-Security": (),
+    "X-Content-Type-Options": ("nosniff",),
+    "X-Frame-Options": ("deny", "sameorigin"),
+    "X-XSS-Protection": (),
+    "Content-Security-Policy": (),
+}
+
+_BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
+
+_CHECK_EVERY_S = 1.0
+
+_Signature = tuple[tuple[int, int, int] | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """A token bucket: one request per interval, and a burst of saved ones."""
+
+    interval_s: float
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class WebConfig:
+    """
+    One reading of the file.
+
+    Attributes:
+        headers: Added to every response; an empty value takes a default away.
+        users: bcrypt hash of each user; empty means that nobody needs a password.
+        notes: Settings without their full effect, each with a sentence.
+        files: Everything that was read, to notice a change.
+    """
+
+    tls: TlsSettings | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    users: Mapping[str, str] = field(default_factory=dict, repr=False)
+    rate_limit: RateLimit | None = None
+    notes: tuple[tuple[str, str], ...] = ()
+    files: tuple[Path, ...] = ()
+
+    @classmethod
+    def load(cls, path: Path) -> WebConfig:
+        """
+        Read and check the file and the files it names.
+
+        Raises:
+            ConfigError: Naming the file and the setting that cannot be used.
+        """
+        root = read_yaml(path)
+        root.only(_SECTIONS)
+        tls = read_tls(root.section("tls_server_config"))
+        http = root.section("http_server_config")
+        http.only(("http2", "headers"))
+        notes = tls.notes if tls else ()
+        if http.flag("http2", default=False):
+            notes += (("http_server_config.http2", "HTTP/1.1 is spoken, to every client"),)
+        return cls(
+            tls=tls,
+            headers=_read_headers(http.section("headers")),
+            users=_read_users(root.section("basic_auth_users")),
+            rate_limit=_read_rate_limit(root.section("rate_limit")),
+            notes=notes,
+            files=(path, *(tls.files if tls else ())),
+        )
+
+
+def _read_headers(section: Section) -> Mapping[str, str]:
+    section.only(_HEADERS)
+    headers = {name: section.text(name) for name in section.values}
+    for name, value in headers.items():
+        allowed = _HEADERS[name]
+        if value and allowed and value not in allowed:
+            section.fail(name, f"must be {' or '.join(allowed)}")
+        if re.fullmatch(r"[\x20-\x7e]*", value) is None:
+            section.fail(name, "must be one line of ASCII text")
+    return MappingProxyType(headers)
+
+
+def _read_users(section: Section) -> Mapping[str, str]:
+    users = {name: section.text(name) for name in section.values}
+    for name, hashed in users.items():
+        if ":" in name:
+            section.fail(name, "a user name cannot hold a colon")
+        if _BCRYPT.fullmatch(hashed) is None:
+            section.fail(
+                name,
+                "the password is not a bcrypt hash",
+                hint="make one with: htpasswd -nBC 10 '' | tr -d ':\\n'",
+            )
+    return MappingProxyType(users)
+
+
+def _read_rate_limit(section: Section) -> RateLimit | None:
+    section.only(("interval", "burst"))
+    limit = RateLimit(section.seconds("interval"), section.number("burst"))
+    if limit.interval_s == 0:
+        return None
+    if limit.burst < 1:
+        section.fail("burst", "must be at least 1, or every request is refused")
+    return limit
+
+
+class WebConfigHolder:
+    """
+    The configuration of the moment, shared by all connections.
+
+    Without a file it is the default one for ever.  `current` notices changed
+    files by itself, looking at most once a second.
+    """
+
+    def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._checked = clock()
+        self._config = WebConfig()
+        self._signature: _Signature = ()
+        if path is not None:
+            self._config = WebConfig.load(path)
+            self._signature = _sign(self._config.files)
+            _log_notes(self._config)
+
+    def current(self) -> WebConfig:
+        """Return the configuration to use now; a broken change is logged, and the old one stays."""
+        now = self._clock()
+        if self._path is not None and now - self._checked >= _CHECK_EVERY_S:
+            self._checked = now
+            if _sign(self._config.files) != self._signature:
+                try:
+                    self.reload()
+                except ConfigError as error:
+                    log.error(  # noqa: TRY400 - the sentence says it, a traceback does not help
+                        "changed web configuration cannot be used, the old one stays",
+                        extra={"err": error.message, "hint": error.hint},
+                    )
+        return self._config
+
+    def reload(self) -> None:
+        """
+        Read the file again and use it from the next request and connection on.
+
+        Raises:
+            ConfigError: The new configuration cannot be used; the old one stays.
+        """
+        if self._path is None:
+            return
+        with self._lock:
+            # Signed before reading, so that a change during it is seen; kept
+            # when reading fails, so that one broken state is told once.
+            self._signature = _sign(self._config.files)
+            fresh = WebConfig.load(self._path)
+            if (fresh.tls is None) != (self._config.tls is None):
+                raise ConfigError(
+                    f"{self._path}: tls_server_config: TLS cannot come or go while running",
+                    hint="restart the exporter",
+                )
+            if fresh.files != self._config.files:
+                self._signature = _sign(fresh.files)
+            told = self._config.notes
+            self._config = fresh
+        if fresh.notes != told:
+            _log_notes(fresh)
+        log.info("web configuration read again")
+
+
+def _sign(files: tuple[Path, ...]) -> _Signature:
+    signature: list[tuple[int, int, int] | None] = []
+    for file in files:
+        try:
+            stat = file.stat()
+        except OSError:
+            signature.append(None)
+        else:
+            signature.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return tuple(signature)
+
+
+def _log_notes(config: WebConfig) -> None:
+    for setting, why in config.notes:
+        log.warning("web setting without full effect", extra={"setting": setting, "why": why})

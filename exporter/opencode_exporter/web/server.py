@@ -1,0 +1,212 @@
+"""
+The HTTP server: metrics, landing page, health and readiness.
+
+Whatever the backend or a client does, the server goes on answering the others,
+and it stops within a second.
+Nothing here knows what the metrics are; a `Backend` renders them.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from opencode_exporter.errors import ConfigError
+from opencode_exporter.exposition import Rendered
+from opencode_exporter.web.config import WebConfig, WebConfigHolder
+from opencode_exporter.web.gate import Compress, Gate
+from opencode_exporter.web.landing import (
+    CONTENT_SECURITY_POLICY,
+    Landing,
+    LandingRow,
+    render_landing,
+)
+from opencode_exporter.web.protocol import build_server
+from opencode_exporter.web.sockets import bind_all, parse_listen_address, url_of
+
+__all__ = [
+    "Backend",
+    "Landing",
+    "LandingRow",
+    "Rendered",
+    "WebConfig",
+    "WebConfigHolder",
+    "WebServer",
+    "create_app",
+    "parse_listen_address",
+    "scrape_wait_s",
+]
+
+log = logging.getLogger(__name__)
+
+_MAX_WAIT_S = 1.0
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
+_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@/-]*")
+_OWN_PATHS = ("/-/healthy", "/-/ready")
+
+
+class Backend(Protocol):
+    """Where the server's answers come from."""
+
+    async def metrics(self, accept: str, timeout_s: float) -> Rendered:
+        """
+        Render the metrics, after what is committed has been taken in.
+
+        Args:
+            accept: The Accept header, empty when there was none.
+            timeout_s: Wait no longer than this for a poll, then render what is there.
+        """
+        ...
+
+    def ready(self) -> str | None:
+        """Return None when ready, else a sentence why not."""
+        ...
+
+    def landing(self) -> Landing:
+        """Describe the process for the landing page."""
+        ...
+
+
+def scrape_wait_s(header: str | None) -> float:
+    """
+    Return how long a scrape may wait for a poll: half its timeout, at most a second.
+
+    Args:
+        header: `X-Prometheus-Scrape-Timeout-Seconds`; anything but a plain
+            number above zero counts as absent.
+    """
+    if header is None or _NUMBER.fullmatch(header.strip()) is None:
+        return _MAX_WAIT_S
+    timeout_s = float(header)
+    return min(_MAX_WAIT_S, timeout_s / 2) if timeout_s > 0 else _MAX_WAIT_S
+
+
+def create_app(
+    backend: Backend, telemetry_path: str, web_config_holder: WebConfigHolder
+) -> Starlette:
+    """
+    Build the application.
+
+    Raises:
+        ConfigError: The telemetry path cannot be served.
+    """
+    _check_path(telemetry_path)
+    pages = _Pages(backend, telemetry_path)
+    routes = [
+        Route(telemetry_path, pages.metrics),
+        Route("/-/healthy", pages.healthy),
+        Route("/-/ready", pages.ready),
+    ]
+    if telemetry_path != "/":
+        routes.append(Route("/", pages.landing))
+    app = Starlette(
+        routes=routes,
+        middleware=[
+            Middleware(Gate, holder=web_config_holder),
+            # Metrics repeat themselves: level 4 is near the best size at half the time.
+            Middleware(Compress, minimum_size=1000, compresslevel=4),
+        ],
+    )
+    # A redirect would be built from the client's own Host header.
+    app.router.redirect_slashes = False
+    return app
+
+
+def _check_path(path: str) -> None:
+    if _PATH.fullmatch(path) is None or path.startswith("//"):
+        raise ConfigError(
+            f"telemetry path {path!r} is not a plain absolute path", hint="for example /metrics"
+        )
+    if path in _OWN_PATHS:
+        raise ConfigError(f"telemetry path {path!r} is taken", hint="for example /metrics")
+
+
+class _Pages:
+    """The endpoints over one backend."""
+
+    def __init__(self, backend: Backend, telemetry_path: str) -> None:
+        self._backend = backend
+        self._telemetry_path = telemetry_path
+
+    async def metrics(self, request: Request) -> Response:
+        accept = ", ".join(request.headers.getlist("accept"))
+        wait_s = scrape_wait_s(request.headers.get("x-prometheus-scrape-timeout-seconds"))
+        body, content_type = await self._backend.metrics(accept, wait_s)
+        # As a header: a media type would get Starlette's charset appended.
+        return Response(body, headers={"Content-Type": content_type, "Vary": "Accept"})
+
+    async def healthy(self, _request: Request) -> Response:
+        return PlainTextResponse("OK\n")
+
+    async def ready(self, _request: Request) -> Response:
+        why_not = self._backend.ready()
+        if why_not is None:
+            return PlainTextResponse("OK\n")
+        return PlainTextResponse(f"{why_not}\n", 503)
+
+    async def landing(self, _request: Request) -> Response:
+        page = render_landing(self._backend.landing(), self._telemetry_path)
+        return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+
+
+class WebServer:
+    """
+    The application on its sockets.
+
+    The sockets are bound when it is built, so that a port in use is told first;
+    connections wait until `serve` runs.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        addresses: Sequence[str],
+        telemetry_path: str,
+        web_config: Path | None,
+    ) -> None:
+        self._holder = WebConfigHolder(web_config)
+        self._server = build_server(create_app(backend, telemetry_path, self._holder), self._holder)
+        self._sockets = bind_all(addresses)
+        scheme = "https" if self._holder.current().tls else "http"
+        self._urls = [url_of(sock, scheme) for sock in self._sockets]
+
+    @property
+    def urls(self) -> list[str]:
+        """The addresses really bound, one a socket, with real ports."""
+        return list(self._urls)
+
+    async def serve(self) -> None:
+        """Answer requests until `stop`, or until cancelled."""
+        log.info("listening", extra={"urls": self._urls})
+        try:
+            await self._server.serve(sockets=self._sockets)
+        finally:
+            self.close()
+
+    def stop(self) -> None:
+        """Ask `serve` to return; it does within a second.  Safe from any thread."""
+        self._server.should_exit = True
+
+    def reload(self) -> None:
+        """
+        Read the web configuration and its certificates again.
+
+        Raises:
+            ConfigError: They cannot be used; the old ones stay in effect.
+        """
+        self._holder.reload()
+
+    def close(self) -> None:
+        """Close the sockets; needed by itself only when `serve` never ran."""
+        for sock in self._sockets:
+            sock.close()

@@ -1,0 +1,127 @@
+"""
+Listen addresses in the grammar of the Go exporters, and sockets bound to them.
+
+A socket returned from here listens already: a port in use is told at start,
+before anything else is done.
+Nothing here accepts a connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from opencode_exporter.errors import ConfigError
+
+_HINT = "':10777' listens on every interface, '127.0.0.1:10777' or '[::1]:10777' on one"
+
+_BACKLOG = 128
+
+
+def parse_listen_address(text: str) -> tuple[str, int]:
+    """
+    Split `host:port`, `:port` or `[ipv6]:port`; an empty host is every interface.
+
+    Raises:
+        ConfigError: It is none of these.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise ConfigError(f"listen address {text!r} has no port", hint=_HINT)
+    if host.startswith("[") and host.endswith("]") and ":" in host:
+        host = host[1:-1]
+    elif ":" in host or "[" in host or "]" in host:
+        raise ConfigError(f"listen address {text!r} has an IPv6 host without brackets", hint=_HINT)
+    if not (port.isascii() and port.isdigit() and int(port[:6]) <= 65535 and len(port) <= 5):
+        raise ConfigError(f"listen address {text!r} has no port from 0 to 65535", hint=_HINT)
+    if any(char.isspace() or char in "/[]" for char in host):
+        raise ConfigError(f"listen address {text!r} has no valid host", hint=_HINT)
+    return host, int(port)
+
+
+def bind_all(addresses: Sequence[str]) -> list[socket.socket]:
+    """
+    Open a listening socket for each address, all of them or none.
+
+    Raises:
+        ConfigError: An address is malformed, unknown here, or in use.
+    """
+    if not addresses:
+        raise ConfigError("no listen address is given", hint=_HINT)
+    with contextlib.ExitStack() as opened:
+        sockets = [opened.enter_context(_bind(address)) for address in addresses]
+        opened.pop_all()
+    return sockets
+
+
+def url_of(sock: socket.socket, scheme: str) -> str:
+    """Return the address that a socket really has."""
+    host, port = sock.getsockname()[:2]
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _bind(address: str) -> socket.socket:
+    host, port = parse_listen_address(address)
+    try:
+        if host in {"", "::"} and _has_ipv6():
+            return _listen(socket.AF_INET6, ("::", port), dual=True)
+        family, target = _resolve(host or "0.0.0.0", port)  # noqa: S104 - asked for by ':port'
+        return _listen(family, target)
+    except OSError as error:
+        raise _explain(address, error) from error
+
+
+def _has_ipv6() -> bool:
+    # Compiled in is not switched on: only a bind tells.
+    if not socket.has_dualstack_ipv6():
+        return False
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # One address of a name with several, IPv4 first: what Go's Listen does.
+    family, _, _, _, target = min(found, key=lambda one: one[0] != socket.AF_INET)
+    return family, target
+
+
+def _listen(
+    family: socket.AddressFamily, target: tuple[Any, ...], *, dual: bool = False
+) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # A restart need not wait for connections of the process before it.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
+        sock.bind(target)
+        sock.listen(_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _explain(address: str, error: OSError) -> ConfigError:
+    if isinstance(error, socket.gaierror):
+        return ConfigError(f"listen address {address!r} has an unknown host", hint=_HINT)
+    if error.errno == errno.EADDRINUSE:
+        return ConfigError(
+            f"listen address {address!r} is in use",
+            hint="another exporter may be running; choose another --web.listen-address",
+        )
+    if error.errno == errno.EACCES:
+        return ConfigError(
+            f"listen address {address!r} is not permitted", hint="choose a port above 1023"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return ConfigError(f"listen address {address!r} is no address of this machine", hint=_HINT)
+    return ConfigError(f"listen address {address!r} cannot be used: {error.strerror}", hint=_HINT)
