@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from opencode_exporter import catalog as c
-from opencode_exporter.classify import SKILL_TOOL
 from opencode_exporter.events import (
     COMPLETED,
     ERROR,
@@ -230,8 +229,3 @@ def _fold_skill(
     if total.first > 0 and not cut and skill != UNKNOWN:
         yield Delta(c.SKILL_FIRST_USED, (skill,), total.first, 1)
         yield Delta(c.SKILL_LAST_USED, (skill,), total.last, 1)
-
-
-def is_skill_load(event: Invocation) -> bool:
-    """Say whether an invocation loads a skill."""
-    return event.tool == SKILL_TOOL and event.skill is not None

@@ -12,7 +12,7 @@ import msgspec
 
 from opencode_exporter.events import Event, Invocation
 
-_DENSE: Final = 32
+DENSE: Final = 32
 _MOST: Final = 64
 _SPREAD: Final = 1.5
 
@@ -36,15 +36,15 @@ class Cursor(msgspec.Struct, frozen=True):
 
     def extended(self, rows: list[Anchor]) -> Cursor:
         """
-        Return the cursor after these rows, oldest first.
+        Return the cursor after some rows, of which the newest are given, oldest first.
 
         The newest anchors stay close together, older ones grow sparse: after a
         deletion the poll resumes near the end, and a renumbering is noticed.
         """
         known = [*self.anchors, *rows]
-        kept = known[: -_DENSE - 1 : -1]
+        kept = known[: -DENSE - 1 : -1]
         newest = known[-1].rowid if known else 0
-        for anchor in reversed(known[:-_DENSE]):
+        for anchor in reversed(known[:-DENSE]):
             if newest - anchor.rowid >= _SPREAD * (newest - kept[-1].rowid):
                 kept.append(anchor)
             if len(kept) == _MOST:

@@ -286,7 +286,7 @@ SOURCE_BYTES = Metric(
     "opencode_source_bytes",
     "gauge",
     "Size of the source's files: main, wal.",
-    "opencode.source.size",
+    "opencode.source.bytes",
     "By",
     labels=("source", "part"),
 )
@@ -418,7 +418,7 @@ LEDGER_BYTES = Metric(
     "opencode_exporter_ledger_bytes",
     "gauge",
     "Size of the ledger's files.",
-    "opencode.exporter.ledger.size",
+    "opencode.exporter.ledger.bytes",
     "By",
 )
 

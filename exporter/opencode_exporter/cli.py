@@ -168,13 +168,31 @@ def _read_config(ctx: click.Context, _param: click.Parameter, path: Path | None)
         raise click.ClickException(f"configuration file {path} cannot be read ({err})") from err
     given = _flat(found)
     known = {
-        str(parameter.name)
+        str(parameter.name): parameter
         for command in _COMMANDS.commands.values()
         for parameter in command.params
     }
-    if unknown := sorted(given.keys() - known):
-        raise click.ClickException(f"configuration file {path}: unknown key {unknown[0]!r}")
+    for key, value in given.items():
+        if key not in known:
+            raise click.ClickException(f"configuration file {path}: unknown key {key!r}")
+        if known[key].multiple and isinstance(value, str):
+            given[key] = [value]
+        elif not _fits(known[key], value):
+            raise click.ClickException(f"configuration file {path}: {key} cannot be {value!r}")
     ctx.default_map = dict.fromkeys(_COMMANDS.commands, given)
+
+
+def _fits(parameter: click.Parameter, value: Any) -> bool:
+    """Say whether a value of TOML has the type that the flag's text would be read as."""
+    if isinstance(value, list):
+        return parameter.multiple and all(isinstance(one, str) for one in value)
+    if isinstance(parameter.type, click.types.BoolParamType):
+        return isinstance(value, bool)
+    if isinstance(parameter.type, click.types.IntParamType):
+        return isinstance(value, int) and not isinstance(value, bool)
+    if isinstance(parameter.type, click.types.FloatParamType):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, str)  # a number would be a duration without its unit
 
 
 def _flat(found: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -302,7 +320,7 @@ def check(source_path: tuple[Path, ...]) -> None:
 @_flags(_WEB, _LOGGING)
 def demo(**given: Any) -> None:
     """Serve a temporary database on which a simulated agent works."""
-    from opencode_exporter.demo_run import demo_source  # noqa: PLC0415
+    from opencode_exporter.demo_source import demo_source  # noqa: PLC0415
 
     logs.configure(given["log_level"], given["log_format"])
     with demo_source(

@@ -7,6 +7,7 @@ environment only through the mapping that it is given.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -89,7 +90,8 @@ def sources(
     files: list[Path] = []
     directories: list[Path] = []
     for path in named or (data,):
-        if path.is_dir() or (not named and path == data):
+        # Path.is_dir raises where we may not look, which is the poll's to say.
+        if os.path.isdir(path) or (not named and path == data):  # noqa: PTH112
             directories.append(path)
             files += _databases(path) or [path / "opencode.db"]
         else:

@@ -14,7 +14,10 @@ import msgspec
 
 from opencode_exporter.events import UNKNOWN
 
-_DAY_MS: Final = 86_400_000
+DAY_MS: Final = 86_400_000
+
+REFUSED: Final = (msgspec.DecodeError, UnicodeError, RecursionError, TypeError)
+"""What a typed decoder raises on data that it does not take; TypeError: NULL."""
 
 
 class Unusable(Exception):  # noqa: N818  # a cause, not a failure of ours
@@ -41,7 +44,7 @@ def loads(data: bytes | str) -> Any:
     """
     try:
         return json.loads(data)
-    except (ValueError, RecursionError) as err:
+    except (ValueError, RecursionError, TypeError) as err:
         raise Unusable("json") from err
 
 
@@ -57,7 +60,7 @@ def moment(value: object, now: int) -> int:
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < now + _DAY_MS:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < now + DAY_MS:
         raise Unusable("time")
     return value
 
@@ -65,6 +68,11 @@ def moment(value: object, now: int) -> int:
 def text_bytes(text: str) -> int:
     """Return the UTF-8 size of a text; a lone surrogate counts as the three bytes it takes."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def whole(value: object) -> Any:
+    """Return a text without lone surrogates, which the ledger cannot keep; else the value."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def text_or(value: object, default: str) -> str:

@@ -14,7 +14,18 @@ from typing import Any, Final
 import msgspec
 
 from opencode_exporter import classify
-from opencode_exporter.decode import Message, Unusable, loads, mapping, moment, text_bytes, text_or
+from opencode_exporter.decode import (
+    DAY_MS,
+    REFUSED,
+    Message,
+    Unusable,
+    loads,
+    mapping,
+    moment,
+    text_bytes,
+    text_or,
+    whole,
+)
 from opencode_exporter.events import ABORTED, COMPLETED, ERROR, UNKNOWN, Invocation, Session
 from opencode_exporter.programs import program_of
 
@@ -39,8 +50,6 @@ class _Metadata(msgspec.Struct, gc=False):
     exit: Any = None
     truncated: Any = None
     name: Any = None
-    # Present on every call of the model, absent on a command that the user typed.
-    description: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class _State(msgspec.Struct, gc=False):
@@ -80,7 +89,7 @@ def parse(data: bytes) -> ToolPart | None:
     """
     try:
         part = _part(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except REFUSED:
         return _parse_leniently(data)
     return part if part.type == "tool" else None
 
@@ -103,18 +112,16 @@ def _parse_leniently(data: bytes) -> ToolPart | None:
         input=msgspec.Raw(msgspec.json.encode(_names(mapping(raw.get("input"))))),
         output=text_or(raw.get("output"), ""),
         error=text_or(raw.get("error"), ""),
-        metadata=_Metadata(meta.get("exit"), meta.get("truncated"), meta.get("name")),
+        metadata=_Metadata(meta.get("exit"), meta.get("truncated"), whole(meta.get("name"))),
         time=_Time(times.get("start"), times.get("end")),
     )
-    if "description" in meta and state.metadata:
-        state.metadata.description = msgspec.Raw(b"null")
-    return ToolPart("tool", found["tool"], found["callID"], state)
+    return ToolPart("tool", whole(found["tool"]), whole(found["callID"]), state)
 
 
 def _names(given: dict[str, Any]) -> dict[str, str]:
     """Keep of an input only the texts that are read, without lone surrogates."""
     return {
-        key: given[key].encode("utf-8", "replace").decode()
+        key: whole(given[key])
         for key in ("name", "command", "tool", "error")
         if isinstance(given.get(key), str)
     }
@@ -124,24 +131,23 @@ def message(data: bytes, created: int) -> Message:
     """Return the agent of a message; older versions call it mode."""
     try:
         found = _message(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except REFUSED:
         return Message(UNKNOWN, created)
-    agent = text_or(found.agent, text_or(found.mode, UNKNOWN))
-    return Message(agent, created)
+    agent = found.agent or found.mode
+    return Message(agent if type(agent) is str else UNKNOWN, created)
 
 
-def is_users_command(part: ToolPart) -> bool:
-    """Say whether it is a command that the user typed (``!cmd``): no invocation."""
-    state = part.state
-    if part.tool != "bash" or state is None or not _ULID.fullmatch(part.callID):
+def is_users_command(part: ToolPart, state: _State) -> bool:
+    """Say whether a shell part is a command that the user typed (``!cmd``): no invocation."""
+    if not _ULID.fullmatch(part.callID):
         return False
+    # OpenCode notes exit and truncation on every call of the model that ran.
     meta = state.metadata or _Metadata()
-    return meta.description is msgspec.UNSET and meta.exit is None and meta.truncated is None
+    return meta.exit is None and meta.truncated is None
 
 
 def invocation(
     part: ToolPart,
-    *,
     part_id: str,
     message_id: str,
     changed: int,
@@ -167,84 +173,112 @@ def invocation(
     state = part.state
     if state is None:
         raise Unusable("state")
-    if is_users_command(part):
+    if part.tool == "bash" and is_users_command(part, state):
         return None
-    status = state.status
-    times = state.time or _Time()
-    if status in _ENDED:
-        started = moment(times.start, now)
-        ended = moment(times.end, now)
-    elif status in _OPEN:
-        started = moment(times.start, now) if times.start is not None else 0
-        ended = 0
-    else:
+    times = state.time
+    start, end = (times.start, times.end) if times is not None else (None, None)
+    if state.status in _ENDED:
+        # Nearly all times are fine; `moment` says what is wrong with the others.
+        latest = now + DAY_MS
+        if not (type(start) is int and type(end) is int and 0 < start < latest > end > 0):
+            start, end = moment(start, now), moment(end, now)
+        return _ended(part, state, part_id, message_id, changed, about, session, start, end)
+    if state.status not in _OPEN:
         raise Unusable("status")
-    tool = _tool_of(part, state)
-    fields = _ending(part, state, tool) if ended else {"vouched": status == "running"}
+    started = moment(start, now) if start is not None else 0
+    running = state.status == "running"
+    tool = classify.canonical(part.tool)
     return Invocation(
         session=session.id,
         message=message_id,
         call=part.callID,
         part=part_id,
         tool=tool,
+        vouched=running,  # the name of a pending call has not been looked up yet
+        running=running,
         started=started,
-        ended=ended,
-        duration=ended - started if ended >= started and ended else -1,
-        running=status == "running",
+        skill=_skill(state) if tool == classify.SKILL_TOOL else None,
         agent=about.agent,
         project=session.project,
         suspect=(started or about.created) < session.created,
         changed=changed,
         message_created=about.created,
-        skill=_skill(state) if tool == classify.SKILL_TOOL else None,
-        **fields,
     )
 
 
-def _tool_of(part: ToolPart, state: _State) -> str:
-    """
-    Return the name to count under.
+def _ended(
+    part: ToolPart,
+    state: _State,
+    part_id: str,
+    message_id: str,
+    changed: int,
+    about: Message,
+    session: Session,
+    started: int,
+    ended: int,
+) -> Invocation:
+    """Return a call that has ended."""
+    meta = state.metadata
+    tool = classify.canonical(part.tool)
+    status, reason, vouched = COMPLETED, "", True
+    if tool == classify.INVALID_TOOL:
+        tool = _asked_for(state)
+        _, reason = classify.verdict(text_or(_asked(state).error, ""))
+        status, reason = ERROR, reason or "not_found"
+    elif state.status == "error":
+        status, reason = classify.verdict(state.error)
+        vouched = status != ABORTED  # may end before the name was checked
+    program = how = ""
+    skill = None
+    if tool == classify.SHELL_TOOL:
+        program = program_of(_asked(state).command)
+        code = meta.exit if meta is not None else None
+        how = classify.shell_exit(code, state.output, ended=state.status == "completed")
+    elif tool == classify.SKILL_TOOL:
+        skill = _skill(state)
+    output = state.output
+    return Invocation(
+        session=session.id,
+        message=message_id,
+        call=part.callID,
+        part=part_id,
+        tool=tool,
+        status=status,
+        reason=reason,
+        vouched=vouched,
+        started=started,
+        ended=ended,
+        duration=ended - started if ended >= started else -1,
+        output_bytes=len(output) if output.isascii() else text_bytes(output),
+        truncated=meta is not None and meta.truncated is True,
+        skill=skill,
+        program=program,
+        exit=how,
+        agent=about.agent,
+        project=session.project,
+        suspect=started < session.created,
+        changed=changed,
+        message_created=about.created,
+    )
 
-    OpenCode hands to its tool ``invalid`` what names no tool, and also calls of
-    real tools whose arguments are no JSON; the error's text tells which.
+
+def _asked_for(state: _State) -> str:
     """
-    if part.tool != classify.INVALID_TOOL:
-        return classify.canonical(part.tool)
+    Return the name to count a call of ``invalid`` under.
+
+    OpenCode hands to that tool what names no tool, and also calls of real tools
+    whose arguments are no JSON; the error's text tells which.
+    """
     asked = _asked(state)
     if classify.names_a_tool(text_or(asked.error, "")):
         return classify.canonical(text_or(asked.tool, UNKNOWN))
     return UNKNOWN
 
 
-def _ending(part: ToolPart, state: _State, tool: str) -> dict[str, Any]:
-    """Return the fields that only an ended call has."""
-    meta = state.metadata
-    status, reason, vouched = COMPLETED, "", True
-    if part.tool == classify.INVALID_TOOL:
-        _, reason = classify.verdict(text_or(_asked(state).error, ""))
-        status, reason = ERROR, reason or "not_found"
-    elif state.status == "error":
-        status, reason = classify.verdict(state.error)
-        vouched = status != ABORTED  # may end before the name was checked
-    fields: dict[str, Any] = {
-        "status": status,
-        "reason": reason,
-        "vouched": vouched,
-        "output_bytes": text_bytes(state.output),
-        "truncated": meta is not None and meta.truncated is True,
-    }
-    if tool == classify.SHELL_TOOL:
-        fields["program"] = program_of(_asked(state).command)
-        fields["exit"] = classify.shell_exit(
-            meta.exit if meta else None, state.output, ended=state.status == "completed"
-        )
-    return fields
-
-
 def _asked(state: _State) -> _Input:
     try:
         return _input(state.input) if isinstance(state.input, msgspec.Raw) else _Input()
-    except msgspec.DecodeError:
+    except REFUSED:
         return _Input()
 
 
@@ -264,5 +298,5 @@ def is_assistant(data: str) -> bool:
     """Say whether a message's data are those of a step of the model."""
     try:
         return bool(_role(data).role == "assistant")
-    except (msgspec.DecodeError, UnicodeError):
+    except REFUSED:
         return False

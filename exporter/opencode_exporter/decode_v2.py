@@ -13,7 +13,16 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from opencode_exporter import classify
-from opencode_exporter.decode import Unusable, loads, mapping, moment, text_bytes, text_or
+from opencode_exporter.decode import (
+    REFUSED,
+    Unusable,
+    loads,
+    mapping,
+    moment,
+    text_bytes,
+    text_or,
+    whole,
+)
 from opencode_exporter.events import (
     ABANDONED,
     ABORTED,
@@ -131,7 +140,7 @@ def decode(row: Row, session: Session, now: int) -> Decoded:
     if row.type != "assistant":
         return Decoded(_user_loads(row, data, session, now), final=True)
     events: list[Event] = [Rejection(row.id, cause) for cause in odd]
-    agent = text_or(data.agent, UNKNOWN)
+    agent = text_or(whole(data.agent), UNKNOWN)
     seen: dict[str, int] = {}
     final = data.time is not None and data.time.completed is not None
     for item in data.content:
@@ -154,13 +163,14 @@ def decode(row: Row, session: Session, now: int) -> Decoded:
 def _parse(row: Row) -> tuple[_Data, list[str]]:
     try:
         return _data(row.data), []
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except REFUSED:
         pass
     found = loads(row.data)
     if not isinstance(found, dict):
         raise Unusable("shape")
     content = found.get("content")
-    items, odd = [], []
+    items: list[_Item] = []
+    odd = [] if content is None or isinstance(content, list) else ["shape"]
     for raw in content if isinstance(content, list) else []:
         if mapping(raw).get("type") != "tool":
             continue
@@ -190,14 +200,14 @@ def _item_leniently(raw: dict[str, Any]) -> _Item:
     parts, calls = state.get("content"), meta.get("toolCalls")
     given = mapping(state.get("input"))
     named = {
-        key: given[key].encode("utf-8", "replace").decode()
+        key: whole(given[key])
         for key in ("id", "name", "command")
         if isinstance(given.get(key), str)
     }
     return _Item(
         type="tool",
-        id=raw["id"],
-        name=raw["name"],
+        id=whole(raw["id"]),
+        name=whole(raw["name"]),
         state=_State(
             status=text_or(state.get("status"), ""),
             input=msgspec.Raw(msgspec.json.encode(named)),
@@ -210,9 +220,9 @@ def _item_leniently(raw: dict[str, Any]) -> _Item:
                 exit=meta.get("exit"),
                 timeout=meta.get("timeout"),
                 truncated=meta.get("truncated"),
-                name=meta.get("name"),
+                name=whole(meta.get("name")),
                 toolCalls=[
-                    _ToolCall(text_or(call.get("tool"), ""), text_or(call.get("status"), ""))
+                    _ToolCall(whole(text_or(call.get("tool"), "")), text_or(call.get("status"), ""))
                     for call in map(mapping, calls if isinstance(calls, list) else [])
                 ],
             ),
@@ -325,7 +335,7 @@ def _user_loads(row: Row, data: _Data, session: Session, now: int) -> list[Event
         for entry in data.skills:
             found = mapping(entry)
             name = text_or(found.get("name"), text_or(found.get("id"), text_or(entry, UNKNOWN)))
-            named.append((name, text_or(found.get("content"), "")))
+            named.append((name, text_or(found.get("text"), "")))
     if not named:
         return []
     at = moment(data.time.created if data.time else row.created, now)
@@ -347,7 +357,7 @@ def _user_loads(row: Row, data: _Data, session: Session, now: int) -> list[Event
 def _asked(state: _State) -> _Input:
     try:
         return _input(state.input) if isinstance(state.input, msgspec.Raw) else _Input()
-    except msgspec.DecodeError:
+    except REFUSED:
         return _Input()  # arguments that still stream are text
 
 

@@ -39,7 +39,7 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     worktree: str = ""
 
 
-class Invocation(msgspec.Struct, frozen=True, gc=False):
+class Invocation(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     """
     One use of a tool, as one row shows it: open, or ended with a status.
 
@@ -72,7 +72,7 @@ class Invocation(msgspec.Struct, frozen=True, gc=False):
     message_created: int = 0  # copied unchanged by a fork
 
 
-class UserSkillLoad(msgspec.Struct, frozen=True, gc=False):
+class UserSkillLoad(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     """A skill that the user invoked: a slash command or a mention, not a tool call."""
 
     session: str
@@ -86,7 +86,7 @@ class UserSkillLoad(msgspec.Struct, frozen=True, gc=False):
     suspect: bool = False
 
 
-class Rejection(msgspec.Struct, frozen=True, gc=False):
+class Rejection(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     """A row, or one call of a row, that could not be decoded and was set aside."""
 
     row: str

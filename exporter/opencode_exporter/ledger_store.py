@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import uuid
+from array import array
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,8 +122,8 @@ class Store:
         """Return the owners of those keys that are known."""
         if not keys:
             return {}
-        sql = "SELECT key, owner FROM seen WHERE key IN (SELECT value FROM json_each(?))"
-        return dict(self._db.execute(sql, (json.dumps(keys),)))
+        sql = "SELECT seen.key, seen.owner FROM carray(?) JOIN seen ON seen.key = carray.value"
+        return dict(self._db.execute(sql, (apsw.carray(array("q", sorted(keys))),)))
 
     def write(self, batch: Batch) -> None:
         """

@@ -7,11 +7,14 @@ fails says why and stops neither the others nor the page.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from opencode_exporter.batch import Chunk
 from opencode_exporter.errors import (
     LedgerError,
     SourceChangedError,
@@ -20,6 +23,7 @@ from opencode_exporter.errors import (
 )
 from opencode_exporter.health import SourceHealth
 from opencode_exporter.ledger import Ledger
+from opencode_exporter.read_ahead import WORTH_IT_ROWS, read_ahead
 from opencode_exporter.skills import InstalledSkill, SkillScanner
 from opencode_exporter.source import Reader, Signature, Source
 from opencode_exporter.tables import directories, opencode_version
@@ -29,7 +33,7 @@ from opencode_exporter.waker import Clock
 log = logging.getLogger(__name__)
 
 _TRIES: Final = 3
-_COMMIT_ROWS: Final = 50_000
+_COMMIT_ROWS: Final = 20_000
 _REPEAT_S: Final = 30.0
 _SCAN_EVERY_S: Final = 60.0
 
@@ -113,6 +117,8 @@ class Poller:
                         raise
         except (SourceError, LedgerError) as err:
             self._failed(source, health, err)
+        except Exception as err:  # noqa: BLE001  # a defect of ours must not pass for a good poll
+            self._failed(source, health, _defect(err))
         else:
             self._succeeded(source, health)
         health.observe(self._clock.monotonic() - began)
@@ -181,24 +187,41 @@ class Poller:
         self._scanned = self._clock.monotonic()
 
     def _take_in(self, source: Source, health: SourceHealth, reader: Reader) -> None:
-        label, rows = source.label, 0
-        waiting = 0
-        cursors, open_rows = self._ledger.cursors(label), self._ledger.open_rows(label)
-        for chunk in self._tailer.read(reader, cursors, open_rows):
-            self._ledger.apply(label, chunk)
-            rows += chunk.rows
-            waiting += chunk.rows
-            if waiting >= _COMMIT_ROWS:
-                self._ledger.commit()
-                waiting = 0
-            if not self._ledger.baseline_ms:
-                health.progress = chunk.progress
-                if self._progress:
-                    self._progress(label, chunk.progress, rows)
-            if self.stopping:
-                return
+        label = source.label
+        intake = self._intake(label, health)
+        if self._tailer.rows_ahead(reader, self._ledger.cursors(label)) >= WORTH_IT_ROWS:
+            with contextlib.closing(read_ahead(source.path, self._ledger.cursors(label))) as chunks:
+                intake(chunks)
+        intake(
+            self._tailer.read(reader, self._ledger.cursors(label), self._ledger.open_rows(label))
+        )
+        if self.stopping:
+            return
         for chunk in self._tailer.settle(reader, self._ledger.open_rows(label)):
             self._ledger.apply(label, chunk)
+
+    def _intake(self, label: str, health: SourceHealth) -> Callable[[Iterable[Chunk]], None]:
+        """Return what takes chunks of a source into the ledger, and tells how far it is."""
+        rows = 0
+
+        def take_in(chunks: Iterable[Chunk]) -> None:
+            nonlocal rows
+            waiting = 0
+            for chunk in chunks:
+                self._ledger.apply(label, chunk)
+                rows += chunk.rows
+                waiting += chunk.rows
+                if waiting >= _COMMIT_ROWS:
+                    self._ledger.commit()
+                    waiting = 0
+                if not self._ledger.baseline_ms:
+                    health.progress = chunk.progress
+                    if self._progress:
+                        self._progress(label, chunk.progress, rows)
+                if self.stopping:
+                    return
+
+        return take_in
 
     def _expired(self, source: Source) -> bool:
         """Say whether a call has been open without a change for too long."""
@@ -207,6 +230,15 @@ class Poller:
             row.calls and now - row.seen >= self._abandon_after
             for row in self._ledger.open_rows(source.label)
         )
+
+
+def _defect(err: Exception) -> SourceError:
+    """Say where we failed; the text of the error might hold row content."""
+    *_, last = traceback.extract_tb(err.__traceback__)
+    return SourceError(
+        f"the exporter failed ({type(err).__name__} at {Path(last.filename).name}:{last.lineno})",
+        hint="it is tried again; please report it with the version",
+    )
 
 
 def label_sources(paths: Sequence[Path]) -> dict[str, Path]:

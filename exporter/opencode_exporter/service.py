@@ -164,8 +164,6 @@ class Service:
             self._web.reload()
         except ConfigError as err:
             log.warning("web configuration kept", extra={"err": err.message, "hint": err.hint})
-        else:
-            log.info("web configuration read again")
 
     async def _poll_for_ever(self) -> None:
         loop = asyncio.get_running_loop()

@@ -89,8 +89,9 @@ class Source:
     def __init__(self, path: Path, label: str) -> None:
         self.path = path
         self.label = label
-        self.wal = path.with_name(path.name + "-wal")
-        self.index = path.with_name(path.name + "-shm")
+        real = Path(os.path.realpath(path))  # SQLite puts its files beside a link's target
+        self.wal = real.with_name(real.name + "-wal")
+        self.index = real.with_name(real.name + "-shm")
 
     def signature(self) -> Signature:
         """
@@ -118,12 +119,16 @@ class Source:
         return {"main": main[1] if main else 0, "wal": wal[1] if wal else 0}
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[Reader]:
+    def open(self, *, mapped_bytes: int = 0) -> Iterator[Reader]:
         """
         Open the database for one poll, and close it after.
 
         A held connection would keep OpenCode's last close from folding the WAL
         into the file.
+
+        Args:
+            mapped_bytes: How much of the file may be read through memory.  A file that
+                is cut short meanwhile kills the process that does so.
 
         Raises:
             SourceMissingError: There is no file.
@@ -133,7 +138,7 @@ class Source:
         try:
             cold = self._is_cold()
             before = _stat(self.path)
-            connection = _connect(self.path, immutable=cold)
+            connection = _connect(self.path, immutable=cold, mapped_bytes=mapped_bytes)
         except OSError as err:
             raise _unreadable(err) from err
         except apsw.Error as err:
@@ -142,6 +147,11 @@ class Source:
             yield Reader(connection, self, before if cold else None)
         except apsw.Error as err:
             raise _sqlite_error(err) from err
+        except UnicodeDecodeError as err:
+            raise SourceError(
+                "a name or an id in the database is not UTF-8",
+                hint="'PRAGMA integrity_check' says whether it is damaged; restore a backup",
+            ) from err
         finally:
             connection.close(True)
 
@@ -157,6 +167,11 @@ class Source:
                 "there is no database",
                 hint="start OpenCode once, or name its file with --source.path",
             )
+        if not self.path.is_file():  # opening a pipe would wait for its writer for ever
+            raise SourceUnsupportedError(
+                "what lies there is no regular file",
+                hint="name OpenCode's own file, usually opencode.db, with --source.path",
+            )
         head = _head(self.path, 20)
         if not head:
             raise SourceError("the file is empty", hint="OpenCode fills it when it starts")
@@ -170,7 +185,7 @@ class Source:
         wal = _stat(self.wal)
         if wal is None or wal[1] == 0:
             return True
-        if not self.index.exists() and not os.access(self.path.parent, os.W_OK):
+        if not self.index.exists() and not os.access(self.wal.parent, os.W_OK):
             raise SourceError(
                 "the newest rows are in a -wal file that has no -shm beside it, "
                 "in a directory that cannot be written",
@@ -210,7 +225,7 @@ class Reader:
             )
 
 
-def _connect(path: Path, *, immutable: bool) -> apsw.Connection:
+def _connect(path: Path, *, immutable: bool, mapped_bytes: int) -> apsw.Connection:
     mode = "immutable=1" if immutable else "mode=ro"
     connection = apsw.Connection(
         f"file:{quote(str(path.absolute()))}?{mode}",
@@ -223,6 +238,7 @@ def _connect(path: Path, *, immutable: bool) -> apsw.Connection:
         (apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0),
     ):
         connection.config(option, value)
+    connection.pragma("mmap_size", mapped_bytes)
     connection.pragma("query_only", True)
     connection.authorizer = _authorize
     return connection

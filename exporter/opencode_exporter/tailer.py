@@ -14,14 +14,14 @@ from typing import Final
 
 import msgspec
 
-from opencode_exporter.batch import Anchor, Chunk, Cursor, OpenRow
+from opencode_exporter.batch import Chunk, Cursor, OpenRow
 from opencode_exporter.events import ABANDONED, Invocation
 from opencode_exporter.source import Reader
-from opencode_exporter.tables import Seen, Table, tables
+from opencode_exporter.tables import Bounds, Table, tables
 from opencode_exporter.waker import Clock
 
 _ROWS: Final = 2000
-_BYTES: Final = 8_000_000
+_BYTES: Final = 4_000_000
 _SECONDS: Final = 0.05
 _IDS: Final = 500
 
@@ -49,7 +49,7 @@ class Tailer:
                 before it count.
         """
         waiting = list(open_rows)
-        for table in tables(reader):
+        for table in tables(reader, self._clock):
             ours = {row.row: row for row in waiting if row.table == table.name}
             for chunk in self._changed(table, ours):
                 reader.verify()
@@ -58,9 +58,16 @@ class Tailer:
                 reader.verify()
                 yield chunk
 
+    def rows_ahead(self, reader: Reader, cursors: Mapping[str, Cursor]) -> int:
+        """Return about how many rows are behind the cursors."""
+        return sum(
+            max(0, table.last_rowid() - cursors.get(table.name, Cursor()).position)
+            for table in tables(reader, self._clock)
+        )
+
     def settle(self, reader: Reader, open_rows: Iterable[OpenRow]) -> Iterator[Chunk]:
         """Yield the open calls that will not end any more, as abandoned."""
-        by_name = {table.name: table for table in tables(reader)}
+        by_name = {table.name: table for table in tables(reader, self._clock)}
         now = self._clock.now_ms()
         for row in open_rows:
             table = by_name.get(row.table)
@@ -80,23 +87,22 @@ class Tailer:
         return table is not None and table.has_later_step(call, row.order)
 
     def _changed(self, table: Table, ours: Mapping[str, OpenRow]) -> Iterator[Chunk]:
+        """Look at the rows that were open: first whether they moved, then what they say."""
         names = list(ours)
         for start in range(0, len(names), _IDS):
             some = names[start : start + _IDS]
-            now = self._clock.now_ms()
-            chunk = Chunk(table.name, table.generation)
-            found = {name: (updated, size) for name, updated, size in table.states(some)}
-            moved = []
-            for name in some:
-                if name not in found:  # deleted: its end can never be seen
-                    chunk.settled.append(name)
-                    chunk.events.extend(_abandoned(call) for call in ours[name].calls)
-                elif found[name] != (ours[name].updated, ours[name].size):
-                    moved.append(name)
+            found = table.states(some)
+            moved = [
+                name
+                for name in some
+                if name in found and found[name] != (ours[name].updated, ours[name].size)
+            ]
+            gone = [name for name in some if name not in found]
             if moved:
-                for seen in table.by_id(moved, now):
-                    _take(chunk, seen, now, known=True)
-            if chunk.settled or chunk.rows:
+                yield table.read_again(moved).chunk
+            if gone:  # deleted: their end can never be seen
+                chunk = Chunk(table.name, table.generation, settled=gone)
+                chunk.events.extend(_abandoned(call) for name in gone for call in ours[name].calls)
                 yield chunk
 
     def _new(
@@ -107,29 +113,14 @@ class Tailer:
             cursor = Cursor(tuple(a for a in cursor.anchors if a.rowid <= position))
         last = table.last_rowid()
         while position < last:
-            chunk, read = self._next(table, position, ours)
-            if not read:
+            bounds = Bounds(_ROWS, _BYTES, self._clock.monotonic() + _SECONDS)
+            chunk, newest = table.read_after(position, bounds, ours)
+            if not newest:
                 return
-            position = read[-1].rowid
-            cursor = chunk.cursor = cursor.extended(read)
+            position = newest[-1].rowid
+            cursor = chunk.cursor = cursor.extended(newest)
             chunk.progress = min(1.0, position / last)
             yield chunk
-
-    def _next(
-        self, table: Table, position: int, ours: Mapping[str, OpenRow]
-    ) -> tuple[Chunk, list[Anchor]]:
-        """Read on in one transaction, until one of the bounds is met."""
-        now, until = self._clock.now_ms(), self._clock.monotonic() + _SECONDS
-        chunk = Chunk(table.name, table.generation)
-        read: list[Anchor] = []
-        size = 0
-        for seen in table.after(position, now):
-            read.append(Anchor(seen.rowid, seen.id))
-            _take(chunk, seen, now, known=seen.id in ours)
-            size += seen.size
-            if len(read) >= _ROWS or size >= _BYTES or self._clock.monotonic() >= until:
-                break
-        return chunk, read
 
 
 def resume(reader: Reader, table: str, cursor: Cursor) -> int:
@@ -149,27 +140,6 @@ def resume(reader: Reader, table: str, cursor: Cursor) -> int:
         if moved is not None:
             return 0
     return 0
-
-
-def _take(chunk: Chunk, seen: Seen, now: int, *, known: bool) -> None:
-    """Add a row to the chunk; ``known``: it was open before."""
-    chunk.rows += 1
-    if chunk.newest < seen.updated <= now:
-        chunk.newest = seen.updated
-    if seen.final:
-        chunk.events.extend(seen.events)
-        if known:
-            chunk.settled.append(seen.id)
-        return
-    calls = []
-    for event in seen.events:
-        if isinstance(event, Invocation) and event.status is None:
-            calls.append(event)
-        else:
-            chunk.events.append(event)
-    chunk.open_rows.append(
-        OpenRow(chunk.table, seen.id, seen.updated, seen.size, now, seen.order, tuple(calls))
-    )
 
 
 def _abandoned(call: Invocation) -> Invocation:

@@ -23,7 +23,7 @@ from opencode_exporter.check import Finding
 log = logging.getLogger(__name__)
 
 _LOG_EVERY_S: Final = 5.0
-_WIDTH_WHEN_PIPED: Final = 200
+_WIDTH_WHEN_PIPED: Final = 100_000  # nothing is cut or wrapped
 
 
 class ProgressBar:
@@ -52,7 +52,9 @@ class ProgressBar:
         err: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        # Where nothing was drawn, rich would write an empty line into the log.
+        if self._on_terminal:
+            self._bar.stop()
 
     def show(self, source: str, share: float, rows: int) -> None:
         """Tell how far the first read of a source is, 0 to 1."""
@@ -81,6 +83,8 @@ def print_findings(findings: Sequence[Finding]) -> None:
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_WHEN_PIPED)
     for finding in findings:
         table = Table(title=escape(finding.label), title_justify="left", show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")  # a path that is cut could not be copied
         for name, value in finding.facts.items():
             table.add_row(name, escape(value))
         for warning in finding.warnings:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -31,7 +32,8 @@ def watchable(directories: Iterable[Path]) -> tuple[Path, ...]:
     found = []
     for directory in directories:
         here = directory
-        while not here.is_dir() and here != here.parent:
+        # Path.is_dir raises in a directory that may not be entered.
+        while not os.path.isdir(here) and here != here.parent:  # noqa: PTH112
             here = here.parent
         found.append(here)
     return tuple(dict.fromkeys(found))

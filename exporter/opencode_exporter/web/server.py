@@ -187,7 +187,7 @@ class WebServer:
 
     async def serve(self) -> None:
         """Answer requests until `stop`, or until cancelled."""
-        log.info("listening", extra={"urls": self._urls})
+        log.info("listening", extra={"urls": " ".join(self._urls)})
         try:
             await self._server.serve(sockets=self._sockets)
         finally:

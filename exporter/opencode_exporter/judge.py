@@ -1,0 +1,153 @@
+"""
+The judge: is an event new, a repeat, or a copy?
+
+Knows the keys of everything that was ever counted, those of the present batch
+included.  Every verdict is final and is noted at once, so that the same event is
+admitted exactly once however often its row is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Final
+
+from opencode_exporter import identity
+from opencode_exporter.batch import Chunk
+from opencode_exporter.events import Event, Invocation, Rejection, UserSkillLoad
+
+Lookup = Callable[[list[int]], dict[int, int]]
+"""Returns the owners of those keys that are in the ledger."""
+
+
+class Verdict(Enum):
+    """What an event is."""
+
+    NEW = auto()
+    REPEAT = auto()  # the same row, read again
+    UPGRADED = auto()  # the other generation's row of a counted event, seen for the first time
+    FORKED = auto()  # a fork's copy of a known event
+
+
+_ONCE: Final = 0  # owner of keys that only say: this has happened
+
+
+class Judge:
+    """The keys of what was counted; ``seen`` and ``fingerprints`` hold the batch's new ones."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+        self._session = ("", 0)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a batch: the one before has been committed, or thrown away."""
+        self.seen: dict[int, int] = {}
+        self.fingerprints: dict[int, int] = {}
+        self._owners: dict[int, int] = {}
+
+    def prepare(self, chunk: Chunk) -> list[int]:
+        """Look up all keys of a chunk in one statement; return those of its events, in order."""
+        keys = [_key(chunk.table, event) for event in chunk.events]
+        wanted = [*keys]
+        calls = [call for row in chunk.open_rows for call in row.calls]
+        wanted += [identity.invocation_key(call) for call in calls]
+        for event in (*chunk.events, *calls):
+            if not isinstance(event, Rejection) and event.suspect:
+                wanted += _fingerprints(event)
+        self._owners |= self._lookup(wanted)
+        return keys
+
+    def admit(self, event: Invocation | UserSkillLoad, key: int, generation: str) -> Verdict:
+        """Decide about an event that has ended, and note the verdict."""
+        me = identity.owner(event, generation)
+        known = self._owner(key)
+        if known is not None:
+            verdict, key = self._known(event, key, known, me)
+            if verdict is not Verdict.NEW:
+                return verdict
+        self.seen[key] = me
+        if event.suspect and self._is_copy(event):
+            return Verdict.FORKED
+        self.fingerprints.setdefault(identity.fingerprint(event), self._me(event.session))
+        return Verdict.NEW
+
+    def admit_open(self, call: Invocation, key: int, generation: str) -> Verdict:
+        """Decide about a call that has not ended; NEW leaves it to be admitted at its end."""
+        known = self._owner(key)
+        me = identity.owner(call, generation)
+        if known is not None:
+            verdict, key = self._known(call, key, known, me)
+            if verdict is not Verdict.NEW:
+                return verdict
+        if call.suspect and self._is_copy(call):
+            self.seen[key] = me
+            return Verdict.FORKED
+        for print_ in _fingerprints(call):
+            self.fingerprints.setdefault(print_, self._me(call.session))
+        return Verdict.NEW
+
+    def once(self, key: int) -> bool:
+        """Say whether a key comes for the first time ever."""
+        if self._ask(key) is not None:
+            return False
+        self.seen[key] = _ONCE
+        return True
+
+    def _known(
+        self, event: Invocation | UserSkillLoad, key: int, known: int, me: int
+    ) -> tuple[Verdict, int]:
+        """Decide about an event whose key is taken; return it, or the key of its own."""
+        if not identity.same_generation(known, me):
+            if known & identity.COPIED_BIT:
+                return Verdict.REPEAT, key
+            self.seen[key] = known | identity.COPIED_BIT
+            return Verdict.UPGRADED, key
+        if identity.same_row(known, me) or isinstance(event, UserSkillLoad):
+            return Verdict.REPEAT, key
+        # Another call of the message with the same call id.
+        key = identity.namesake_key(event)
+        return Verdict.NEW if self._ask(key) is None else Verdict.REPEAT, key
+
+    def _owner(self, key: int) -> int | None:
+        found = self.seen.get(key)
+        return self._owners.get(key) if found is None else found
+
+    def _ask(self, key: int) -> int | None:
+        """Look a key up that was not prepared with its chunk."""
+        found = self._owner(key)
+        if found is None:
+            self._owners |= self._lookup([key])
+            found = self._owners.get(key)
+        return found
+
+    def _is_copy(self, event: Invocation | UserSkillLoad) -> bool:
+        """Say whether another session has an event with the same fingerprint."""
+        me = self._me(event.session)
+        for print_ in _fingerprints(event):
+            known = self.fingerprints.get(print_)
+            if known is None:
+                known = self._owner(print_)
+            if known is not None and known != me:
+                return True
+        return False
+
+    def _me(self, session: str) -> int:
+        if self._session[0] != session:  # events come session by session
+            self._session = (session, identity.session_owner(session))
+        return self._session[1]
+
+
+def _fingerprints(event: Invocation | UserSkillLoad) -> tuple[int, ...]:
+    surest = identity.fingerprint(event)
+    if isinstance(event, UserSkillLoad) or event.status is not None:
+        return (surest,)
+    return surest, identity.waiting_fingerprint(event)
+
+
+def _key(table: str, event: Event) -> int:
+    if isinstance(event, Invocation):
+        return identity.invocation_key(event)
+    if isinstance(event, UserSkillLoad):
+        return identity.load_key(event)
+    return identity.rejection_key(table, event)

@@ -1,0 +1,79 @@
+"""
+Open rows: what may still change in the sources, and the calls in it that run.
+
+Kept in memory and, with each batch, in the ledger.  A call that was given up is
+remembered with its row, so that an end which comes after all is known as late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from opencode_exporter import identity
+from opencode_exporter.batch import OpenRow
+from opencode_exporter.events import Invocation
+from opencode_exporter.ledger_store import Place
+
+
+class OpenRows:
+    """Open rows by their place: source, table and id."""
+
+    def __init__(self, rows: dict[Place, OpenRow]) -> None:
+        self._rows: dict[Place, OpenRow] = {}
+        self._calls: dict[int, set[Place]] = {}
+        self.changed: dict[Place, OpenRow | None] = {}
+        """What the batch changes; None where a row is settled."""
+        for place, row in rows.items():
+            self.set(place, row)
+
+    def get(self, place: Place) -> OpenRow | None:
+        """Return the row at a place, if it is open."""
+        return self._rows.get(place)
+
+    def of(self, source: str) -> list[OpenRow]:
+        """Return the open rows of a source."""
+        return [row for place, row in self._rows.items() if place[0] == source]
+
+    def running(self) -> Iterator[Invocation]:
+        """Yield the calls that run now."""
+        for row in self._rows.values():
+            yield from (call for call in row.calls if call.running)
+
+    def set(self, place: Place, row: OpenRow | None) -> None:
+        """Put a row at its place; None: it is settled."""
+        old = self._rows.pop(place, None)
+        for call in old.calls if old else ():
+            self._calls[identity.invocation_key(call)].discard(place)
+        if row is not None:
+            self._rows[place] = row
+            for call in row.calls:
+                self._calls.setdefault(identity.invocation_key(call), set()).add(place)
+        if old is not None or row is not None:
+            self.changed[place] = row
+
+    def end(self, place: Place, call: Invocation, key: int, *, given_up: bool) -> None:
+        """Take a call that has been counted off its row, and off the other generation's."""
+        if place in self._rows:
+            self._take_off(place, (call.call, call.part), given_up=given_up)
+        # The upgrade ends in one generation what stays open in the other for ever.
+        for other in [place_ for place_ in self._calls.get(key, ()) if place_[1] != place[1]]:
+            for twin in self._rows[other].calls:
+                if identity.invocation_key(twin) == key:
+                    self._take_off(other, (twin.call, twin.part), given_up=True)
+
+    def _take_off(self, place: Place, name: tuple[str, str], *, given_up: bool) -> None:
+        row = self._rows[place]
+        calls = tuple(call for call in row.calls if (call.call, call.part) != name)
+        left = (*row.given_up, name) if given_up else row.given_up
+        self.set(place, msgspec.structs.replace(row, calls=calls, given_up=left))
+
+    def is_late(self, place: Place, call: Invocation) -> bool:
+        """Say whether an end was given up before, and forget that it was."""
+        row, name = self._rows.get(place), (call.call, call.part)
+        if row is None or name not in row.given_up:
+            return False
+        left = tuple(other for other in row.given_up if other != name)
+        self.set(place, msgspec.structs.replace(row, given_up=left))
+        return True

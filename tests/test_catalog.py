@@ -1,0 +1,186 @@
+"""The catalogue keeps the rules of names, of both routes, and of what is shown."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from opencode_exporter import catalog
+from opencode_exporter.catalog import BY_NAME, METRICS, Metric
+from opencode_exporter.labels import OPEN_LABELS, limit_of
+from support import HOUR_MS, RECORDINGS, Bench, FakeClock, truth, unpack
+
+IDS = [metric.name for metric in METRICS]
+each = pytest.mark.parametrize("metric", METRICS, ids=IDS)
+
+FIXED_LABELS = {
+    "status",
+    "reason",
+    "trigger",
+    "scope",
+    "category",
+    "exit",
+    "source",
+    "generation",
+    "opencode_version",
+    "part",
+    "result",
+    "table",
+    "cause",
+    "metric",
+    "server",
+    "version",
+    "python",
+    "sqlite",
+}
+"""Labels whose values are a fixed set, or as many as there are files, servers or metrics."""
+
+SPECIFIED = """
+skill_invocations_total skill_usage_total skill_duration_seconds skill_errors_total
+skill_sessions_total skill_reloads_total skill_content_bytes_total
+skill_first_used_timestamp_seconds skill_last_used_timestamp_seconds skill_installed
+tool_invocations_total tool_usage_total tool_duration_seconds tool_wait_seconds tool_errors_total
+tool_in_flight tool_in_flight_oldest_start_timestamp_seconds tool_output_bytes_total
+tool_output_truncated_total tool_info shell_exits_total
+up source_info source_supported source_bytes source_last_event_timestamp_seconds
+exporter_build_info exporter_baseline_timestamp_seconds exporter_catching_up exporter_polls_total
+exporter_poll_duration_seconds exporter_last_successful_poll_timestamp_seconds
+exporter_rows_read_total exporter_rows_rejected_total exporter_copies_skipped_total
+exporter_late_ends_total exporter_label_overflow_total exporter_history_progress_ratio
+exporter_ledger_bytes
+"""
+"""Names that dashboards and rules rely on: none is renamed or dropped."""
+
+NOT_RECORDED = {
+    "opencode_exporter_rows_rejected_total": "real OpenCode writes no row that cannot be decoded",
+    "opencode_exporter_label_overflow_total": "no recording has a hundred tools",
+}
+"""Metrics that no recording shows, and why."""
+
+# The published rules for translating OTLP names: the units that metrics of ours have.
+UNITS = {"s": "seconds", "By": "bytes", "1": "ratio"}
+
+
+def translated(metric: Metric) -> str:
+    """Return the Prometheus name that a collector makes of a metric's OTLP name and unit."""
+    words = [word for word in re.split(r"[^A-Za-z0-9]+", metric.otlp) if word]
+    unit = UNITS.get(metric.otlp_unit, "")  # {…} is an annotation, and dropped
+    if unit == "ratio" and metric.kind != "gauge":
+        unit = ""
+    if unit and unit not in words:
+        words.append(unit)
+    if metric.kind == "counter":
+        words = [word for word in words if word != "total"]
+        words.append("total")
+    return "_".join(words)
+
+
+def test_every_promised_metric_is_there() -> None:
+    """No name that users rely on is missing."""
+    assert {f"opencode_{name}" for name in SPECIFIED.split()} <= set(BY_NAME)
+
+
+def test_no_name_is_declared_twice() -> None:
+    """Neither of a metric's two names belongs to another metric as well."""
+    assert Counter(m.name for m in METRICS).most_common(1)[0][1] == 1
+    assert Counter(m.otlp for m in METRICS).most_common(1)[0][1] == 1
+    # No family is another's sample: x_count beside a histogram x would be.
+    made = {f"{m.name}_{end}" for m in METRICS for end in ("bucket", "sum", "count", "created")}
+    assert not made & set(BY_NAME)
+
+
+@each
+def test_name_follows_the_rules(metric: Metric) -> None:
+    """Prefix by group, ``_total`` on counters only, base units only."""
+    assert re.fullmatch(r"opencode_[a-z]+(_[a-z]+)*", metric.name)
+    assert metric.name.startswith("opencode_exporter_") == (metric.group == "self")
+    assert metric.name.endswith("_total") == (metric.kind == "counter")
+    words = set(metric.name.split("_"))
+    assert not words & {"ms", "milliseconds", "minutes", "kb", "kilobytes", "percent", "count"}
+    if "timestamp" in words:
+        assert metric.name.endswith("_timestamp_seconds")
+        assert metric.kind == "gauge"
+    if metric.name.endswith("_info"):
+        assert (metric.kind, metric.otlp_unit) == ("gauge", "")
+
+
+@each
+def test_name_is_the_same_by_both_routes(metric: Metric) -> None:
+    """A collector's translation of the OTLP name gives the Prometheus name."""
+    assert translated(metric) == metric.name
+
+
+@each
+def test_otlp_name_and_unit_are_well_formed(metric: Metric) -> None:
+    """Dotted lower case; a unit is seconds, bytes, a ratio, an annotation, or none."""
+    assert re.fullmatch(r"opencode(\.[a-z]+(_[a-z]+)*)+", metric.otlp)
+    assert re.fullmatch(r"s|By|1|\{[a-z]+\}|", metric.otlp_unit)
+    if metric.kind == "counter":
+        assert metric.otlp_unit
+
+
+@each
+def test_help_is_a_sentence(metric: Metric) -> None:
+    """Help is one line that ends with a period."""
+    assert re.fullmatch(r"[A-Z0-9][^\n]*[^.\s]\.", metric.help)
+
+
+@each
+def test_labels_are_bounded(metric: Metric) -> None:
+    """Every label has a fixed set of values or a limit, and none is named by the text format."""
+    assert len(set(metric.labels)) == len(metric.labels)
+    for label in metric.labels:
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)*", label)
+        assert label not in {"le", "quantile", "job", "instance"}
+        assert (label in FIXED_LABELS) != (label in OPEN_LABELS)
+        assert limit_of(label) <= (100 if label in ("tool", "skill") else 50)
+
+
+@each
+def test_histograms_alone_have_buckets(metric: Metric) -> None:
+    """Buckets rise, and every histogram measures seconds."""
+    assert bool(metric.buckets) == (metric.kind == "histogram")
+    assert list(metric.buckets) == sorted(set(metric.buckets))
+    if metric.kind == "histogram":
+        assert metric.name.endswith("_seconds")
+        # Sums are kept as whole numbers: each edge must be one.
+        for edge in metric.buckets:
+            assert round(edge * metric.scale) == pytest.approx(edge * metric.scale)
+
+
+def test_duration_buckets_are_the_promised_ones() -> None:
+    """0.01 s doubling to 2621.44 s: dashboards and stored series rely on the edges."""
+    edges = catalog.DURATION_BUCKETS
+    assert (edges[0], edges[13], edges[-1], len(edges)) == (0.01, 81.92, 2621.44, 19)
+
+
+def test_breakdowns_carry_the_labels_of_their_totals() -> None:
+    """A usage metric has its total's labels and more, so that sums can agree."""
+    for total in METRICS:
+        usage = BY_NAME.get(total.name.replace("_invocations_total", "_usage_total"))
+        if usage is not None and usage is not total:
+            assert set(total.labels) == {total.labels[0], "status"}
+            assert set(total.labels) < set(usage.labels)
+
+
+@pytest.fixture(scope="module")
+def recorded_names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The metrics that stand on the pages of all recordings, read into ledgers on disk."""
+    names: set[str] = set()
+    for found in sorted(RECORDINGS.glob("*/truth.json")):
+        name = found.parent.name
+        directory: Path = tmp_path_factory.mktemp(name)
+        unpack(name, directory)
+        clock = FakeClock(truth(name)["recorded_at_ms"] + HOUR_MS // 2)
+        page = Bench(directory, clock).read_once().page
+        names |= set(re.findall(r"^# TYPE (\S+)", page, re.MULTILINE))
+    return names
+
+
+@each
+def test_metric_is_on_the_page_of_a_recording(metric: Metric, recorded_names: set[str]) -> None:
+    """Each metric is shown for some real database, or there is a reason why it is not."""
+    assert (metric.name in recorded_names) != (metric.name in NOT_RECORDED)
