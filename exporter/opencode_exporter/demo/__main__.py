@@ -1,0 +1,54 @@
+"""
+The demo as a process of its own: ``python -m opencode_exporter.demo --directory D``.
+
+Prints one line when history is written, then works until it is told to end: by
+SIGTERM or SIGINT, or by the end of its standard input, which comes when the
+process that started it dies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from opencode_exporter.demo import Demo
+
+
+def main() -> None:
+    """Read the flags, write history, live."""
+    parser = argparse.ArgumentParser(prog="python -m opencode_exporter.demo", description=__doc__)
+    parser.add_argument("--directory", type=Path, required=True, help="where to put opencode.db")
+    parser.add_argument("--generation", choices=("v1", "v2"), default="v2")
+    parser.add_argument("--history-days", type=float, default=3)
+    parser.add_argument("--pace", type=float, default=1, help="1 is a few calls a second")
+    parser.add_argument("--seed", type=int, default=1)
+    flags = parser.parse_args()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=_until_orphaned, args=(stop,), daemon=True).start()
+    demo = Demo(
+        flags.directory,
+        generation=flags.generation,
+        history_days=flags.history_days,
+        pace=flags.pace,
+        seed=flags.seed,
+    )
+    ended = demo.create().rows.total()
+    print(f"ready {ended}", flush=True)  # noqa: T201  # the parent waits for it
+    demo.run(stop)
+
+
+def _until_orphaned(stop: threading.Event) -> None:
+    # Not sys.stdin: a thread that reads it holds its lock when the process ends.
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stream:
+        while stream.read(4096):
+            pass
+    stop.set()
+
+
+if __name__ == "__main__":
+    main()

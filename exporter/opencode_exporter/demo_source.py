@@ -1,0 +1,62 @@
+"""
+The demo's source: a simulated agent in a process of its own, as in real life.
+
+The agent ends with us: its standard input closes when we are gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from opencode_exporter.errors import ExporterError
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def demo_source(*, generation: str, history_days: float, pace: float, seed: int) -> Iterator[Path]:
+    """
+    Let an agent work on a temporary database, and yield its directory.
+
+    Raises:
+        ExporterError: The agent did not start.
+    """
+    with tempfile.TemporaryDirectory(prefix="opencode-exporter-demo-") as name:
+        agent = subprocess.Popen(  # noqa: S603  # our own module, no shell
+            [
+                sys.executable,
+                "-m",
+                "opencode_exporter.demo",
+                f"--directory={name}",
+                f"--generation={generation}",
+                f"--history-days={history_days}",
+                f"--pace={pace}",
+                f"--seed={seed}",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for us; the agent ends with its input
+        )
+        try:
+            ready = agent.stdout.readline() if agent.stdout else ""
+            if not ready.startswith("ready"):
+                raise ExporterError("the demo's agent did not start", hint="see its message above")
+            log.info("agent works", extra={"invocations_so_far": int(ready.split()[1])})
+            yield Path(name)
+        finally:
+            if agent.stdin:
+                agent.stdin.close()
+            try:
+                agent.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                agent.kill()
+                agent.wait()
+            if agent.stdout:
+                agent.stdout.close()
