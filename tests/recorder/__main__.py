@@ -1,0 +1,64 @@
+"""
+The command line of the recorder.
+
+`PYTHONPATH=tests python -m recorder record --version 1.18.33 --out FOLDER`
+makes a recording, `fetch` the executables, `schema` prints a fresh database's
+DDL. It holds no logic of its own.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import apsw
+
+from recorder.binaries import VERSIONS, fetch
+from recorder.dialect import Dialect
+from recorder.opencode import Sandbox
+from recorder.recording import record, record_upgrade
+from recorder.scenes import bulk
+
+_OLD, _NEW = "1.18.33", "2.0.15"
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    parser = argparse.ArgumentParser(prog="recorder", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("fetch", help="fetch the executables of all versions")
+    schema = commands.add_parser("schema", help="print the DDL of a fresh database")
+    schema.add_argument("--version", choices=VERSIONS, required=True)
+    recorder = commands.add_parser("record", help="record one version")
+    recorder.add_argument("--version", choices=VERSIONS, required=True)
+    recorder.add_argument("--out", type=Path, required=True)
+    upgrade = commands.add_parser("upgrade", help=f"record {_OLD}, {_NEW}, {_OLD}")
+    upgrade.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    if arguments.command == "fetch":
+        for version in VERSIONS:
+            sys.stdout.write(f"{fetch(version).path}\n")
+    elif arguments.command == "schema":
+        sys.stdout.write(_schema(arguments.version))
+    elif arguments.command == "record":
+        record(fetch(arguments.version), arguments.out)
+    else:
+        record_upgrade(fetch(_OLD), fetch(_NEW), arguments.out)
+
+
+def _schema(version: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        with Sandbox(fetch(version), Path(folder)) as sandbox:
+            sandbox.run(bulk(Dialect(sandbox.binary, sandbox.project), "fresh", 1))
+            database = sandbox.database
+        connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READWRITE)
+        rows = connection.execute(
+            "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type DESC, name"
+        )
+        text = "".join(f"{sql};\n" for (sql,) in rows)
+        connection.close()
+    return text
+
+
+if __name__ == "__main__":
+    main()
