@@ -1,0 +1,208 @@
+"""The README says what the code does: its generated parts, its names, its examples."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trustme
+import yaml
+
+import opencode_exporter
+import readme
+from opencode_exporter import catalog
+from opencode_exporter.check import examine
+from opencode_exporter.cli import _COMMANDS
+from opencode_exporter.source import COLUMNS, Source
+from opencode_exporter.web.config import WebConfig
+from support import HOUR_MS, Bench, Exposed, real_tool, truth, unpack
+
+PACKAGE = Path(opencode_exporter.__file__).parent
+TEXT = readme.README.read_text("utf-8")
+RECORDING = "2.0.15"  # the one whose page and check are shown
+
+
+def blocks(language: str) -> list[str]:
+    """Return the code blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", readme.PARTS)
+def test_generated_part_is_what_the_code_gives(name: str) -> None:
+    """Flags, metrics and label values in the README are those of the code; else `make docs`."""
+    assert readme.PARTS[name]() == readme.part_of(TEXT, name)
+
+
+def test_check_tells_a_stale_part_and_write_repairs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--check` names the part that differs and fails; after `--write` it is content."""
+    copy = tmp_path / "README.md"
+    copy.write_text(TEXT.replace("Skill loads that ended.", "Something else."), "utf-8")
+    monkeypatch.setattr(readme, "README", copy)
+    assert readme.main(["--check"]) == 1
+    assert "stale: metrics" in capsys.readouterr().err
+    assert readme.main(["--write"]) == 0
+    assert readme.main(["--check"]) == 0
+    assert copy.read_text("utf-8") == TEXT
+    assert readme.main([]) == 2
+
+
+def test_every_metric_is_mentioned_and_no_other() -> None:
+    """Each name that looks like a metric is one, and each metric of the catalogue is named."""
+    known = {metric.name for metric in catalog.METRICS}
+    histograms = {metric.name for metric in catalog.METRICS if metric.kind == "histogram"}
+    suffixed = {f"{name}_{end}" for name in histograms for end in ("bucket", "sum", "count")}
+    labels = {label for metric in catalog.METRICS for label in metric.labels}
+    others = labels | {"opencode_exporter"} | {path.stem for path in PACKAGE.glob("*.py")}
+    named = set(re.findall(r"\bopencode_[a-z_]*[a-z](?![a-z_*])", TEXT))
+    assert known <= named
+    assert named <= known | suffixed | others
+
+
+def test_every_flag_is_mentioned_and_no_other() -> None:
+    """Each dotted or long flag that the README names exists, and each that exists is named."""
+    own_text = re.sub(r"^(?:python3|~/).*", "", TEXT, flags=re.MULTILINE)
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z.-]*[a-z]", own_text))
+    assert set(readme.flags()) | {"--help"} >= named
+    assert set(readme.flags()) <= named
+
+
+def test_every_command_is_in_the_table_of_commands() -> None:
+    """The commands that the README lists are those that there are."""
+    table = TEXT.split("## Commands")[1].split("\n## ")[0]
+    assert set(_COMMANDS.commands) == set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
+
+
+def test_make_targets_exist() -> None:
+    """Every `make` target that the README tells to run is one of the Makefile's."""
+    makefile = (readme.README.parent / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    told = set(re.findall(r"^make ([a-z]+)", "\n".join(blocks("sh")), re.MULTILINE))
+    told |= set(re.findall(r"`make ([a-z]+)`", TEXT))
+    assert {"demo", "run", "test", "bench"} <= told <= targets
+
+
+def test_every_module_is_in_the_layout() -> None:
+    """The table of modules names each module of the package, and none that is gone."""
+    table = TEXT.split("## Development")[1]
+    named = set(re.findall(r"`(\w+/?)`", "".join(re.findall(r"^\| \d .*", table, re.MULTILINE))))
+    own = {path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")}
+    own |= {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")}
+    # The demo's own modules are one thing to the reader.
+    assert {name for name in own if not name.startswith("demo_")} == named
+
+
+def sentences(path: Path) -> list[list[str]]:
+    """Return what a module's exceptions say: of each sentence the parts that never vary."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and re.search(
+            r"(Source|Ledger)\w*Error", ast.dump(node.func)
+        ):
+            parts = [one.value for one in ast.walk(node.args[0]) if isinstance(one, ast.Constant)]
+            found.append([part.strip(" (),") for part in parts if isinstance(part, str)])
+    return found
+
+
+@pytest.mark.parametrize("module", ["source.py", "ledger_store.py", "poller.py"])
+def test_troubleshooting_answers_every_sentence(module: str) -> None:
+    """What the exporter can say about a source or its ledger stands in the README."""
+    table = TEXT.split("## Troubleshooting")[1].split("\n## ")[0]
+    said = sentences(PACKAGE / module)
+    assert said
+    for parts in said:
+        for part in parts:
+            assert part in table, parts
+
+
+def test_privacy_names_the_tables_that_are_read() -> None:
+    """The tables in the section on privacy are those that the source may read."""
+    line = next(line for line in TEXT.splitlines() if line.startswith("- **Tables.**"))
+    assert {*COLUMNS, "project"} == set(re.findall(r"`(\w+)`", line.split(" are read.")[0]))
+
+
+@pytest.fixture
+def recorded(bench: Bench) -> Bench:
+    """The recording that the README shows a part of."""
+    unpack(RECORDING, bench.directory)
+    bench.clock.ms = truth(RECORDING)["recorded_at_ms"] + 24 * HOUR_MS
+    return bench
+
+
+def test_excerpt_of_the_page_is_real(recorded: Bench) -> None:
+    """Every series shown in the README is on the page of the recording it names."""
+    shown = Exposed(readme.part_of(TEXT, "page").strip("`\n") + "\n")
+    page = recorded.read_once()
+    assert len(shown.samples) >= 10
+    for name, series in shown.samples.items():
+        assert series.keys() <= page.samples[name].keys()
+
+
+def test_output_of_check_is_real(recorded: Bench) -> None:
+    """The facts that the README shows of `check` are those that it finds, by name."""
+    shown = re.findall(r"^│ (.*?) +│", readme.part_of(TEXT, "check"), re.MULTILINE)
+    assert [*examine(Source(recorded.source, "opencode.db")).facts, "result"] == shown
+
+
+@pytest.mark.real
+def test_promql_examples_parse(tmp_path: Path) -> None:
+    """Each PromQL example is one that promtool accepts as the expression of a rule."""
+    promtool = real_tool("promtool")
+    examples = blocks("promql")
+    assert len(examples) >= 5
+    rules = [{"record": f"example:{n}", "expr": expr} for n, expr in enumerate(examples)]
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "readme", "rules": rules}]}))
+    done = subprocess.run(
+        [promtool, "check", "rules", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_promql_examples_ask_for_labels_that_exist() -> None:
+    """Every label that an example selects or groups by is one of a metric, or Prometheus' own."""
+    labels = {label for metric in catalog.METRICS for label in metric.labels}
+    for example in blocks("promql"):
+        grouped = re.findall(r"(?:by|on) \(([^)]*)\)", example)
+        used = {name.strip() for names in grouped for name in names.split(",")}
+        used |= set(re.findall(r"[{,]\s*(\w+)[!=]", example))
+        assert used <= labels | {"le", "instance", "job"}
+
+
+@pytest.mark.real
+def test_prometheus_snippet_passes_promtool(tmp_path: Path) -> None:
+    """The scrape configuration of the quick start passes promtool."""
+    promtool = real_tool("promtool")
+    snippet = next(block for block in blocks("yaml") if "scrape_configs" in block)
+    file = tmp_path / "prometheus.yml"
+    file.write_text(snippet)
+    done = subprocess.run(
+        [promtool, "check", "config", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_web_config_example_loads(tmp_path: Path) -> None:
+    """The example of TLS and basic auth is one that the exporter takes as it stands."""
+    certificate = trustme.CA().issue_cert("localhost")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "exporter.crt")
+    certificate.private_key_pem.write_to_path(tmp_path / "exporter.key")
+    example = next(block for block in blocks("yaml") if "tls_server_config" in block)
+    (tmp_path / "web.yml").write_text(example)
+    config = WebConfig.load(tmp_path / "web.yml")
+    assert config.tls is not None
+    assert set(config.users) == {"prometheus"}
+
+
+def test_readme_writer_runs_as_make_docs_runs_it() -> None:
+    """`python tests/readme.py --check` works as a program and finds nothing stale."""
+    script = Path(readme.__file__)
+    done = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
