@@ -1,0 +1,123 @@
+"""
+The exporter as users run it: a process of its own, seen over HTTP alone.
+
+It can be killed and started again on the same ledger and address, and it is
+gone when its block ends. Nothing here knows what a test asserts.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from prometheus import free_port
+from support import Exposed, wait_for
+
+_SECONDS = 30.0
+
+
+class Served:
+    """
+    `opencode-exporter serve` over one database. Use it as a context manager.
+
+    Attributes:
+        target: Host and port, as Prometheus wants them.
+        process: The running process, or the last one that ran.
+    """
+
+    def __init__(self, source: Path, directory: Path, *, home: Path) -> None:
+        self.target = f"127.0.0.1:{free_port()}"
+        self._arguments = [
+            *("--source.path", str(source)),
+            *("--ledger.path", str(directory / "ledger.db")),
+            *("--web.listen-address", self.target),
+        ]
+        self._directory = directory
+        # The skills on disk are those of the home in which OpenCode runs.
+        own = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config")}
+        inherited = {key: text for key, text in os.environ.items() if "OPENCODE" not in key}
+        self._environment = {**inherited, **own}
+        self._client = httpx.Client(
+            base_url=f"http://{self.target}", trust_env=False, timeout=10, headers={"accept": "*/*"}
+        )
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self.start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            sys.stderr.write(self.log[-4000:])
+        self._end()
+
+    @property
+    def log(self) -> str:
+        """Return what it has logged so far, in all its lives."""
+        return (self._directory / "log").read_text(errors="replace")
+
+    def start(self) -> None:
+        """Start the process and wait until it answers."""
+        with (self._directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "opencode_exporter", "serve", *self._arguments],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        wait_for(self._answers, _SECONDS)
+
+    def kill(self) -> None:
+        """Send SIGKILL: it has no chance to put anything in order."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self) -> int:
+        """Ask it to end, as a service manager does; return its exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(10)
+
+    def get(self, path: str) -> httpx.Response:
+        """Request a path."""
+        return self._client.get(path)
+
+    def page(self) -> Exposed:
+        """Return the page of metrics as it is served now."""
+        return Exposed(self.get("/metrics").text)
+
+    def is_ready(self) -> bool:
+        """Return whether it says that the history is in."""
+        return self.get("/-/ready").status_code == 200
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise RuntimeError(f"the exporter ended: {self.log[-2000:]}")
+        try:
+            return self.get("/-/healthy").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def _end(self) -> None:
+        self._client.close()
+        if self.process and self.process.poll() is None:
+            self.kill()
