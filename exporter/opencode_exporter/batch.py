@@ -64,6 +64,11 @@ class OpenRow(msgspec.Struct, frozen=True):
     calls: tuple[Invocation, ...] = ()
     given_up: tuple[tuple[str, str], ...] = ()  # (call, part) of those counted as abandoned
 
+    @property
+    def silent_since(self) -> int:
+        """When it last changed, ms: by the source's clock, unless that is ahead of ours."""
+        return min(self.updated or self.seen, self.seen)
+
 
 class Chunk(msgspec.Struct):
     """What one short read transaction over one table brought."""

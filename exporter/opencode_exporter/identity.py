@@ -58,8 +58,9 @@ def session_skill_key(session: str, skill: str) -> int:
 def owner(event: Invocation | UserSkillLoad, generation: str) -> int:
     """Return which row a key stands for: its generation and a hash of its part."""
     bits = _V1 if generation == "v1" else _V2
-    part = event.part if isinstance(event, Invocation) else ""
-    return crc32(part.encode()) << _PART_SHIFT | bits if part else bits
+    if isinstance(event, Invocation) and event.part:
+        return crc32(event.part.encode()) << _PART_SHIFT | bits
+    return bits
 
 
 def same_generation(one: int, other: int) -> bool:
@@ -76,9 +77,9 @@ def fingerprint(event: Invocation | UserSkillLoad) -> int:
     """Return what a fork's copy of the event shares with it: call id, tool, start."""
     if isinstance(event, UserSkillLoad):
         return key(f"fu {event.at} {event.skill}")
-    if not event.started:
-        return waiting_fingerprint(event)
-    return key(f"fb {event.started} {event.tool} {event.call}")
+    if event.started:
+        return key(f"fb {event.started} {event.tool} {event.call}")
+    return waiting_fingerprint(event)
 
 
 def waiting_fingerprint(event: Invocation) -> int:

@@ -141,9 +141,10 @@ class Ledger:
     def apply(self, source: str, chunk: Chunk) -> None:
         """Take in a chunk.  It counts with the next `commit`, with all of its batch."""
         keys = self._judge.prepare(chunk)
-        for event, key in zip(chunk.events, keys, strict=True):
+        plain = self._judge.admit_plain(chunk.events, keys, chunk.generation)
+        for event, key, admitted in zip(chunk.events, keys, plain, strict=True):
             if isinstance(event, Invocation):
-                self._end(source, chunk, event, key)
+                self._end(source, chunk, event, key, admitted=admitted)
             elif isinstance(event, UserSkillLoad):
                 self._load(event, key, chunk.generation)
             elif self._judge.once(key):
@@ -163,14 +164,18 @@ class Ledger:
     def _delta(self, metric: c.Metric, labels: Labels, value: int = 1) -> None:
         self._deltas.append(Delta(metric, labels, value, value))
 
-    def _end(self, source: str, chunk: Chunk, event: Invocation, key: int) -> None:
+    def _end(
+        self, source: str, chunk: Chunk, event: Invocation, key: int, *, admitted: bool
+    ) -> None:
         """Count an invocation that has ended, if it is new."""
-        verdict = self._judge.admit(event, key, chunk.generation)
+        verdict = Verdict.NEW
+        if not admitted:
+            verdict = self._judge.admit(event, key, chunk.generation)
         row = event.part if chunk.generation == "v1" else event.message
         if verdict is Verdict.NEW:
-            self._open.end(
-                (source, chunk.table, row), event, key, given_up=event.status == ABANDONED
-            )
+            if self._open.concerns(key):
+                place = (source, chunk.table, row)
+                self._open.end(place, event, key, given_up=event.status == ABANDONED)
             self._count(event)
         elif verdict is not Verdict.REPEAT:
             self._delta(c.COPIES_SKIPPED, (_CAUSES[verdict],))

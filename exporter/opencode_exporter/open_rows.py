@@ -53,6 +53,10 @@ class OpenRows:
         if old is not None or row is not None:
             self.changed[place] = row
 
+    def concerns(self, key: int) -> bool:
+        """Say whether a call with this key is, or was, open."""
+        return key in self._calls
+
     def end(self, place: Place, call: Invocation, key: int, *, given_up: bool) -> None:
         """Take a call that has been counted off its row, and off the other generation's."""
         if place in self._rows:

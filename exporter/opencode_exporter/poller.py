@@ -189,8 +189,9 @@ class Poller:
     def _take_in(self, source: Source, health: SourceHealth, reader: Reader) -> None:
         label = source.label
         intake = self._intake(label, health)
-        if self._tailer.rows_ahead(reader, self._ledger.cursors(label)) >= WORTH_IT_ROWS:
-            with contextlib.closing(read_ahead(source.path, self._ledger.cursors(label))) as chunks:
+        stretches = self._tailer.ahead(reader, self._ledger.cursors(label))
+        if sum(stretch.rows for stretch in stretches) >= WORTH_IT_ROWS:
+            with contextlib.closing(read_ahead(source.path, stretches)) as chunks:
                 intake(chunks)
         intake(
             self._tailer.read(reader, self._ledger.cursors(label), self._ledger.open_rows(label))
@@ -227,7 +228,7 @@ class Poller:
         """Say whether a call has been open without a change for too long."""
         now = self._clock.now_ms()
         return any(
-            row.calls and now - row.seen >= self._abandon_after
+            row.calls and now - row.silent_since >= self._abandon_after
             for row in self._ledger.open_rows(source.label)
         )
 

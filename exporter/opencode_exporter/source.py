@@ -119,16 +119,12 @@ class Source:
         return {"main": main[1] if main else 0, "wal": wal[1] if wal else 0}
 
     @contextlib.contextmanager
-    def open(self, *, mapped_bytes: int = 0) -> Iterator[Reader]:
+    def open(self) -> Iterator[Reader]:
         """
         Open the database for one poll, and close it after.
 
         A held connection would keep OpenCode's last close from folding the WAL
         into the file.
-
-        Args:
-            mapped_bytes: How much of the file may be read through memory.  A file that
-                is cut short meanwhile kills the process that does so.
 
         Raises:
             SourceMissingError: There is no file.
@@ -138,7 +134,7 @@ class Source:
         try:
             cold = self._is_cold()
             before = _stat(self.path)
-            connection = _connect(self.path, immutable=cold, mapped_bytes=mapped_bytes)
+            connection = _connect(self.path, immutable=cold)
         except OSError as err:
             raise _unreadable(err) from err
         except apsw.Error as err:
@@ -225,7 +221,7 @@ class Reader:
             )
 
 
-def _connect(path: Path, *, immutable: bool, mapped_bytes: int) -> apsw.Connection:
+def _connect(path: Path, *, immutable: bool) -> apsw.Connection:
     mode = "immutable=1" if immutable else "mode=ro"
     connection = apsw.Connection(
         f"file:{quote(str(path.absolute()))}?{mode}",
@@ -238,7 +234,6 @@ def _connect(path: Path, *, immutable: bool, mapped_bytes: int) -> apsw.Connecti
         (apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0),
     ):
         connection.config(option, value)
-    connection.pragma("mmap_size", mapped_bytes)
     connection.pragma("query_only", True)
     connection.authorizer = _authorize
     return connection

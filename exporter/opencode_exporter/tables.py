@@ -35,9 +35,10 @@ class Bounds(NamedTuple):
     rows: int
     bytes: int
     until: float  # by the clock's monotonic seconds
+    last: int  # the highest rowid that is asked for
 
 
-_WITHOUT_BOUNDS: Final = Bounds(10**9, 10**12, math.inf)
+_WITHOUT_BOUNDS: Final = Bounds(10**9, 10**12, math.inf, 2**62)
 
 
 class Table(Protocol):
@@ -195,7 +196,7 @@ class PartTable:
 
     def read_after(self, rowid: int, bounds: Bounds, known: Collection[str]) -> Taken:
         """Read the rows after a rowid, in its order, until a bound is met."""
-        last = rowid + bounds.rows
+        last = min(rowid + bounds.rows, bounds.last)
         cursor = self._reader.query(
             f"SELECT {self._COLUMNS} FROM part WHERE rowid > ? AND rowid <= ? "
             f"AND {self._CALLS_OR_BROKEN} ORDER BY rowid",
@@ -208,8 +209,8 @@ class PartTable:
         )
         newest = self._reader.query(sql, (rowid, stopped or last, DENSE)).fetchall()
         if not newest:  # a gap in the rowids: go on behind it
-            sql = "SELECT rowid, id, time_updated FROM part WHERE rowid > ? ORDER BY rowid LIMIT 1"
-            following = self._reader.query(sql, (last,)).fetchone()
+            sql = "SELECT rowid FROM part WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT 1"
+            following = self._reader.query(sql, (last, bounds.last)).fetchone()
             return (
                 self.read_after(following[0] - 1, bounds, known) if following else Taken(chunk, [])
             )
@@ -329,8 +330,8 @@ class MessageTable:
 
     def read_after(self, rowid: int, bounds: Bounds, known: Collection[str]) -> Taken:
         """Read the rows after a rowid, in its order, until a bound is met."""
-        cursor = self._reader.query(f"{self._SELECT} WHERE rowid > ? ORDER BY rowid", (rowid,))
-        return self._take(cursor, bounds, known)
+        sql = f"{self._SELECT} WHERE rowid > ? AND rowid <= ? ORDER BY rowid"
+        return self._take(self._reader.query(sql, (rowid, bounds.last)), bounds, known)
 
     def read_again(self, ids: list[str]) -> Taken:
         """Read rows that were open and have changed."""

@@ -9,7 +9,7 @@ nothing and writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -17,13 +17,32 @@ import msgspec
 from opencode_exporter.batch import Chunk, Cursor, OpenRow
 from opencode_exporter.events import ABANDONED, Invocation
 from opencode_exporter.source import Reader
-from opencode_exporter.tables import Bounds, Table, tables
+from opencode_exporter.tables import Bounds, Table, Taken, tables
 from opencode_exporter.waker import Clock
 
-_ROWS: Final = 2000
+CHUNK_ROWS: Final = 2000
 _BYTES: Final = 4_000_000
 _SECONDS: Final = 0.05
 _IDS: Final = 500
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """Rows of one table that have not been read: after a cursor, up to a rowid."""
+
+    table: str
+    cursor: Cursor
+    last: int
+
+    @property
+    def rows(self) -> int:
+        """About how many there are."""
+        return max(0, self.last - self.cursor.position)
+
+    def after(self, taken: Taken) -> Stretch:
+        """Return what is left after a chunk, which gets its cursor and progress here."""
+        cursor = taken.chunk.cursor = self.cursor.extended(taken.newest)
+        taken.chunk.progress = min(1.0, cursor.position / self.last)
+        return msgspec.structs.replace(self, cursor=cursor)
 
 
 class Tailer:
@@ -58,12 +77,24 @@ class Tailer:
                 reader.verify()
                 yield chunk
 
-    def rows_ahead(self, reader: Reader, cursors: Mapping[str, Cursor]) -> int:
-        """Return about how many rows are behind the cursors."""
-        return sum(
-            max(0, table.last_rowid() - cursors.get(table.name, Cursor()).position)
+    def ahead(self, reader: Reader, cursors: Mapping[str, Cursor]) -> list[Stretch]:
+        """Return what has not been read yet, table by table in the order of `read`."""
+        return [
+            _stretch(reader, table, cursors.get(table.name, Cursor()))
             for table in tables(reader, self._clock)
-        )
+        ]
+
+    def between(
+        self, table: Table, position: int, last: int, ours: Collection[str] = ()
+    ) -> Iterator[Taken]:
+        """Yield the rows after one rowid up to another, one short transaction each."""
+        while position < last:
+            until = self._clock.monotonic() + _SECONDS
+            taken = table.read_after(position, Bounds(CHUNK_ROWS, _BYTES, until, last), ours)
+            if not taken.newest:
+                return
+            position = taken.newest[-1].rowid
+            yield taken
 
     def settle(self, reader: Reader, open_rows: Iterable[OpenRow]) -> Iterator[Chunk]:
         """Yield the open calls that will not end any more, as abandoned."""
@@ -108,19 +139,17 @@ class Tailer:
     def _new(
         self, reader: Reader, table: Table, cursor: Cursor, ours: Mapping[str, OpenRow]
     ) -> Iterator[Chunk]:
-        position = resume(reader, table.name, cursor)
-        if position < cursor.position:
-            cursor = Cursor(tuple(a for a in cursor.anchors if a.rowid <= position))
-        last = table.last_rowid()
-        while position < last:
-            bounds = Bounds(_ROWS, _BYTES, self._clock.monotonic() + _SECONDS)
-            chunk, newest = table.read_after(position, bounds, ours)
-            if not newest:
-                return
-            position = newest[-1].rowid
-            cursor = chunk.cursor = cursor.extended(newest)
-            chunk.progress = min(1.0, position / last)
-            yield chunk
+        stretch = _stretch(reader, table, cursor)
+        for taken in self.between(table, stretch.cursor.position, stretch.last, ours):
+            stretch = stretch.after(taken)
+            yield taken.chunk
+
+
+def _stretch(reader: Reader, table: Table, cursor: Cursor) -> Stretch:
+    position = resume(reader, table.name, cursor)
+    if position < cursor.position:
+        cursor = Cursor(tuple(a for a in cursor.anchors if a.rowid <= position))
+    return Stretch(table.name, cursor, table.last_rowid())
 
 
 def resume(reader: Reader, table: str, cursor: Cursor) -> int:
