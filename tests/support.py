@@ -23,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from opencode_exporter.config import Settings
 from opencode_exporter.service import Exporter
+from recorder.binaries import Binary, find
 
 RECORDINGS = Path(__file__).parent / "recordings"
 HOUR_MS = 3_600_000
@@ -39,6 +40,13 @@ def missing(what: str) -> NoReturn:
 def real_tool(name: str) -> str:
     """Return the path of a program, or skip with a sentence."""
     return shutil.which(name) or missing(f"{name} is not installed: see .ci/run")
+
+
+def real_opencode(version: str) -> Binary:
+    """Return the executable of an OpenCode, or skip with a sentence."""
+    return find(version) or missing(
+        f"OpenCode {version} is not there: PYTHONPATH=tests python -m recorder fetch"
+    )
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 10.0, every: float = 0.02) -> Any:

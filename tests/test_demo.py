@@ -20,6 +20,7 @@ import pytest
 
 from opencode_exporter import demo as package
 from opencode_exporter.demo import Demo, store, world
+from support import real_opencode
 
 Generation = Literal["v1", "v2"]
 GENERATIONS = ("v1", "v2")
@@ -93,22 +94,11 @@ def living(demo: Demo) -> Iterator[threading.Event]:
     assert not thread.is_alive()
 
 
-def binary(version: str) -> Path:
-    """Return the real executable, or skip."""
-    folder = Path(os.environ.get("OPENCODE_BINARIES", "/nonexistent"))
-    path = folder / version / "package" / "bin" / "opencode"
-    if not os.access(path, os.X_OK):
-        if os.environ.get("REQUIRE_REAL") == "1":
-            pytest.fail(f"no OpenCode {version} below OPENCODE_BINARIES")
-        pytest.skip(f"OPENCODE_BINARIES names no folder with OpenCode {version}")
-    return path
-
-
 @pytest.mark.real
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_shipped_schema_is_that_of_a_fresh_database(tmp_path: Path, generation: str) -> None:
     """A database of the demo has the tables and indexes of a real one, word for word."""
-    program = binary(VERSIONS[generation])
+    program = real_opencode(VERSIONS[generation]).path
     subprocess.run(
         [program, *LIST_SESSIONS[generation]],
         cwd=tmp_path,
@@ -195,7 +185,6 @@ def test_process_ends_when_its_input_does(tmp_path: Path) -> None:
         [sys.executable, "-m", package.__name__, "--directory", tmp_path, "--history-days", "0.1"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[2])},
     )
     with process:
         assert process.stdout is not None

@@ -18,9 +18,9 @@ import apsw
 import pytest
 
 from prometheus import Prometheus
-from recorder import Dialect, Running, Sandbox, Scene, Step, find, scenes
+from recorder import Dialect, Running, Sandbox, Scene, Step, scenes
 from served import Served
-from support import Exposed, missing, truth, unpack, wait_for
+from support import Exposed, real_opencode, truth, unpack, wait_for
 
 TOOLS = "opencode_tool_invocations_total"
 SKILLS = "opencode_skill_invocations_total"
@@ -42,11 +42,7 @@ pytestmark = [pytest.mark.real]
 @pytest.fixture(params=["1.18.33", "2.0.15"])
 def oc(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sandbox]:
     """A home in which a real OpenCode of either generation can run."""
-    version = str(request.param)
-    binary = find(version) or missing(
-        f"OpenCode {version} is not there: PYTHONPATH=tests python -m recorder fetch"
-    )
-    with Sandbox(binary, tmp_path / "oc") as sandbox:
+    with Sandbox(real_opencode(str(request.param)), tmp_path / "oc") as sandbox:
         yield sandbox
 
 

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opencode_exporter import skills
+from opencode_exporter.opencode_config import parse_config
 from opencode_exporter.skills import InstalledSkill, SkillScanner, installed_skills
+from support import real_opencode
 
 SKILL = "---\nname: {}\ndescription: d\n---\nDo it.\n"
 
@@ -139,7 +141,7 @@ def test_paths_of_the_users_config_are_the_users(home: Path, name: str, text: st
 @given(st.text(alphabet='"\\/*,{}[]:\n a', max_size=60))
 def test_broken_config_lists_nothing_or_text(text: str) -> None:
     """Any text as a config file gives a list of texts, and never an error."""
-    assert all(isinstance(path, str) for path in skills._skill_paths(text.encode()))
+    assert all(isinstance(path, str) for path in parse_config(text.encode()).skill_paths)
 
 
 @given(st.dictionaries(st.text(), st.text() | st.lists(st.text())), st.lists(st.text(min_size=1)))
@@ -147,7 +149,7 @@ def test_comments_are_found_outside_strings_only(rest: dict[str, object], paths:
     """Plain JSON means the same, whatever its strings look like."""
     text = json.dumps({**rest, "skills": {"paths": paths}}, ensure_ascii=False)
     expected = tuple(path for path in paths if "://" not in path)
-    assert skills._skill_paths(text.encode()) == expected
+    assert parse_config(text.encode()).skill_paths == expected
 
 
 FRONT_MATTER = {
@@ -360,13 +362,7 @@ def test_later_scan_sees_changes_and_reads_nothing_else(
 @pytest.fixture
 def opencode() -> Path:
     """Return a real OpenCode 1.18.33."""
-    where = Path(os.environ.get("OPENCODE_BINARIES", "")) / "1.18.33/package/bin/opencode"
-    if not where.is_file():
-        message = f"no OpenCode at {where}: set OPENCODE_BINARIES to the folder of its versions"
-        if os.environ.get("REQUIRE_REAL") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
-    return where
+    return real_opencode("1.18.33").path
 
 
 def seen_by(opencode: Path, home: Path, directory: Path, **environ: str) -> set[str]:

@@ -362,7 +362,7 @@ ROWS_READ = Metric(
     "self",
     "opencode_exporter_rows_read_total",
     "counter",
-    "Rows read from the source.",
+    "Rows read and decoded; those that cannot hold an invocation stay in SQLite.",
     "opencode.exporter.rows_read",
     "{row}",
     labels=("source", "table"),

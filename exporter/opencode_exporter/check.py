@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from opencode_exporter.errors import SourceError
+from opencode_exporter.sessions import opencode_version
 from opencode_exporter.source import COLUMNS, Reader, Source
-from opencode_exporter.tables import opencode_version
 
 _SHARED: Final = {
     "virtiofs": "a file share into a virtual machine",

@@ -99,8 +99,9 @@ _REASONS: Final = (
     (
         "invalid_arguments",
         re.compile(
-            r"was called with invalid arguments|[Ii]nvalid arguments for tool|Invalid (?:tool )?input"
-            r"|JSON [Pp]arsing failed|oldString and newString (?:must be different|are identical)"
+            r"was called with invalid arguments|[Ii]nvalid arguments for tool"
+            r"|Invalid (?:tool )?input|JSON [Pp]arsing failed"
+            r"|oldString and newString (?:must be different|are identical)"
         ),
     ),
     (

@@ -35,8 +35,6 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     id: str
     project: str
     created: int
-    directory: str = ""
-    worktree: str = ""
 
 
 class Invocation(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):

@@ -112,8 +112,12 @@ class Ledger:
         return {table: value for (name, table), value in self._cursors.items() if name == source}
 
     def open_rows(self, source: str) -> list[OpenRow]:
-        """Return the rows of a source that may still change."""
-        return self._open.of(source)
+        """Return the rows of a source that may change at any time."""
+        return self._open.awake(source)
+
+    def sleeping_rows(self, source: str, before_ms: int) -> list[OpenRow]:
+        """Return those that hardly will: nothing runs in them since, or ever again."""
+        return self._open.asleep(source, before_ms)
 
     def knows(self, label: str, name: str) -> bool:
         """Say whether a name is real though this event does not prove it."""

@@ -3,6 +3,8 @@ Open rows: what may still change in the sources, and the calls in it that run.
 
 Kept in memory and, with each batch, in the ledger.  A call that was given up is
 remembered with its row, so that an end which comes after all is known as late.
+Such rows sleep: killed processes leave them by the hundred, and a poll must not
+look at them all each time.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ class OpenRows:
 
     def __init__(self, rows: dict[Place, OpenRow]) -> None:
         self._rows: dict[Place, OpenRow] = {}
+        self._awake: dict[str, dict[Place, OpenRow]] = {}  # by source
         self._calls: dict[int, set[Place]] = {}
         self.changed: dict[Place, OpenRow | None] = {}
         """What the batch changes; None where a row is settled."""
@@ -32,22 +35,43 @@ class OpenRows:
         """Return the row at a place, if it is open."""
         return self._rows.get(place)
 
-    def of(self, source: str) -> list[OpenRow]:
-        """Return the open rows of a source."""
-        return [row for place, row in self._rows.items() if place[0] == source]
+    def awake(self, source: str) -> list[OpenRow]:
+        """Return the rows of a source that every poll looks at."""
+        return [*self._awake.get(source, {}).values()]
+
+    def asleep(self, source: str, before_ms: int) -> list[OpenRow]:
+        """
+        Return the rows of a source that are looked at now and then.
+
+        Args:
+            source: The source.
+            before_ms: Rows without a call that have not changed since fall asleep.
+        """
+        awake = self._awake.get(source, {})
+        for place, row in [*awake.items()]:
+            if not row.calls and row.seen < before_ms:
+                del awake[place]
+        return [
+            row for place, row in self._rows.items() if place[0] == source and place not in awake
+        ]
 
     def running(self) -> Iterator[Invocation]:
         """Yield the calls that run now."""
-        for row in self._rows.values():
-            yield from (call for call in row.calls if call.running)
+        for rows in self._awake.values():
+            for row in rows.values():
+                yield from (call for call in row.calls if call.running)
 
     def set(self, place: Place, row: OpenRow | None) -> None:
         """Put a row at its place; None: it is settled."""
+        awake = self._awake.setdefault(place[0], {})
+        awake.pop(place, None)
         old = self._rows.pop(place, None)
         for call in old.calls if old else ():
             self._calls[identity.invocation_key(call)].discard(place)
         if row is not None:
             self._rows[place] = row
+            if row.calls or not row.given_up:
+                awake[place] = row
             for call in row.calls:
                 self._calls.setdefault(identity.invocation_key(call), set()).add(place)
         if old is not None or row is not None:

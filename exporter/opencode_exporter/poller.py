@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from opencode_exporter.batch import Chunk
+from opencode_exporter.batch import Chunk, OpenRow
 from opencode_exporter.errors import (
     LedgerError,
     SourceChangedError,
@@ -24,9 +24,9 @@ from opencode_exporter.errors import (
 from opencode_exporter.health import SourceHealth
 from opencode_exporter.ledger import Ledger
 from opencode_exporter.read_ahead import WORTH_IT_ROWS, read_ahead
+from opencode_exporter.sessions import directories, opencode_version
 from opencode_exporter.skills import InstalledSkill, SkillScanner
 from opencode_exporter.source import Reader, Signature, Source
-from opencode_exporter.tables import directories, opencode_version
 from opencode_exporter.tailer import Tailer
 from opencode_exporter.waker import Clock
 
@@ -36,6 +36,7 @@ _TRIES: Final = 3
 _COMMIT_ROWS: Final = 20_000
 _REPEAT_S: Final = 30.0
 _SCAN_EVERY_S: Final = 60.0
+_SLEEPERS_EVERY_S: Final = 60.0
 
 Progress = Callable[[str, float, int], None]
 """Told of the first read: source, share read (0 to 1), rows read so far."""
@@ -58,6 +59,8 @@ class Poller:
         self._abandon_after = abandon_after_ms
         self._tailer = Tailer(clock, abandon_after_ms=abandon_after_ms)
         self._progress = progress
+        self._looked: dict[str, float] = {}  # when sleeping rows were looked at
+        self._passed_over: set[str] = set()  # sources that changed since
         self._scanner = scanner
         self._scanned = clock.monotonic() - _SCAN_EVERY_S
         self._directories: dict[str, set[tuple[str, str]]] = {}
@@ -152,7 +155,7 @@ class Poller:
         """Take in what is new, if the files changed or an open call ran out of time."""
         signature = source.signature()
         health.bytes = source.sizes()
-        if self._signatures.get(source.label) == signature and not self._expired(source):
+        if self._signatures.get(source.label) == signature and not self._has_waited(source.label):
             return
         try:
             with source.open() as reader:
@@ -193,13 +196,26 @@ class Poller:
         if sum(stretch.rows for stretch in stretches) >= WORTH_IT_ROWS:
             with contextlib.closing(read_ahead(source.path, stretches)) as chunks:
                 intake(chunks)
-        intake(
-            self._tailer.read(reader, self._ledger.cursors(label), self._ledger.open_rows(label))
-        )
+        rows = [*self._ledger.open_rows(label), *self._sleeping_rows(label)]
+        intake(self._tailer.read(reader, self._ledger.cursors(label), rows))
         if self.stopping:
             return
         for chunk in self._tailer.settle(reader, self._ledger.open_rows(label)):
             self._ledger.apply(label, chunk)
+
+    def _sleeping_rows(self, label: str) -> list[OpenRow]:
+        """Return the rows to look at besides, once in a while."""
+        if not self._are_due(label):
+            self._passed_over.add(label)
+            return []
+        self._passed_over.discard(label)
+        self._looked[label] = self._clock.monotonic()
+        before_ms = self._clock.now_ms() - self._abandon_after
+        return self._ledger.sleeping_rows(label, before_ms)
+
+    def _are_due(self, label: str) -> bool:
+        last = self._looked.get(label)
+        return last is None or self._clock.monotonic() - last >= _SLEEPERS_EVERY_S
 
     def _intake(self, label: str, health: SourceHealth) -> Callable[[Iterable[Chunk]], None]:
         """Return what takes chunks of a source into the ledger, and tells how far it is."""
@@ -224,12 +240,14 @@ class Poller:
 
         return take_in
 
-    def _expired(self, source: Source) -> bool:
-        """Say whether a call has been open without a change for too long."""
+    def _has_waited(self, label: str) -> bool:
+        """Say whether something of an unchanged source has waited long enough."""
+        if label in self._passed_over and self._are_due(label):
+            return True
         now = self._clock.now_ms()
         return any(
-            row.calls and now - row.silent_since >= self._abandon_after
-            for row in self._ledger.open_rows(source.label)
+            row.calls and now - row.seen >= self._abandon_after
+            for row in self._ledger.open_rows(label)
         )
 
 

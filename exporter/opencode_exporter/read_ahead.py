@@ -24,7 +24,8 @@ import msgspec
 from opencode_exporter.batch import Chunk
 from opencode_exporter.errors import SourceError
 from opencode_exporter.source import Source
-from opencode_exporter.tables import Taken, tables
+from opencode_exporter.table import Taken
+from opencode_exporter.tables import tables
 from opencode_exporter.tailer import CHUNK_ROWS, Stretch, Tailer
 from opencode_exporter.waker import SystemClock
 

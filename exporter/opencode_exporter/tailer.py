@@ -17,7 +17,8 @@ import msgspec
 from opencode_exporter.batch import Chunk, Cursor, OpenRow
 from opencode_exporter.events import ABANDONED, Invocation
 from opencode_exporter.source import Reader
-from opencode_exporter.tables import Bounds, Table, Taken, tables
+from opencode_exporter.table import Bounds, Table, Taken
+from opencode_exporter.tables import tables
 from opencode_exporter.waker import Clock
 
 CHUNK_ROWS: Final = 2000

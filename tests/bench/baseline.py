@@ -1,43 +1,64 @@
 """
 Times the least that reading every call can cost: one SQL statement.
 
-Knows only the ``part`` table of v1; whatever the exporter does is measured
-against it.
+Knows only the table that holds the calls of a generation; whatever the exporter
+does is measured against it.
 
     python tests/bench/baseline.py big.db
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from pathlib import Path
 from typing import Any, Final
 
 import apsw
 
-STATEMENT: Final = """
+STATEMENTS: Final = {
+    "v1": """
 SELECT json_extract(data,'$.tool'), json_extract(data,'$.state.status'), count(*),
        sum(json_extract(data,'$.state.time.end') - json_extract(data,'$.state.time.start'))
 FROM part WHERE json_extract(data,'$.type') = 'tool' GROUP BY 1, 2
-"""
+""",
+    "v2": """
+SELECT json_extract(call.value,'$.name'), json_extract(call.value,'$.state.status'), count(*),
+       sum(json_extract(call.value,'$.time.completed') - json_extract(call.value,'$.time.ran'))
+FROM session_message AS message, json_each(message.data,'$.content') AS call
+WHERE message.type = 'assistant' AND json_extract(call.value,'$.type') = 'tool' GROUP BY 1, 2
+""",
+}
+"""Calls and their milliseconds by tool and status, one statement for each generation."""
 
 
-def measure(path: Path) -> tuple[float, list[tuple[Any, ...]]]:
-    """Return how long the statement takes, seconds, and its rows."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+def measure(path: Path, generation: str = "v1") -> tuple[float, list[tuple[Any, ...]]]:
+    """
+    Return how long the statement takes, seconds, and its rows.
+
+    Nobody may write the database meanwhile, and it must have no WAL.
+    """
+    # Immutable: a -wal and a -shm left behind would cost every later poll two files more.
+    connection = apsw.Connection(
+        f"{path.absolute().as_uri()}?immutable=1",
+        flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
+    )
     try:
         began = time.perf_counter()
-        rows = connection.execute(STATEMENT).get
+        rows = connection.execute(STATEMENTS[generation]).fetchall()
         took = time.perf_counter() - began
     finally:
         connection.close()
-    return took, list(rows or [])
+    return took, rows
 
 
 def main() -> None:
     """Measure the file named on the command line and print seconds and rows."""
-    seconds, rows = measure(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--generation", choices=tuple(STATEMENTS), default="v1")
+    flags = parser.parse_args()
+    seconds, rows = measure(flags.path, flags.generation)
     for tool, status, count, total in rows:
         print(f"{tool:24} {status:10} {count:8} {(total or 0) / 1000:14.1f} s")  # noqa: T201
     print(f"{seconds:.2f} s, SQLite {apsw.sqlite_lib_version()}")  # noqa: T201

@@ -1,0 +1,79 @@
+"""Sessions of the source: in which project they are, and what wrote them."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Final
+
+from opencode_exporter.events import UNKNOWN, Session
+from opencode_exporter.source import Reader
+
+_GLOBAL: Final = "global"
+_CACHED: Final = 4096
+_LATEST: Final = 2000
+
+
+def project_of(project_id: object, worktree: object) -> str:
+    """Return the last component of a worktree, ``global`` for none."""
+    if project_id == _GLOBAL or not isinstance(worktree, str):
+        return _GLOBAL if project_id == _GLOBAL else UNKNOWN
+    kind = PureWindowsPath if "\\" in worktree else PurePosixPath
+    return kind(worktree).name or _GLOBAL
+
+
+class Sessions:
+    """Sessions by id, remembered for one poll."""
+
+    def __init__(self, reader: Reader, table: str) -> None:
+        if {"id", "worktree"} <= reader.layout.columns.get("project", frozenset()):
+            project = "p.worktree", "LEFT JOIN project p ON p.id = s.project_id"
+        else:
+            project = "NULL", ""
+        self._sql = (
+            f"SELECT s.time_created, s.project_id, {project[0]} "
+            f"FROM {table} s {project[1]} WHERE s.id = ?"
+        )
+        self._reader = reader
+        self._known: dict[str, Session] = {}
+
+    def get(self, session_id: str) -> Session:
+        """Return a session; one without a row has no project and began at 0."""
+        found = self._known.get(session_id)
+        if found is None:
+            if len(self._known) >= _CACHED:
+                self._known.clear()
+            found = self._known[session_id] = self._read(session_id)
+        return found
+
+    def _read(self, session_id: str) -> Session:
+        row = self._reader.query(self._sql, (session_id,)).fetchone()
+        if row is None:
+            return Session(session_id, UNKNOWN, 0)
+        created, project_id, worktree = row
+        began = created if isinstance(created, int) else 0
+        return Session(session_id, project_of(project_id, worktree), began)
+
+
+def directories(reader: Reader) -> set[tuple[str, str]]:
+    """Return directory and worktree of the latest sessions: where skills may be."""
+    found: set[tuple[str, str]] = set()
+    columns = reader.layout.columns
+    for table in set(reader.layout.sessions.values()):
+        if "directory" not in columns[table] or "project" not in columns:
+            continue
+        rows = reader.query(
+            f"SELECT s.directory, p.worktree FROM {table} s JOIN project p ON p.id = s.project_id "
+            "ORDER BY s.rowid DESC LIMIT ?",
+            (_LATEST,),
+        )
+        found.update((str(directory), str(worktree)) for directory, worktree in rows)
+    return found
+
+
+def opencode_version(reader: Reader, generation: str) -> str:
+    """Return the version of OpenCode that made the newest session, or nothing."""
+    table = reader.layout.sessions[generation]
+    if "version" not in reader.layout.columns[table]:
+        return ""
+    row = reader.query(f"SELECT version FROM {table} ORDER BY rowid DESC LIMIT 1").fetchone()
+    return row[0] if row is not None and isinstance(row[0], str) else ""

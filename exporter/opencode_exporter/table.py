@@ -1,0 +1,111 @@
+"""
+A tailed table: what the tailer may ask of it, whichever generation it is of.
+
+Rows come in short read transactions, as chunks of events.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection
+from typing import ClassVar, Final, NamedTuple, Protocol
+
+from opencode_exporter.batch import Anchor, Chunk, OpenRow
+from opencode_exporter.events import Event, Invocation
+from opencode_exporter.source import Reader
+
+LOOKS: Final = 64
+"""Rows between two looks at the clock."""
+
+
+class Bounds(NamedTuple):
+    """How long one read transaction may go on: whichever is met first."""
+
+    rows: int
+    bytes: int
+    until: float  # by the clock's monotonic seconds
+    last: int  # the highest rowid that is asked for
+
+
+WITHOUT_BOUNDS: Final = Bounds(10**9, 10**12, math.inf, 2**62)
+
+
+class Taken(NamedTuple):
+    """What a read brought: a chunk, and the newest rows of it, oldest first."""
+
+    chunk: Chunk
+    newest: list[Anchor]
+
+
+class Table(Protocol):
+    """One tailed table."""
+
+    name: ClassVar[str]
+    generation: ClassVar[str]
+
+    def last_rowid(self) -> int:
+        """Return the highest rowid, 0 for none."""
+        ...
+
+    def read_after(self, rowid: int, bounds: Bounds, known: Collection[str]) -> Taken:
+        """Read the rows after a rowid, in its order, until a bound is met."""
+        ...
+
+    def read_again(self, ids: list[str]) -> Taken:
+        """Read rows that were open and have changed."""
+        ...
+
+    def states(self, ids: list[str]) -> dict[str, tuple[int, int]]:
+        """Return (updated, size) of the rows that still exist, without reading their data."""
+        ...
+
+    def has_later_step(self, call: Invocation, order: int) -> bool:
+        """Say whether the session went on without the call."""
+        ...
+
+
+def integer(value: object) -> int:
+    """Return a number, 0 for anything else."""
+    return value if isinstance(value, int) else 0
+
+
+class Intake:
+    """Fills a chunk, row by row."""
+
+    def __init__(self, table: str, generation: str, now: int, known: Collection[str]) -> None:
+        self.chunk = Chunk(table, generation)
+        self._now = now
+        self.known = known
+
+    def add(
+        self, row: str, updated: int, size: int, order: int, events: list[Event], *, final: bool
+    ) -> None:
+        """Take in a row's events; one that may still change stays open."""
+        chunk = self.chunk
+        if chunk.newest < updated <= self._now:
+            chunk.newest = updated
+        if final:
+            chunk.events += events
+            if row in self.known:
+                chunk.settled.append(row)
+            return
+        calls = []
+        for event in events:
+            if isinstance(event, Invocation) and event.status is None:
+                calls.append(event)
+            else:
+                chunk.events.append(event)
+        chunk.open_rows.append(
+            OpenRow(chunk.table, row, updated, size, self._now, order, tuple(calls))
+        )
+
+
+def states(reader: Reader, table: str, ids: list[str]) -> dict[str, tuple[int, int]]:
+    """Return (updated, size) of the rows that still exist, without reading their data."""
+    sql = (
+        f"SELECT id, time_updated, octet_length(data) FROM {table} "
+        "WHERE id IN (SELECT value FROM json_each(?))"
+    )
+    rows = reader.query(sql, (json.dumps(ids),))
+    return {str(name): (integer(updated), integer(size)) for name, updated, size in rows}

@@ -1,0 +1,168 @@
+"""The table of v1: ``part``, one row is one part of a message."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+from typing import Any, ClassVar
+
+import apsw
+
+from opencode_exporter import decode_v1
+from opencode_exporter.batch import DENSE, Anchor, Chunk
+from opencode_exporter.decode import Message, Unusable
+from opencode_exporter.events import Event, Invocation, Rejection
+from opencode_exporter.sessions import Sessions
+from opencode_exporter.source import Reader
+from opencode_exporter.table import LOOKS, WITHOUT_BOUNDS, Bounds, Intake, Taken, integer, states
+from opencode_exporter.waker import Clock
+
+_ToolRow = tuple[decode_v1.ToolPart, tuple[Any, ...]]
+"""A tool part, and the row that it was decoded from."""
+
+
+def _is_plain(row: tuple[Any, ...]) -> bool:
+    """Say whether a row's ids are texts and its time a number, as OpenCode writes them."""
+    return type(row[1]) is type(row[2]) is type(row[3]) is str and type(row[4]) is int
+
+
+def _plain(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a row with texts for ids and a number for its time."""
+    rowid, part_id, message_id, session_id, updated, data = row
+    return rowid, str(part_id), str(message_id), str(session_id), integer(updated), data
+
+
+class PartTable:
+    """``part`` of v1: one row is one part of a message."""
+
+    name: ClassVar[str] = "part"
+    generation: ClassVar[str] = "v1"
+    _COLUMNS = "rowid, id, message_id, session_id, time_updated, CAST(data AS BLOB)"
+    # A tool part names its type, so most rows need not leave SQLite.  Rows that are
+    # no JSON object come too: they are set aside, and counted.
+    _CALLS_OR_BROKEN = (
+        "(instr(data, '\"tool\"') OR unicode(data) IS NOT 123 "
+        "OR substr(CAST(data AS BLOB), -1) IS NOT x'7D')"
+    )
+
+    def __init__(self, reader: Reader, clock: Clock) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._sessions = Sessions(reader, reader.layout.sessions["v1"])
+
+    def last_rowid(self) -> int:
+        """Return the highest rowid, 0 for none."""
+        return integer(self._reader.query("SELECT max(rowid) FROM part").get)
+
+    def read_after(self, rowid: int, bounds: Bounds, known: Collection[str]) -> Taken:
+        """Read the rows after a rowid, in its order, until a bound is met."""
+        last = min(rowid + bounds.rows, bounds.last)
+        cursor = self._reader.query(
+            f"SELECT {self._COLUMNS} FROM part WHERE rowid > ? AND rowid <= ? "
+            f"AND {self._CALLS_OR_BROKEN} ORDER BY rowid",
+            (rowid, last),
+        )
+        chunk, stopped = self._take(cursor, bounds, known)
+        sql = (
+            "SELECT rowid, id, time_updated FROM part WHERE rowid > ? AND rowid <= ? "
+            "ORDER BY rowid DESC LIMIT ?"
+        )
+        newest = self._reader.query(sql, (rowid, stopped or last, DENSE)).fetchall()
+        if not newest:  # a gap in the rowids: go on behind it
+            sql = "SELECT rowid FROM part WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT 1"
+            following = self._reader.query(sql, (last, bounds.last)).fetchone()
+            return (
+                self.read_after(following[0] - 1, bounds, known) if following else Taken(chunk, [])
+            )
+        chunk.newest = max([chunk.newest, *self._believable(row[2] for row in newest)])
+        return Taken(chunk, [Anchor(row, str(name)) for row, name, _ in reversed(newest)])
+
+    def _believable(self, times: Iterable[object]) -> list[int]:
+        now = self._clock.now_ms()
+        return [time for time in times if isinstance(time, int) and time <= now]
+
+    def read_again(self, ids: list[str]) -> Taken:
+        """Read rows that were open and have changed."""
+        sql = f"SELECT {self._COLUMNS} FROM part WHERE id IN (SELECT value FROM json_each(?))"
+        cursor = self._reader.query(sql, (json.dumps(ids),))
+        return Taken(self._take(cursor, WITHOUT_BOUNDS, ids)[0], [])
+
+    def _take(
+        self, cursor: apsw.Cursor, bounds: Bounds, known: Collection[str]
+    ) -> tuple[Chunk, int]:
+        """Return what the rows say, and the rowid at which a bound was met, or 0."""
+        now = self._clock.now_ms()
+        intake = Intake(self.name, self.generation, now, known)
+        tools: list[_ToolRow] = []
+        rows = size = stopped = 0
+        for row in cursor:
+            rows += 1
+            data = row[5]
+            try:
+                size += len(data)
+                part = decode_v1.parse(data)
+            except (Unusable, TypeError) as err:
+                cause = err.cause if isinstance(err, Unusable) else "shape"
+                events: list[Event] = [Rejection(str(row[1]), cause)]
+                intake.add(str(row[1]), integer(row[4]), 0, 0, events, final=True)
+                continue
+            if part is not None:
+                tools.append((part, row if _is_plain(row) else _plain(row)))
+            if size >= bounds.bytes or (
+                not rows % LOOKS and self._clock.monotonic() >= bounds.until
+            ):
+                stopped = row[0]
+                break
+        cursor.close()
+        self._add_tools(intake, tools, now)
+        intake.chunk.rows = rows
+        return intake.chunk, stopped
+
+    def _add_tools(self, intake: Intake, tools: list[_ToolRow], now: int) -> None:
+        messages = self._messages({row[2] for _, row in tools})
+        nothing = Message()
+        ended = intake.chunk.events.append
+        known, session = intake.known, self._sessions.get
+        for part, (_, part_id, message_id, session_id, updated, data) in tools:
+            about = messages.get(message_id, nothing)
+            events: list[Event] = []
+            final = True
+            try:
+                event = decode_v1.invocation(
+                    part, part_id, message_id, updated, about, session(session_id), now
+                )
+            except Unusable as err:
+                events.append(Rejection(part_id, err.cause))
+                final = err.cause != "status"  # a word of the future may still end
+            else:
+                if event is not None and event.status is not None and part_id not in known:
+                    ended(event)  # nearly all of them
+                    continue
+                if event is not None:
+                    events.append(event)
+                    final = event.status is not None
+            intake.add(part_id, updated, len(data), 0, events, final=final)
+
+    def _messages(self, ids: set[str]) -> dict[str, Message]:
+        """Return what is asked of messages, in one statement for all of a chunk."""
+        sql = (
+            "SELECT id, CAST(data AS BLOB), time_created FROM message "
+            "WHERE id IN (SELECT value FROM json_each(?))"
+        )
+        return {
+            name: decode_v1.message(data, integer(created))
+            for name, data, created in self._reader.query(sql, (json.dumps([*ids]),))
+        }
+
+    def states(self, ids: list[str]) -> dict[str, tuple[int, int]]:
+        """Return (updated, size) of the rows that still exist, without reading their data."""
+        return states(self._reader, self.name, ids)
+
+    def has_later_step(self, call: Invocation, order: int) -> bool:
+        """Say whether the session has an assistant's message after the call's."""
+        del order  # v1 messages have no sequence, only their time
+        rows = self._reader.query(
+            "SELECT data FROM message WHERE session_id = ? AND time_created > ? AND id != ?",
+            (call.session, call.message_created, call.message),
+        )
+        return any(decode_v1.is_assistant(str(data)) for (data,) in rows)

@@ -1,0 +1,93 @@
+"""The table of v2: ``session_message``, one row is one message with all its calls."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Collection
+from typing import ClassVar
+
+import apsw
+
+from opencode_exporter import decode_v2
+from opencode_exporter.batch import DENSE, Anchor
+from opencode_exporter.decode import Unusable
+from opencode_exporter.events import Event, Invocation, Rejection
+from opencode_exporter.sessions import Sessions
+from opencode_exporter.source import Reader
+from opencode_exporter.table import LOOKS, WITHOUT_BOUNDS, Bounds, Intake, Taken, integer, states
+from opencode_exporter.waker import Clock
+
+
+class MessageTable:
+    """``session_message`` of v2: one row is one message with all its calls."""
+
+    name: ClassVar[str] = "session_message"
+    generation: ClassVar[str] = "v2"
+    _TYPES = ", ".join(f"'{kind}'" for kind in decode_v2.ROW_TYPES)
+    _SELECT = (
+        "SELECT rowid, id, session_id, type, seq, time_created, time_updated, "
+        f"CASE WHEN type IN ({_TYPES}) THEN CAST(data AS BLOB) END FROM session_message"
+    )
+
+    def __init__(self, reader: Reader, clock: Clock) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._sessions = Sessions(reader, reader.layout.sessions["v2"])
+
+    def last_rowid(self) -> int:
+        """Return the highest rowid, 0 for none."""
+        return integer(self._reader.query("SELECT max(rowid) FROM session_message").get)
+
+    def read_after(self, rowid: int, bounds: Bounds, known: Collection[str]) -> Taken:
+        """Read the rows after a rowid, in its order, until a bound is met."""
+        sql = f"{self._SELECT} WHERE rowid > ? AND rowid <= ? ORDER BY rowid"
+        return self._take(self._reader.query(sql, (rowid, bounds.last)), bounds, known)
+
+    def read_again(self, ids: list[str]) -> Taken:
+        """Read rows that were open and have changed."""
+        sql = f"{self._SELECT} WHERE id IN (SELECT value FROM json_each(?))"
+        return self._take(self._reader.query(sql, (json.dumps(ids),)), WITHOUT_BOUNDS, ids)
+
+    def _take(self, cursor: apsw.Cursor, bounds: Bounds, known: Collection[str]) -> Taken:
+        now = self._clock.now_ms()
+        intake = Intake(self.name, self.generation, now, known)
+        newest: deque[tuple[int, str]] = deque(maxlen=DENSE)
+        rows = size = 0
+        for rowid, row_id, session_id, kind, seq, created, updated, data in cursor:
+            rows += 1
+            newest.append((rowid, row_id))
+            blob = data if isinstance(data, bytes) else b""
+            size += len(blob)
+            row = decode_v2.Row(str(row_id), str(kind), integer(created), integer(updated), blob)
+            events, final = self._decode(row, session_id, now)
+            intake.add(row.id, row.changed, len(blob), integer(seq), events, final=final)
+            if rows >= bounds.rows or size >= bounds.bytes:
+                break
+            if not rows % LOOKS and self._clock.monotonic() >= bounds.until:
+                break
+        cursor.close()
+        intake.chunk.rows = rows
+        return Taken(intake.chunk, [Anchor(rowid, str(name)) for rowid, name in newest])
+
+    def _decode(self, row: decode_v2.Row, session_id: object, now: int) -> tuple[list[Event], bool]:
+        if row.type not in decode_v2.ROW_TYPES:
+            return [], True
+        try:
+            decoded = decode_v2.decode(row, self._sessions.get(str(session_id)), now)
+        except Unusable as err:
+            return [Rejection(row.id, err.cause)], True
+        return decoded.events, decoded.final
+
+    def states(self, ids: list[str]) -> dict[str, tuple[int, int]]:
+        """Return (updated, size) of the rows that still exist, without reading their data."""
+        return states(self._reader, self.name, ids)
+
+    def has_later_step(self, call: Invocation, order: int) -> bool:
+        """Say whether the session has an assistant's message after the call's."""
+        found = self._reader.query(
+            "SELECT 1 FROM session_message "
+            "WHERE session_id = ? AND type = 'assistant' AND seq > ? LIMIT 1",
+            (call.session, order),
+        )
+        return found.fetchone() is not None

@@ -1,0 +1,76 @@
+"""
+Runs a probe in a process of its own, and watches its memory from outside.
+
+Knows how to start and to read a probe, not what it measures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+_HERE: Final = Path(__file__).parent
+_SAMPLE_S: Final = 0.05
+_PRIVATE: Final = re.compile(r"^RssAnon:\s*(\d+) kB$", re.MULTILINE)
+
+
+def probe(name: str, source: Path, other: Path | str) -> dict[str, Any]:
+    """
+    Return what a probe found, with ``private``, the peak of its own memory.
+
+    Private memory is that of the process and its children at one moment, bytes,
+    without the pages of files that they have mapped; 0 where the system (any but
+    Linux) does not tell.
+
+    Args:
+        name: Which measure of ``probe.py``.
+        source: The database.
+        other: What the measure takes besides: a ledger, or a generation.
+    """
+    command = [sys.executable, str(_HERE / "probe.py"), name, str(source), str(other)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, _private(process.pid))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_SAMPLE_S)
+        answer = process.stdout.read() if process.stdout else ""
+    if process.returncode:
+        raise SystemExit(f"The measure {name!r} of {source.name} failed; its reason stands above.")
+    found: dict[str, Any] = json.loads(answer)
+    return {**found, "private": peak}
+
+
+def _private(pid: int) -> int:
+    """Return the private bytes of a process and its children, 0 if nobody tells."""
+    directory = Path("/proc", str(pid))
+    try:
+        found = _PRIVATE.search((directory / "status").read_text(encoding="ascii"))
+        children = (directory / "task" / str(pid) / "children").read_text(encoding="ascii")
+    except OSError:  # ended meanwhile, or no Linux
+        return 0
+    own = int(found[1]) * 1024 if found else 0
+    return own + sum(_private(int(child)) for child in children.split())
+
+
+def generated(directory: Path, parts: int, generation: str) -> Path:
+    """Return a database of so many parts, made now if the directory has none."""
+    path = directory / f"{generation}-{parts}.db"
+    if path.exists():
+        return path
+    unfinished = path.with_suffix(".unfinished")
+    for left in directory.glob(f"{unfinished.name}*"):
+        left.unlink()
+    # In another process: what it allocates would count as memory of the probes.
+    flags = ["--parts", str(parts), "--generation", generation, "--out", str(unfinished)]
+    subprocess.run(
+        [sys.executable, str(_HERE / "generate.py"), *flags],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return unfinished.rename(path)
