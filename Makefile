@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
+# What is tested is the wheel as it is installed, not what lies on somebody's path.
+unexport PYTHONPATH
+
 .PHONY: help run demo test check lint types unit bench lock docs golden recordings clean
 .DEFAULT_GOAL := help
 
@@ -40,10 +43,10 @@ golden: $(VENV)/.wheel ## write the golden expositions anew; review the diff
 	UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/test_golden.py
 
 recordings: $(VENV)/.wheel ## record the databases anew with real OpenCode binaries
-	$(BIN)/python -m recorder fetch
+	PYTHONPATH=tests $(BIN)/python -m recorder fetch
 	for v in 1.2.27 1.14.48 1.17.11 1.18.33 2.0.15; do \
 	  PYTHONPATH=tests $(BIN)/python -m recorder record --version $$v --out tests/recordings/$$v || exit 1; done
-	PYTHONPATH=tests $(BIN)/python -m recorder record upgrade --out tests/recordings/upgrade-1.18.33-2.0.15
+	PYTHONPATH=tests $(BIN)/python -m recorder upgrade --out tests/recordings/upgrade-1.18.33-2.0.15
 
 lock: $(VENV)/.made ## resolve the locked versions anew
 	$(BIN)/python -m pip install -q uv

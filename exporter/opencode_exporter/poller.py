@@ -246,7 +246,7 @@ class Poller:
             return True
         now = self._clock.now_ms()
         return any(
-            row.calls and now - row.seen >= self._abandon_after
+            row.calls and now - row.silent_since >= self._abandon_after
             for row in self._ledger.open_rows(label)
         )
 
