@@ -176,15 +176,15 @@ class Ledger:
         if not admitted:
             verdict = self._judge.admit(event, key, chunk.generation)
         row = event.part if chunk.generation == "v1" else event.message
+        place = (source, chunk.table, row)
         if verdict is Verdict.NEW:
             if self._open.concerns(key):
-                place = (source, chunk.table, row)
                 self._open.end(place, event, key, given_up=event.status == ABANDONED)
             self._count(event)
+        elif event.status != ABANDONED and self._open.is_late(place, event):
+            self._delta(c.LATE_ENDS, (event.status or "",))
         elif verdict is not Verdict.REPEAT:
             self._delta(c.COPIES_SKIPPED, (_CAUSES[verdict],))
-        elif event.status != ABANDONED and self._open.is_late((source, chunk.table, row), event):
-            self._delta(c.LATE_ENDS, (event.status or "",))
 
     def _count(self, event: Invocation) -> None:
         first: bool | None = None

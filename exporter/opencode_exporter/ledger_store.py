@@ -25,6 +25,7 @@ from opencode_exporter.errors import LedgerBusyError, LedgerError
 
 APPLICATION_ID: Final = 0x4F434C47  # "OCLG"
 SCHEMA_VERSION: Final = 1
+_WAL_BYTES: Final = 4 << 20
 _SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE series (
@@ -205,6 +206,7 @@ def _connect(path: Path | None) -> apsw.Connection:
         db.pragma("locking_mode", "EXCLUSIVE")
         db.pragma("journal_mode", "WAL")
         db.pragma("synchronous", "FULL")
+        db.pragma("journal_size_limit", _WAL_BYTES)  # the first read leaves a large WAL
         with db:
             _migrate(db, path)
     except BaseException:

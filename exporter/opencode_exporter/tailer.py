@@ -113,8 +113,7 @@ class Tailer:
                 )
 
     def _is_lost(self, table: Table | None, row: OpenRow, call: Invocation, now: int) -> bool:
-        silent_since = min(row.updated or row.seen, row.seen)
-        if now - silent_since >= self._abandon_after:
+        if now - row.silent_since >= self._abandon_after:
             return True
         return table is not None and table.has_later_step(call, row.order)
 
