@@ -26,6 +26,7 @@ from opencode_exporter.errors import LedgerBusyError, LedgerError
 APPLICATION_ID: Final = 0x4F434C47  # "OCLG"
 SCHEMA_VERSION: Final = 1
 _WAL_BYTES: Final = 4 << 20
+_CACHE_KIB: Final = 16_000
 _SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE series (
@@ -206,6 +207,7 @@ def _connect(path: Path | None) -> apsw.Connection:
         db.pragma("locking_mode", "EXCLUSIVE")
         db.pragma("journal_mode", "WAL")
         db.pragma("synchronous", "FULL")
+        db.pragma("cache_size", -_CACHE_KIB)  # keys come in no order: all their pages are hot
         db.pragma("journal_size_limit", _WAL_BYTES)  # the first read leaves a large WAL
         with db:
             _migrate(db, path)

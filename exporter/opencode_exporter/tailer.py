@@ -21,7 +21,7 @@ from opencode_exporter.table import Bounds, Table, Taken
 from opencode_exporter.tables import tables
 from opencode_exporter.waker import Clock
 
-CHUNK_ROWS: Final = 2000
+CHUNK_ROWS: Final = 1000  # measured: more or fewer are slower
 _BYTES: Final = 4_000_000
 _SECONDS: Final = 0.05
 _IDS: Final = 500
