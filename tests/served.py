@@ -31,12 +31,13 @@ class Served:
         process: The running process, or the last one that ran.
     """
 
-    def __init__(self, source: Path, directory: Path, *, home: Path) -> None:
+    def __init__(self, source: Path, directory: Path, *more: str, home: Path) -> None:
         self.target = f"127.0.0.1:{free_port()}"
         self._arguments = [
             *("--source.path", str(source)),
             *("--ledger.path", str(directory / "ledger.db")),
             *("--web.listen-address", self.target),
+            *more,
         ]
         self._directory = directory
         # The skills on disk are those of the home in which OpenCode runs.

@@ -25,6 +25,7 @@ _DEBOUNCE_MS: Final = 50
 _STEP_MS: Final = 10
 _POLL_DELAY_MS: Final = 300
 _RETRY_S: Final = 5.0
+_SETTLED_S: Final = 0.5
 
 
 def watchable(directories: Iterable[Path]) -> tuple[Path, ...]:
@@ -67,6 +68,8 @@ class Watcher:
     async def _watch(
         self, watched: tuple[Path, ...], directories: tuple[Path, ...], stop: asyncio.Event
     ) -> None:
+        # What happened before the watch stood was reported to nobody.
+        asyncio.get_running_loop().call_later(_SETTLED_S, self._wake)
         async for changes in awatch(
             *watched,
             watch_filter=lambda _change, path: self._concerns(path, directories),
