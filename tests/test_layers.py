@@ -21,7 +21,7 @@ sessions table table_v1 table_v2 tables tailer read_ahead ledger_store open_rows
 snapshot exposition
 web web.yaml web.tls web.config web.auth web.gate web.protocol web.sockets web.landing web.server
 poller pages watcher service check terminal logs
-demo demo_source cli __main__
+demo demo_source config_file cli __main__
 """
 """
 Modules by row, each row in its own order: a module may import lower rows and

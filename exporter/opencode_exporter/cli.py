@@ -11,14 +11,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
-from opencode_exporter import __version__, logs
+from opencode_exporter import __version__, config_file, logs
 from opencode_exporter.config import DEFAULT_LISTEN, Settings, parse_duration, state_directory
 from opencode_exporter.errors import ConfigError, ExporterError
 from opencode_exporter.terminal import ProgressBar, print_findings
@@ -159,48 +158,8 @@ class _Commands(click.Group):
 
 
 def _read_config(ctx: click.Context, _param: click.Parameter, path: Path | None) -> None:
-    """Take defaults from a TOML file: flags without dashes as (dotted) keys."""
-    if path is None:
-        return
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
-        raise click.ClickException(f"configuration file {path} cannot be read ({err})") from err
-    given = _flat(found)
-    known = {
-        str(parameter.name): parameter
-        for command in _COMMANDS.commands.values()
-        for parameter in command.params
-    }
-    for key, value in given.items():
-        if key not in known:
-            raise click.ClickException(f"configuration file {path}: unknown key {key!r}")
-        if known[key].multiple and isinstance(value, str):
-            given[key] = [value]
-        elif not _fits(known[key], value):
-            raise click.ClickException(f"configuration file {path}: {key} cannot be {value!r}")
-    ctx.default_map = dict.fromkeys(_COMMANDS.commands, given)
-
-
-def _fits(parameter: click.Parameter, value: Any) -> bool:
-    """Say whether a value of TOML has the type that the flag's text would be read as."""
-    if isinstance(value, list):
-        return parameter.multiple and all(isinstance(one, str) for one in value)
-    if isinstance(parameter.type, click.types.BoolParamType):
-        return isinstance(value, bool)
-    if isinstance(parameter.type, click.types.IntParamType):
-        return isinstance(value, int) and not isinstance(value, bool)
-    if isinstance(parameter.type, click.types.FloatParamType):
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, str)  # a number would be a duration without its unit
-
-
-def _flat(found: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in found.items():
-        name = f"{prefix}{key}".replace("-", "_").replace(".", "_")
-        flat |= _flat(value, f"{name}_") if isinstance(value, dict) else {name: value}
-    return flat
+    if path is not None:
+        ctx.default_map = config_file.defaults(path, _COMMANDS.commands)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -230,6 +189,7 @@ def _paths(given: tuple[Path, ...]) -> tuple[Path, ...]:
 
 def _settings(ledger: Path | None, given: dict[str, Any]) -> Settings:
     """Return the settings of a command from its flags."""
+    web_config = (given["web_config_file"],) if given.get("web_config_file") else ()
     return Settings(
         source_paths=_paths(given["source_path"]),
         ledger_path=ledger,
@@ -241,7 +201,7 @@ def _settings(ledger: Path | None, given: dict[str, Any]) -> Settings:
         poll_interval_ms=given.get("watch_interval", 30_000),
         listen=given.get("web_listen_address", (DEFAULT_LISTEN,)),
         telemetry_path=given.get("web_telemetry_path", "/metrics"),
-        web_config=given.get("web_config_file"),
+        web_config=next(iter(_paths(web_config)), None),
     )
 
 

@@ -1,0 +1,62 @@
+"""
+The configuration file: TOML with defaults for flags.
+
+A key is a flag without its dashes, dotted or in tables.  What no flag is, or has
+another type, is refused with a sentence.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def defaults(path: Path, commands: Mapping[str, click.Command]) -> dict[str, dict[str, Any]]:
+    """
+    Return the defaults that a file gives, by command, as click takes them.
+
+    Raises:
+        click.ClickException: The file or one of its keys cannot be used.
+    """
+    try:
+        given = _flat(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as err:
+        raise click.ClickException(f"configuration file {path} cannot be read ({err})") from err
+    known = {
+        str(parameter.name): parameter
+        for command in commands.values()
+        for parameter in command.params
+    }
+    for key, value in given.items():
+        if key not in known:
+            raise click.ClickException(f"configuration file {path}: unknown key {key!r}")
+        if known[key].multiple and isinstance(value, str):
+            given[key] = [value]
+        elif not _fits(known[key], value):
+            raise click.ClickException(f"configuration file {path}: {key} cannot be {value!r}")
+    return dict.fromkeys(commands, given)
+
+
+def _fits(parameter: click.Parameter, value: Any) -> bool:
+    """Say whether a value of TOML has the type that the flag's text would be read as."""
+    if isinstance(value, list):
+        return parameter.multiple and all(isinstance(one, str) for one in value)
+    if isinstance(parameter.type, click.types.BoolParamType):
+        return isinstance(value, bool)
+    if isinstance(parameter.type, click.types.IntParamType):
+        return isinstance(value, int) and not isinstance(value, bool)
+    if isinstance(parameter.type, click.types.FloatParamType):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, str)  # a number would be a duration without its unit
+
+
+def _flat(found: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in found.items():
+        name = f"{prefix}{key}".replace("-", "_").replace(".", "_")
+        flat |= _flat(value, f"{name}_") if isinstance(value, dict) else {name: value}
+    return flat
