@@ -194,7 +194,7 @@ class Poller:
         intake = self._intake(label, health)
         stretches = self._tailer.ahead(reader, self._ledger.cursors(label))
         if sum(stretch.rows for stretch in stretches) >= WORTH_IT_ROWS:
-            with contextlib.closing(read_ahead(source.path, stretches)) as chunks:
+            with contextlib.closing(read_ahead(reader, source.path, stretches)) as chunks:
                 intake(chunks)
         rows = [*self._ledger.open_rows(label), *self._sleeping_rows(label)]
         intake(self._tailer.read(reader, self._ledger.cursors(label), rows))

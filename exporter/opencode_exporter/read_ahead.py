@@ -21,12 +21,12 @@ from typing import IO, BinaryIO, Final
 
 import msgspec
 
-from opencode_exporter.batch import Chunk
+from opencode_exporter.batch import Anchor, Chunk, Cursor
 from opencode_exporter.errors import SourceError
-from opencode_exporter.source import Source
+from opencode_exporter.source import Reader, Source
 from opencode_exporter.table import Taken
 from opencode_exporter.tables import tables
-from opencode_exporter.tailer import CHUNK_ROWS, Stretch, Tailer
+from opencode_exporter.tailer import CHUNK_ROWS, Stretch, Tailer, first_lost
 from opencode_exporter.waker import SystemClock
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ WORTH_IT_ROWS: Final = 50_000
 _READERS: Final = 2  # each takes about 28 MB
 _PIPE_BYTES: Final = 1 << 20  # some chunks, so that nobody waits for the other's turn
 _LENGTH_BYTES: Final = 4
+_ANCHORS: Final = 64
 _NICE: Final = 5  # OpenCode goes first
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -51,11 +52,15 @@ class _Task(msgspec.Struct):
     reader: int
 
 
-def read_ahead(path: Path, stretches: Sequence[Stretch]) -> Generator[Chunk]:
+def read_ahead(reader: Reader, path: Path, stretches: Sequence[Stretch]) -> Generator[Chunk]:
     """
     Yield the chunks of some stretches, in order, read and decoded by other processes.
 
+    The last chunk of a stretch may put the cursor back: to where the other
+    processes can be trusted to have seen one and the same table.
+
     Args:
+        reader: Our own connection to the database.
         path: The database.
         stretches: What to read.
     """
@@ -66,11 +71,19 @@ def read_ahead(path: Path, stretches: Sequence[Stretch]) -> Generator[Chunk]:
         ]
         try:
             for stretch in stretches:
+                ends: list[Anchor] = []
                 left = stretch
                 for number, _, _ in _windows(stretch):
                     for taken in _frames(pipes[number]):
-                        left = left.after(taken)
+                        left = left.without(taken)
+                        ends.append(left.after)
                         yield taken.chunk
+                kept = first_lost(reader, stretch.table, ends)
+                if kept < len(ends):
+                    # Rows were deleted meanwhile, and their rowids may be others' now.
+                    cursor = Cursor(tuple(ends[:kept][-_ANCHORS:]))
+                    yield Chunk(stretch.table, "", cursor=cursor, progress=0.0)
+                    return
         except (EOFError, msgspec.DecodeError):
             log.warning("reader process ended early, reading on without it")
 
@@ -130,7 +143,9 @@ def main(given: BinaryIO, out: BinaryIO) -> None:
             for number, first, last in _windows(stretch):
                 if number != task.reader:
                     continue
-                for taken in tailer.between(by_name[stretch.table], first, last):
+                for taken in tailer.between(
+                    reader, by_name[stretch.table], Anchor(first, ""), last
+                ):
                     reader.verify()
                     data = _encode(taken)
                     out.write(len(data).to_bytes(_LENGTH_BYTES) + data)

@@ -205,6 +205,15 @@ class Reader:
         """Run one statement; its read transaction ends with the cursor."""
         return self._connection.execute(sql, values)
 
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """See one state of the database in all statements; keep it short."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
+
     def verify(self) -> None:
         """
         Make sure that what was read of a cold file was whole.
@@ -243,7 +252,7 @@ def _authorize(
     action: int, first: str | None, second: str | None, _database: str | None, _by: str | None
 ) -> int:
     """Deny every table but ours: others hold secrets, or gigabytes."""
-    if action in (apsw.SQLITE_SELECT, apsw.SQLITE_FUNCTION):
+    if action in (apsw.SQLITE_SELECT, apsw.SQLITE_FUNCTION, apsw.SQLITE_TRANSACTION):
         return apsw.SQLITE_OK
     if action == apsw.SQLITE_READ and first in _READABLE:
         return apsw.SQLITE_OK

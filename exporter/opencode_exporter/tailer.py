@@ -9,12 +9,14 @@ nothing and writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from opencode_exporter.batch import Chunk, Cursor, OpenRow
+from opencode_exporter.batch import Anchor, Chunk, Cursor, OpenRow
+from opencode_exporter.errors import SourceChangedError
 from opencode_exporter.events import ABANDONED, Invocation
 from opencode_exporter.source import Reader
 from opencode_exporter.table import Bounds, Table, Taken
@@ -39,7 +41,12 @@ class Stretch(msgspec.Struct, frozen=True):
         """About how many there are."""
         return max(0, self.last - self.cursor.position)
 
-    def after(self, taken: Taken) -> Stretch:
+    @property
+    def after(self) -> Anchor:
+        """The row before the first of them; without an id where there is none."""
+        return self.cursor.anchors[-1] if self.cursor.anchors else Anchor(0, "")
+
+    def without(self, taken: Taken) -> Stretch:
         """Return what is left after a chunk, which gets its cursor and progress here."""
         cursor = taken.chunk.cursor = self.cursor.extended(taken.newest)
         taken.chunk.progress = min(1.0, cursor.position / self.last)
@@ -65,8 +72,8 @@ class Tailer:
             open_rows: Rows of this source that were not final then.
 
         Raises:
-            SourceChangedError: The source changed under a cold read; the chunks
-                before it count.
+            SourceChangedError: The source changed under the read; the chunks before
+                it count.
         """
         waiting = list(open_rows)
         for table in tables(reader, self._clock):
@@ -86,15 +93,28 @@ class Tailer:
         ]
 
     def between(
-        self, table: Table, position: int, last: int, ours: Collection[str] = ()
+        self,
+        reader: Reader,
+        table: Table,
+        after: Anchor,
+        last: int,
+        ours: Collection[str] = (),
     ) -> Iterator[Taken]:
-        """Yield the rows after one rowid up to another, one short transaction each."""
-        while position < last:
+        """
+        Yield the rows after an anchor up to a rowid, one short transaction each.
+
+        Raises:
+            SourceChangedError: The row of the anchor before a chunk is not there any
+                more, so that rows below it may be new.
+        """
+        while after.rowid < last:
             until = self._clock.monotonic() + _SECONDS
-            taken = table.read_after(position, Bounds(CHUNK_ROWS, _BYTES, until, last), ours)
+            with reader.transaction():
+                _expect(reader, table.name, after)
+                taken = table.read_after(after.rowid, Bounds(CHUNK_ROWS, _BYTES, until, last), ours)
             if not taken.newest:
                 return
-            position = taken.newest[-1].rowid
+            after = taken.newest[-1]
             yield taken
 
     def settle(self, reader: Reader, open_rows: Iterable[OpenRow]) -> Iterator[Chunk]:
@@ -140,8 +160,8 @@ class Tailer:
         self, reader: Reader, table: Table, cursor: Cursor, ours: Mapping[str, OpenRow]
     ) -> Iterator[Chunk]:
         stretch = _stretch(reader, table, cursor)
-        for taken in self.between(table, stretch.cursor.position, stretch.last, ours):
-            stretch = stretch.after(taken)
+        for taken in self.between(reader, table, stretch.after, stretch.last, ours):
+            stretch = stretch.without(taken)
             yield taken.chunk
 
 
@@ -156,19 +176,48 @@ def resume(reader: Reader, table: str, cursor: Cursor) -> int:
     """
     Return the rowid after which rows are new, or may be.
 
-    The newest anchor in its place: go on.  Gone: its session was deleted, and its
-    rowid may have been given to another row; resume from the newest that is still
-    there.  Found at another rowid: rowids were renumbered (VACUUM, restore); read
-    everything again, against the keys of what was counted.
+    All anchors in their places: go on.  The newest gone: its session was deleted;
+    resume from the newest that is still there.  Another row in the place of one:
+    rowids were given again; resume below it.  One found at another rowid: rowids
+    were renumbered (VACUUM, restore); read everything again, against the keys of
+    what was counted.
     """
-    for anchor in reversed(cursor.anchors):
-        row = reader.query(f"SELECT id FROM {table} WHERE rowid = ?", (anchor.rowid,)).fetchone()
-        if row is not None and row[0] == anchor.id:
-            return anchor.rowid
+    found = _occupants(reader, table, cursor.anchors)
+    position = 0
+    for anchor in cursor.anchors:
+        there = found.get(anchor.rowid)
+        if there == anchor.id:
+            position = anchor.rowid
+            continue
         moved = reader.query(f"SELECT 1 FROM {table} WHERE id = ?", (anchor.id,)).fetchone()
         if moved is not None:
             return 0
-    return 0
+        if there is not None:
+            break
+    return position
+
+
+def first_lost(reader: Reader, table: str, anchors: Sequence[Anchor]) -> int:
+    """Return how many anchors are in their places, before the first that is not."""
+    found = _occupants(reader, table, anchors)
+    for count, anchor in enumerate(anchors):
+        if found.get(anchor.rowid) != anchor.id:
+            return count
+    return len(anchors)
+
+
+def _occupants(reader: Reader, table: str, anchors: Sequence[Anchor]) -> dict[int, str]:
+    """Return the ids of the rows that are at the anchors' rowids."""
+    sql = f"SELECT rowid, id FROM {table} WHERE rowid IN (SELECT value FROM json_each(?))"
+    rowids = json.dumps([anchor.rowid for anchor in anchors])
+    return {rowid: str(name) for rowid, name in reader.query(sql, (rowids,))}
+
+
+def _expect(reader: Reader, table: str, anchor: Anchor) -> None:
+    if anchor.id and first_lost(reader, table, [anchor]) == 0:
+        raise SourceChangedError(
+            "rows were deleted while they were read", hint="they are read again"
+        )
 
 
 def _abandoned(call: Invocation) -> Invocation:

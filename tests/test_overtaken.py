@@ -1,0 +1,125 @@
+"""OpenCode goes on writing, deleting and reusing rowids while a poll reads: nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+import pytest
+
+from databases import V1, V2, call
+from opencode_exporter import poller, tailer
+from opencode_exporter.service import Exporter
+from opencode_exporter.table_v1 import PartTable
+from support import Bench, exposed
+
+COUNT = "opencode_tool_invocations_total"
+
+
+def fill(database: V1 | V2, tool: str, count: int) -> str:
+    """Write a session with some calls of one tool, a row each, and return it."""
+    session = database.session()
+    if isinstance(database, V2):
+        for _ in range(count):
+            database.assistant(session, [call(name=tool)])
+        return session
+    message = database.message(session)
+    for _ in range(count):
+        database.tool(message, tool=tool)
+    return session
+
+
+def counts(exporter: Exporter) -> dict[str, int]:
+    """Return how many calls of each tool have been counted."""
+    found = exposed(exporter).by(COUNT, "tool")
+    return {tool: int(count) for (tool,), count in found.items()}
+
+
+def once_after_a_chunk(exporter: Exporter, act: Callable[[], None]) -> None:
+    """Let something happen in the source when the first chunk has been taken in."""
+    apply = exporter.ledger.apply
+    done: list[bool] = []
+
+    def overtaken(source: str, chunk: Any) -> None:
+        apply(source, chunk)
+        if chunk.rows and not done:
+            done.append(True)
+            act()
+
+    exporter.ledger.apply = overtaken  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("generation", [V1, V2])
+def test_rowids_given_again_within_a_poll(
+    generation: type[V1 | V2], bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that take the rowids of deleted ones below the place of reading are read."""
+    monkeypatch.setattr(tailer, "CHUNK_ROWS", 10)
+    with generation(bench.source) as database:
+        fill(database, "read", 5)
+        newest = fill(database, "grep", 5)
+        fill(database, "glob", 0)
+        exporter = bench.exporter()
+
+        def delete_and_write() -> None:
+            database.delete_session(newest)
+            fill(database, "edit", 30)
+
+        once_after_a_chunk(exporter, delete_and_write)
+        exporter.poll()
+        exporter.poll()
+        assert counts(exporter) == {"read": 5, "grep": 5, "edit": 30}
+        exporter.close()
+
+
+def test_row_committed_between_two_statements_of_a_chunk(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chunk sees one state of the database: the cursor passes no row that was not read."""
+    with V1(bench.source) as database:
+        fill(database, "read", 3)
+        take = PartTable._take
+
+        def interrupted(self: PartTable, cursor: apsw.Cursor, *more: Any) -> Any:
+            taken = take(self, cursor, *more)
+            fill(database, "edit", 1)
+            return taken
+
+        exporter = bench.exporter()
+        with monkeypatch.context() as patch:
+            # As if the end of what there is were not known: the window is open above.
+            patch.setattr(PartTable, "last_rowid", lambda self: 1_000)
+            patch.setattr(PartTable, "_take", interrupted)
+            exporter.poll()
+        exporter.poll()
+        written = database.db.execute(
+            "SELECT count(*) FROM part WHERE json_extract(data, '$.tool') = 'edit'"
+        ).get
+        assert written >= 1
+        assert counts(exporter) == {"read": 3, "edit": written}
+        exporter.close()
+
+
+def test_rowids_given_again_while_others_read_ahead(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read ahead of a deletion is not trusted beyond it: the new rows are read."""
+    monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1_000)
+    with V1(bench.source) as database:
+        with database.db:
+            fill(database, "read", 1_500)
+            newest = fill(database, "grep", 1_500)
+        exporter = bench.exporter()
+
+        def delete_and_write() -> None:
+            with database.db:
+                database.delete_session(newest)
+                fill(database, "edit", 2_500)
+
+        once_after_a_chunk(exporter, delete_and_write)
+        exporter.poll()
+        exporter.poll()
+        found = counts(exporter)
+        assert (found["read"], found["edit"]) == (1_500, 2_500)
+        exporter.close()
