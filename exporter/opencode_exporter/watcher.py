@@ -21,8 +21,8 @@ from watchfiles import Change, awatch
 log = logging.getLogger(__name__)
 
 _FILES: Final = re.compile(r".*\.db(-wal)?")
-_DEBOUNCE_MS: Final = 50
-_STEP_MS: Final = 10
+_DEBOUNCE_MS: Final = 100
+_STEP_MS: Final = 50  # the watching thread looks this often, also when nothing happens
 _POLL_DELAY_MS: Final = 300
 _RETRY_S: Final = 5.0
 _SETTLED_S: Final = 0.5
