@@ -26,7 +26,7 @@ from opencode_exporter.errors import LedgerBusyError, LedgerError
 APPLICATION_ID: Final = 0x4F434C47  # "OCLG"
 SCHEMA_VERSION: Final = 1
 _WAL_BYTES: Final = 4 << 20
-_CACHE_KIB: Final = 16_000
+_CACHE_KIB: Final = 12_000
 _SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE series (

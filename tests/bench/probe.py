@@ -10,7 +10,6 @@ without the interpreter's start.  Knows nothing of the other measures.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -40,7 +39,6 @@ from opencode_exporter.snapshot import Snapshot
 COMMITS: Final = 200
 _POLLS: Final = 2_000
 _SCRAPES: Final = 50
-_MAXRSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 
 Found = Mapping[str, float | str]
 
@@ -68,11 +66,7 @@ def history(source: Path, ledger: Path) -> Found:
             for value in exporter.pages.snapshot()[c.TOOL_INVOCATIONS].values()
             if isinstance(value, int)
         )
-    peak = sum(
-        resource.getrusage(who).ru_maxrss * _MAXRSS_UNIT
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return {"seconds": seconds, "calls": calls, "bytes": peak}
+    return {"seconds": seconds, "calls": calls}
 
 
 def group_by(source: Path, generation: str) -> Found:

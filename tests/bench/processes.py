@@ -16,16 +16,15 @@ from typing import Any, Final
 
 _HERE: Final = Path(__file__).parent
 _SAMPLE_S: Final = 0.05
-_PRIVATE: Final = re.compile(r"^RssAnon:\s*(\d+) kB$", re.MULTILINE)
+_SHARE: Final = re.compile(r"^Pss:\s*(\d+) kB$", re.MULTILINE)
 
 
 def probe(name: str, source: Path, other: Path | str) -> dict[str, Any]:
     """
-    Return what a probe found, with ``private``, the peak of its own memory.
+    Return what a probe found, with ``memory``, the peak of what it took, bytes.
 
-    Private memory is that of the process and its children at one moment, bytes,
-    without the pages of files that they have mapped; 0 where the system (any but
-    Linux) does not tell.
+    That is the process and its children at one moment, pages that they share
+    counted once; 0 where the system (any but Linux) does not tell.
 
     Args:
         name: Which measure of ``probe.py``.
@@ -36,26 +35,26 @@ def probe(name: str, source: Path, other: Path | str) -> dict[str, Any]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         peak = 0
         while process.poll() is None:
-            peak = max(peak, _private(process.pid))
+            peak = max(peak, _memory(process.pid))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_SAMPLE_S)
         answer = process.stdout.read() if process.stdout else ""
     if process.returncode:
         raise SystemExit(f"The measure {name!r} of {source.name} failed; its reason stands above.")
     found: dict[str, Any] = json.loads(answer)
-    return {**found, "private": peak}
+    return {**found, "memory": peak}
 
 
-def _private(pid: int) -> int:
-    """Return the private bytes of a process and its children, 0 if nobody tells."""
+def _memory(pid: int) -> int:
+    """Return the bytes of a process and its children, 0 if nobody tells."""
     directory = Path("/proc", str(pid))
     try:
-        found = _PRIVATE.search((directory / "status").read_text(encoding="ascii"))
+        found = _SHARE.search((directory / "smaps_rollup").read_text(encoding="ascii"))
         children = (directory / "task" / str(pid) / "children").read_text(encoding="ascii")
     except OSError:  # ended meanwhile, or no Linux
         return 0
     own = int(found[1]) * 1024 if found else 0
-    return own + sum(_private(int(child)) for child in children.split())
+    return own + sum(_memory(int(child)) for child in children.split())
 
 
 def generated(directory: Path, parts: int, generation: str) -> Path:

@@ -131,13 +131,12 @@ class Bench:
         console.print(f"calls: {ours[0]['calls']:,} by the exporter, {sql[0]['calls']:,} by SQL")
         first, size = best(ours), f"{max(TINY, self.parts // 10):,} parts"
         new, older = sql[0]["sqlite"], old[0]["sqlite"]
-        peak, private = f"first read, peak memory / {size}", f"first read, own memory / {size}"
+        memory, other = (max(run["memory"] for run in runs) for runs in (ours, small))
         return [
             Row(f"first read / GROUP BY, SQLite {new}", "s", first, best(sql)),
             Row(f"first read / the same, Python's {older}", "s", first, best(old)),
             Row("restart on its ledger / first read", "ms", best(again), first),
-            Row(peak, "MB", best(ours, "bytes"), best(small, "bytes")),
-            Row(private, "MB", best(ours, "private"), best(small, "private")),
+            Row(f"first read, peak memory / {size}", "MB", memory, other),
         ]
 
     def steady(self) -> list[Row]:
