@@ -42,6 +42,24 @@ def test_skipped_history_starts_at_zero(bench: Bench, generation: Generation) ->
     exporter.close()
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_skipping_outlives_a_restart_within_the_first_read(bench: Bench, damaged: bool) -> None:
+    """An exporter that was to skip the history, and died reading it, does not count it later."""
+    if damaged:  # a damaged ledger is kept aside, and counting starts at zero from now
+        bench.ledger.parent.mkdir()
+        bench.ledger.write_bytes(b"no ledger" * 100)
+    exporter = bench.exporter(history="count" if damaged else "skip")
+    exporter.close()
+    with V1(bench.source) as db:
+        session = db.session()
+        work(db, session, "call_1", "call_2")
+        exporter = bench.exporter()
+        assert counted(polled(exporter)) == {}
+        work(db, session, "call_3")
+        assert counted(polled(exporter)) == {("read", "completed"): 1}
+    exporter.close()
+
+
 def test_skill_of_a_skipped_history_is_known_and_reloaded(bench: Bench) -> None:
     """A skipped load makes its skill's name real, and the next one in its session a reload."""
     exporter = bench.exporter(history="skip")

@@ -150,7 +150,6 @@ def invocation(
     part: ToolPart,
     part_id: str,
     message_id: str,
-    changed: int,
     about: Message,
     session: Session,
     now: int,
@@ -162,7 +161,6 @@ def invocation(
         part: What `parse` returned.
         part_id: The row's id.
         message_id: The row's message.
-        changed: ``time_updated`` of the row, ms.
         about: Its message.
         session: Its session.
         now: Unix ms; times far ahead of it are refused.
@@ -182,7 +180,7 @@ def invocation(
         latest = now + DAY_MS
         if not (type(start) is int and type(end) is int and 0 < start < latest > end > 0):
             start, end = moment(start, now), moment(end, now)
-        return _ended(part, state, part_id, message_id, changed, about, session, start, end)
+        return _ended(part, state, part_id, message_id, about, session, start, end)
     if state.status not in _OPEN:
         raise Unusable("status")
     started = moment(start, now) if start is not None else 0
@@ -201,7 +199,6 @@ def invocation(
         agent=about.agent,
         project=session.project,
         suspect=(started or about.created) < session.created,
-        changed=changed,
         message_created=about.created,
     )
 
@@ -211,7 +208,6 @@ def _ended(
     state: _State,
     part_id: str,
     message_id: str,
-    changed: int,
     about: Message,
     session: Session,
     started: int,
@@ -257,7 +253,6 @@ def _ended(
         agent=about.agent,
         project=session.project,
         suspect=started < session.created,
-        changed=changed,
         message_created=about.created,
     )
 

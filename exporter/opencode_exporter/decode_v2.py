@@ -235,13 +235,13 @@ def _invocation(item: _Item, row: Row, session: Session, agent: str, now: int) -
     state, times = item.state, item.time or _Time()
     if state is None:
         raise Unusable("state")
-    tool = classify.canonical(item.name)
+    named_none = state.error is not None and classify.names_no_tool(state.error.message)
+    tool = UNKNOWN if named_none else classify.canonical(item.name)
     created = moment(times.created, now)
     ran = moment(times.ran, now) if times.ran is not None else 0
     fields: dict[str, Any] = {"vouched": False, "running": state.status == "running"}
     if state.status in ("completed", "error"):
         fields = _ending(state, tool)
-        tool = UNKNOWN if fields.get("reason") == "no_tool" else tool
         if fields["status"] == ABANDONED:
             fields["ended"] = 0  # nobody saw the end
         else:
@@ -254,8 +254,6 @@ def _invocation(item: _Item, row: Row, session: Session, agent: str, now: int) -
             fields["wait"] = ran - created
     elif state.status not in _OPEN:
         raise Unusable("status")
-    if fields.get("reason") == "no_tool":
-        fields["reason"] = "not_found"
     return Invocation(
         session=session.id,
         message=row.id,
@@ -266,7 +264,6 @@ def _invocation(item: _Item, row: Row, session: Session, agent: str, now: int) -
         agent=agent,
         project=session.project,
         suspect=created < session.created,
-        changed=row.changed,
         message_created=row.created,
         skill=_skill(state) if tool == classify.SKILL_TOOL else None,
         **fields,
@@ -282,8 +279,6 @@ def _ending(state: _State, tool: str) -> dict[str, Any]:
         status, reason = classify.verdict(error.message, error.type)
         # A call that ended before its name was checked proves no tool.
         vouched = status not in (ABORTED, ABANDONED) and error.type != "tool.input-json"
-        if classify.names_no_tool(error.message):
-            reason = "no_tool"
     fields: dict[str, Any] = {
         "status": status,
         "reason": reason,

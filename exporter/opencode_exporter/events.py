@@ -66,7 +66,6 @@ class Invocation(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=Tru
     agent: str = UNKNOWN
     project: str = UNKNOWN
     suspect: bool = False  # started before its own session: perhaps a fork's copy
-    changed: int = 0  # when the row last changed
     message_created: int = 0  # copied unchanged by a fork
 
 

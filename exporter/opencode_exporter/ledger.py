@@ -65,6 +65,10 @@ class Ledger:
         self.installed_skills: frozenset[str] = frozenset()
         self.late_ms = 0  # when, by our clock, old invocations last came in
         self.reload()
+        if not counts_history and not self.baseline_ms:
+            # Durable at once: a restart within the first read must not count the rest.
+            self._note("history", "skip")
+            self.commit()
 
     def reload(self) -> None:
         """Go back to what is on disk, as if just started."""
@@ -100,7 +104,8 @@ class Ledger:
         self._deltas: list[Delta] = []
         self._judge.begin()
         self._open.changed = {}
-        self._counting = self._counts_history or self.baseline_ms > 0
+        skips = not self._counts_history or self.meta.get("history") == "skip"
+        self._counting = self.baseline_ms > 0 or not skips
 
     @property
     def baseline_ms(self) -> int:

@@ -196,8 +196,9 @@ class Poller:
         if sum(stretch.rows for stretch in stretches) >= WORTH_IT_ROWS:
             with contextlib.closing(read_ahead(reader, source.path, stretches)) as chunks:
                 intake(chunks)
+            stretches = self._tailer.ahead(reader, self._ledger.cursors(label))
         rows = [*self._ledger.open_rows(label), *self._sleeping_rows(label)]
-        intake(self._tailer.read(reader, self._ledger.cursors(label), rows))
+        intake(self._tailer.read(reader, stretches, rows))
         if self.stopping:
             return
         for chunk in self._tailer.settle(reader, self._ledger.open_rows(label)):

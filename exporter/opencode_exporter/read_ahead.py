@@ -37,7 +37,6 @@ WORTH_IT_ROWS: Final = 50_000
 _READERS: Final = 2  # each takes about 28 MB
 _PIPE_BYTES: Final = 1 << 20  # some chunks, so that nobody waits for the other's turn
 _LENGTH_BYTES: Final = 4
-_ANCHORS: Final = 64
 _NICE: Final = 5  # OpenCode goes first
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -81,7 +80,7 @@ def read_ahead(reader: Reader, path: Path, stretches: Sequence[Stretch]) -> Gene
                 kept = first_lost(reader, stretch.table, ends)
                 if kept < len(ends):
                     # Rows were deleted meanwhile, and their rowids may be others' now.
-                    cursor = Cursor(tuple(ends[:kept][-_ANCHORS:]))
+                    cursor = Cursor().extended(ends[:kept])
                     yield Chunk(stretch.table, "", cursor=cursor, progress=0.0)
                     return
         except (EOFError, msgspec.DecodeError):

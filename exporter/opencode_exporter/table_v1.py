@@ -129,7 +129,7 @@ class PartTable:
             final = True
             try:
                 event = decode_v1.invocation(
-                    part, part_id, message_id, updated, about, session(session_id), now
+                    part, part_id, message_id, about, session(session_id), now
                 )
             except Unusable as err:
                 events.append(Rejection(part_id, err.cause))

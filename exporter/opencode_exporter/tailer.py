@@ -61,14 +61,14 @@ class Tailer:
         self._abandon_after = abandon_after_ms
 
     def read(
-        self, reader: Reader, cursors: Mapping[str, Cursor], open_rows: Iterable[OpenRow]
+        self, reader: Reader, stretches: Iterable[Stretch], open_rows: Iterable[OpenRow]
     ) -> Iterator[Chunk]:
         """
         Yield what is new and what changed.
 
         Args:
             reader: The open source.
-            cursors: Where the last poll ended, by table.
+            stretches: What `ahead` returned: what is new, by table.
             open_rows: Rows of this source that were not final then.
 
         Raises:
@@ -76,12 +76,13 @@ class Tailer:
                 it count.
         """
         waiting = list(open_rows)
+        new = {stretch.table: stretch for stretch in stretches}
         for table in tables(reader, self._clock):
             ours = {row.row: row for row in waiting if row.table == table.name}
             for chunk in self._changed(table, ours):
                 reader.verify()
                 yield chunk
-            for chunk in self._new(reader, table, cursors.get(table.name, Cursor()), ours):
+            for chunk in self._new(reader, table, new[table.name], ours):
                 reader.verify()
                 yield chunk
 
@@ -157,9 +158,8 @@ class Tailer:
                 yield chunk
 
     def _new(
-        self, reader: Reader, table: Table, cursor: Cursor, ours: Mapping[str, OpenRow]
+        self, reader: Reader, table: Table, stretch: Stretch, ours: Mapping[str, OpenRow]
     ) -> Iterator[Chunk]:
-        stretch = _stretch(reader, table, cursor)
         for taken in self.between(reader, table, stretch.after, stretch.last, ours):
             stretch = stretch.without(taken)
             yield taken.chunk

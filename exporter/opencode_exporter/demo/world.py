@@ -65,7 +65,7 @@ COMMANDS: Final = (
     ("npm run lint", 7, 1_800, 0.15),
     ("cargo build", 6, 7_000, 0.12),
     ("make check", 6, 2_200, 0.2),
-    ("rg -n TODO src", 6, 45, 0.1),
+    ("rg -n retry src", 6, 45, 0.1),
     ("ls -la", 9, 12, 0.0),
     ("docker compose ps", 4, 700, 0.08),
     ("curl -s http://localhost:8080/health", 4, 250, 0.2),
