@@ -19,3 +19,19 @@ def clock() -> FakeClock:
 def bench(tmp_path: Path, clock: FakeClock) -> Bench:
     """Make exporters over files below a directory of this test's own."""
     return Bench(tmp_path, clock)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Return an empty home."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return an empty worktree."""
+    folder = tmp_path / "work" / "project"
+    folder.mkdir(parents=True)
+    return folder
