@@ -7,7 +7,7 @@ ARGS   ?=
 # What is tested is the wheel as it is installed, not what lies on somebody's path.
 unexport PYTHONPATH
 
-.PHONY: help run demo test check lint types unit bench lock docs golden recordings clean
+.PHONY: help run demo test check lint types unit bench scale soak lock docs golden recordings clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -35,6 +35,12 @@ unit: $(VENV)/.wheel ## the tests alone (ARGS="-k fork")
 
 bench: $(VENV)/.wheel ## speed, as ratios against a baseline in the same run (PARTS=1000000)
 	$(BIN)/python tests/bench/run.py $(if $(PARTS),--parts $(PARTS)) $(ARGS)
+
+scale: $(VENV)/.wheel ## what a year of use makes of the ledger, simulated (PARTS=10000000)
+	$(BIN)/python tests/bench/scale.py $(if $(PARTS),--parts $(PARTS)) $(ARGS)
+
+soak: $(VENV)/.wheel ## writers, kills and scrapes at random, held against an exact truth (MINUTES=60)
+	$(BIN)/python tests/soak/run.py $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 docs: $(VENV)/.wheel ## write the README's generated parts anew
 	$(BIN)/python tests/readme.py --write

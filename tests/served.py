@@ -75,6 +75,11 @@ class Served:
 
     def start(self) -> None:
         """Start the process and wait until it answers."""
+        self.launch()
+        wait_for(self._answers, _SECONDS)
+
+    def launch(self) -> None:
+        """Start the process."""
         with (self._directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "opencode_exporter", "serve", *self._arguments],
@@ -83,7 +88,6 @@ class Served:
                 stdout=log,
                 stderr=log,
             )
-        wait_for(self._answers, _SECONDS)
 
     def kill(self) -> None:
         """Send SIGKILL: it has no chance to put anything in order."""
@@ -97,9 +101,10 @@ class Served:
         self.process.terminate()
         return self.process.wait(10)
 
-    def get(self, path: str) -> httpx.Response:
-        """Request a path."""
-        return self._client.get(path)
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        """Request a path; an underscore in a header's name stands for a dash."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self._client.get(path, headers=given)
 
     def page(self) -> Exposed:
         """Return the page of metrics as it is served now."""

@@ -256,15 +256,17 @@ def test_columns_of_a_wrong_type_lose_no_call(value: Any, bench: Bench, database
         assert page.total("opencode_source_last_event_timestamp_seconds") <= NOW / 1000
 
 
-def test_text_that_is_not_utf8_is_named(bench: Bench, database: V1) -> None:
-    """A name that is no text stops this source with a sentence, and counts once it is mended."""
+@pytest.mark.parametrize("column", ["directory", "version", "title", "project_id"])
+def test_text_of_a_session_that_is_not_utf8_costs_no_call(
+    column: str, bench: Bench, database: V1
+) -> None:
+    """A path or a name that is no text takes nothing away but, at most, the project's name."""
     database.tool(a_step(database), tool="write")
-    database.db.execute("UPDATE session SET directory = CAST(x'2fff' AS TEXT)")
+    database.db.execute("PRAGMA foreign_keys = OFF")
+    database.db.execute(f"UPDATE session SET {column} = CAST(x'2fff' AS TEXT)")
+    database.db.execute("UPDATE project SET worktree = CAST(x'2fff' AS TEXT)")
     exporter = bench.exporter()
     exporter.poll()
-    assert "not UTF-8" in problem(exporter)
-    assert exposed(exporter).value("opencode_up", source="opencode.db") == 0
-    database.db.execute("UPDATE session SET directory = '/home/dev/demo'")
-    exporter.poll()
+    assert not problem(exporter)
     assert exposed(exporter).by(CALLS, "tool", "status") == GOOD
     exporter.close()

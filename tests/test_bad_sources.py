@@ -212,10 +212,10 @@ def test_defect_of_ours_is_shown_and_stops_no_other_source(
         fill(path)
     honest = Source.open
 
-    def defective(source: Source) -> object:
+    def defective(source: Source, **how: bool) -> object:
         if source.label == SOURCE:
             raise KeyError(SECRET)
-        return honest(source)
+        return honest(source, **how)
 
     monkeypatch.setattr(Source, "open", defective)
     exporter = bench.exporter(source_paths=(bench.source, other))

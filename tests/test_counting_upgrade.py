@@ -79,3 +79,27 @@ def test_upgrade_closes_an_open_call_as_abandoned(
         page = polled(exporter)
         assert (counted(page), running(page)) == ({("read", "abandoned"): 1}, 0)
     exporter.close()
+
+
+@pytest.mark.parametrize("fork", [False, True], ids=["imported", "forked"])
+def test_refused_call_of_1x_counts_under_one_name(bench: Bench, *, fork: bool) -> None:
+    """What 1.x handed to its tool ``invalid`` is an error of no tool in the tables of 2.x too."""
+    asked = {"tool": "frobnicate", "error": "Model tried to call unavailable tool 'frobnicate'."}
+    with upgraded(bench.source) as (old, new):
+        session = old.session()
+        message = old.message(session)
+        start = old.tick()
+        times = {"created": start, "ran": None, "completed": start + 3}
+        imported = call("call_1", "invalid", input=asked, **times)
+        if fork:
+            old.tool(message, call="call_1", tool="invalid", input=asked, start=start)
+        import_step(old, new, session, message, [imported])
+        if fork:
+            new.fork(session)
+        exporter = bench.exporter()
+        page = polled(exporter)
+        assert counted(page) == {("_unknown", "error"): 1}
+        assert page.by("opencode_tool_errors_total", "tool", "reason") == {
+            ("_unknown", "not_found"): 1
+        }
+    exporter.close()

@@ -15,9 +15,10 @@ PACKAGE = Path(opencode_exporter.__file__).parent
 
 ROWS = """
 errors events catalog waker
-config source decode programs classify decode_v1 decode_v2 labels identity batch health aggregate \
-disk opencode_config skills
-sessions table table_v1 table_v2 tables tailer read_ahead ledger_store open_rows judge ledger
+config layout onlooker source decode programs classify decode_v1 decode_v2 labels identity \
+traces aggregate totals digest batch health disk opencode_config skills
+sessions table table_v1 table_v2 tables tailer read_ahead ledger_file ledger_store open_rows \
+judge ledger
 snapshot exposition
 web web.yaml web.tls web.config web.auth web.gate web.protocol web.sockets web.landing web.server
 poller pages watcher service check terminal logs
@@ -34,7 +35,8 @@ PLACE = {
 }
 
 SOURCE_SIDE = {
-    *("source", "sessions", "table", "table_v1", "table_v2", "tables", "tailer", "read_ahead"),
+    *("layout", "onlooker", "source", "sessions"),
+    *("table", "table_v1", "table_v2", "tables", "tailer", "read_ahead"),
     *("decode", "decode_v1", "decode_v2"),
 }
 SINK_SIDE = {"snapshot", "exposition"} | {name for name in PLACE if name.split(".")[0] == "web"}
@@ -164,4 +166,4 @@ def test_nothing_but_source_and_ledger_opens_sqlite() -> None:
     opening = {
         name_of(path) for path in FILES if re.search(r"apsw\.Connection\(", path.read_text("utf-8"))
     }
-    assert opening - {"demo"} == {"source", "ledger_store"}
+    assert opening - {"demo"} == {"source", "ledger_file"}

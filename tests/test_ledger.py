@@ -14,7 +14,8 @@ import pytest
 
 from databases import V1
 from opencode_exporter.errors import LedgerBusyError, LedgerError
-from opencode_exporter.ledger_store import SCHEMA_VERSION, Batch, Store
+from opencode_exporter.ledger_file import SCHEMA_VERSION
+from opencode_exporter.ledger_store import Batch, Store
 from support import Bench, exposed
 from test_counting import counted, polled
 
@@ -91,16 +92,23 @@ def test_second_exporter_on_a_ledger_is_refused(bench: Bench) -> None:
     Store(bench.ledger).close()
 
 
-def test_newer_schema_is_refused(bench: Bench) -> None:
-    """A ledger of a later version is left as it is."""
+@pytest.mark.parametrize(
+    ("version", "says", "hint"),
+    [
+        (SCHEMA_VERSION + 1, "newer version", "update the exporter"),
+        (SCHEMA_VERSION - 1, "older than the first release", "move it away"),
+    ],
+)
+def test_other_schema_is_refused(bench: Bench, version: int, says: str, hint: str) -> None:
+    """A ledger of a later version, or from before the first, is left as it is."""
     bench.exporter().close()
     db = apsw.Connection(str(bench.ledger))
-    db.pragma("user_version", SCHEMA_VERSION + 1)
+    db.pragma("user_version", version)
     db.close()
     before = rows(bench.ledger)
-    with pytest.raises(LedgerError, match="newer version") as said:
+    with pytest.raises(LedgerError, match=says) as said:
         bench.exporter()
-    assert "update the exporter" in said.value.hint
+    assert hint in said.value.hint
     assert rows(bench.ledger) == before
 
 
@@ -166,7 +174,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@pytest.mark.parametrize("at", ["1", "2", "9", "21", "30", "44", "47", "50", "51", "COMMIT", ""])
+@pytest.mark.parametrize("at", ["1", "2", "9", "21", "22", "24", "27", "30", "COMMIT", ""])
 def test_killed_between_two_statements_all_or_nothing(bench: Bench, at: str) -> None:
     """SIGKILL before any statement of a write leaves all of the batch or nothing."""
     exporter = bench.exporter()

@@ -17,7 +17,8 @@ import readme
 from opencode_exporter import catalog
 from opencode_exporter.check import examine
 from opencode_exporter.cli import _COMMANDS
-from opencode_exporter.source import COLUMNS, Source
+from opencode_exporter.layout import COLUMNS
+from opencode_exporter.source import Source
 from opencode_exporter.web.config import WebConfig
 from support import HOUR_MS, Bench, Exposed, real_tool, truth, unpack
 
@@ -109,7 +110,7 @@ def sentences(path: Path) -> list[list[str]]:
     return found
 
 
-@pytest.mark.parametrize("module", ["source.py", "ledger_store.py", "poller.py"])
+@pytest.mark.parametrize("module", ["source.py", "ledger_file.py", "ledger_store.py", "poller.py"])
 def test_troubleshooting_answers_every_sentence(module: str) -> None:
     """What the exporter can say about a source or its ledger stands in the README."""
     table = TEXT.split("## Troubleshooting")[1].split("\n## ")[0]

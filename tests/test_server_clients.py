@@ -114,6 +114,16 @@ def test_shutdown_is_prompt_while_clients_hold_on(caplog: pytest.LogCaptureFixtu
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
+def test_stop_before_it_serves_is_not_forgotten() -> None:
+    """A server that was told to end before it began ends, and again is not too often."""
+    server = WebServer(
+        FakeBackend(), addresses=["127.0.0.1:0"], telemetry_path="/m", web_config=None
+    )
+    server.stop()
+    assert _seconds(lambda: asyncio.run(asyncio.wait_for(server.serve(), 5))) < 1
+    server.stop()
+
+
 def test_cancelled_server_frees_its_port() -> None:
     """A service that cancels the task can bind the same port again."""
 

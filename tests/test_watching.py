@@ -43,6 +43,23 @@ def test_changes_wake_the_process(bench: Bench, flags: tuple[str, ...]) -> None:
             assert served.page().total(CALLS) == 2
 
 
+def test_page_holds_what_was_committed_before_it(bench: Bench) -> None:
+    """Each page has every call that was committed when it was asked for, without a delay."""
+    run = bench.directory / "run"
+    with (
+        V1(bench.source, now=begun()) as database,
+        Served(bench.source, run, NEVER, home=bench.directory / "home") as served,
+    ):
+        message = database.message(database.session())
+        wait_for(served.is_ready)
+        calls = 0
+        for burst in (1, 1, 3, 1, 20, 1, 1, 1):
+            for _ in range(burst):
+                database.tool(message)
+            calls += burst
+            assert served.page().total(CALLS) == calls
+
+
 def test_source_replaced_by_another_is_read_anew(bench: Bench) -> None:
     """A copy in the source's place adds nothing, another database adds what it holds."""
     with V1(bench.source) as database:

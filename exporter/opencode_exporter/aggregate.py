@@ -9,8 +9,10 @@ when the sums are folded, by the rules of `labels`.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
+
+import msgspec
 
 from opencode_exporter import catalog as c
 from opencode_exporter.events import (
@@ -30,6 +32,7 @@ Value = int | list[int]
 """A number in the metric's scale, or a histogram: counts per bucket, +Inf, sum."""
 
 _EDGES_MS: Final = tuple(round(edge * 1000) for edge in c.DURATION_BUCKETS)
+_TIMED: Final = frozenset((COMPLETED, ERROR))
 _CELLS: Final = len(_EDGES_MS) + 2
 
 
@@ -43,19 +46,32 @@ class Delta(NamedTuple):
     cut: bool = False  # a label gave way to _other
 
 
-class _Sum:
-    """Invocations that share tool, status, agent and project."""
+ToolKey = tuple[str, bool, str, str, str]
+"""Tool, whether the source vouches for its name, agent, project and status."""
 
-    __slots__ = ("count", "durations", "exits", "output", "reasons", "truncated", "waits")
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.durations: list[int] | None = None
-        self.waits: list[int] | None = None
-        self.reasons: dict[str, int] = {}
-        self.exits: dict[tuple[str, str], int] = {}
-        self.output = 0
-        self.truncated = 0
+class ToolSum(msgspec.Struct, gc=False, array_like=True):
+    """Invocations that share a `ToolKey`; times in ms, sizes in bytes."""
+
+    count: int = 0
+    durations: list[int] | None = None
+    waits: list[int] | None = None
+    reasons: dict[str, int] = {}  # msgspec copies empty defaults
+    exits: dict[tuple[str, str], int] = {}
+    output: int = 0
+    truncated: int = 0
+
+    def absorb(self, other: ToolSum) -> None:
+        """Add another sum of the same key."""
+        self.count += other.count
+        self.durations = _added(self.durations, other.durations)
+        self.waits = _added(self.waits, other.waits)
+        for reason, errors in other.reasons.items():
+            self.reasons[reason] = self.reasons.get(reason, 0) + errors
+        for ended, calls in other.exits.items():
+            self.exits[ended] = self.exits.get(ended, 0) + calls
+        self.output += other.output
+        self.truncated += other.truncated
 
 
 class _SkillSum:
@@ -79,6 +95,12 @@ def observe(cells: list[int] | None, milliseconds: int) -> list[int]:
     return cells
 
 
+def _added(one: list[int] | None, other: list[int] | None) -> list[int] | None:
+    if one is None or other is None:
+        return one or other
+    return [a + b for a, b in zip(one, other, strict=True)]
+
+
 def merge(metric: c.Metric, old: Value | None, new: Value) -> Value:
     """Return the value of a series after a delta, as the metric's ``merge`` says."""
     if old is None:
@@ -96,22 +118,23 @@ class Aggregate:
     """The sums of one batch."""
 
     def __init__(self) -> None:
-        self._tools: dict[tuple[str, bool, str, str, str], _Sum] = {}
+        self.tools: dict[ToolKey, ToolSum] = {}
         self._skills: dict[tuple[str, str, str, str, str], _SkillSum] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._tools or self._skills)
+        return bool(self.tools or self._skills)
 
     def add(self, event: Invocation) -> None:
         """Add an invocation that has ended."""
         status = event.status or ""
         key = (event.tool, event.vouched, event.agent, event.project, status)
-        total = self._tools.get(key)
+        total = self.tools.get(key)
         if total is None:
-            total = self._tools[key] = _Sum()
+            total = self.tools[key] = ToolSum()
         total.count += 1
-        if event.duration >= 0 and status in (COMPLETED, ERROR):
-            total.durations = observe(total.durations, event.duration)
+        duration = event.duration
+        if duration >= 0 and status in _TIMED:
+            total.durations = observe(total.durations, duration)
         if event.wait >= 0:
             total.waits = observe(total.waits, event.wait)
         if event.reason:
@@ -121,6 +144,15 @@ class Aggregate:
             total.exits[ended] = total.exits.get(ended, 0) + 1
         total.output += event.output_bytes
         total.truncated += event.truncated
+
+    def absorb(self, sums: Iterable[tuple[ToolKey, ToolSum]]) -> None:
+        """Add sums of invocations that were made elsewhere."""
+        for key, more in sums:
+            total = self.tools.get(key)
+            if total is None:
+                self.tools[key] = more
+            else:
+                total.absorb(more)
 
     def add_skill_load(
         self, event: Invocation | UserSkillLoad, *, first_in_session: bool | None
@@ -142,7 +174,7 @@ class Aggregate:
         key = (name, trigger, event.agent, event.project, status)
         total = self._skills.setdefault(key, _SkillSum())
         total.count += 1
-        if duration >= 0 and status in (COMPLETED, ERROR):
+        if duration >= 0 and status in _TIMED:
             total.durations = observe(total.durations, duration)
         if reason:
             total.reasons[reason] = total.reasons.get(reason, 0) + 1
@@ -166,13 +198,13 @@ class Aggregate:
         # Loads that completed first: they make their skill's name known.
         for key in sorted(self._skills, key=lambda key: key[4] != COMPLETED):
             yield from _fold_skill(key, self._skills[key], slots, is_known)
-        for tool, total in self._tools.items():
+        for tool, total in self.tools.items():
             yield from _fold_tool(tool, total, slots, is_known)
 
 
 def _fold_tool(
-    key: tuple[str, bool, str, str, str],
-    total: _Sum,
+    key: ToolKey,
+    total: ToolSum,
     slots: Slots,
     is_known: Callable[[str, str], bool],
 ) -> Iterator[Delta]:

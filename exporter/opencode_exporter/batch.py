@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from opencode_exporter.digest import Digest
 from opencode_exporter.events import Event, Invocation
 
 DENSE: Final = 32
@@ -76,9 +77,18 @@ class Chunk(msgspec.Struct):
     table: str
     generation: str
     events: list[Event] = msgspec.field(default_factory=list)
+    digest: Digest | None = None  # further events, summed
     open_rows: list[OpenRow] = msgspec.field(default_factory=list)
     settled: list[str] = msgspec.field(default_factory=list)
     cursor: Cursor | None = None  # None: it stays where it is
     rows: int = 0
     newest: int = 0  # ms, the newest change of a row
     progress: float = 1.0  # how much of the table has been read
+
+    def extend(self, other: Chunk) -> None:
+        """Add what the following rows brought; digests are made of all of it, afterwards."""
+        self.events += other.events
+        self.open_rows += other.open_rows
+        self.settled += other.settled
+        self.rows += other.rows
+        self.newest = max(self.newest, other.newest)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from opencode_exporter.events import ABANDONED, ABORTED, DENIED, ERROR
+from opencode_exporter.events import ABANDONED, ABORTED, DENIED, ERROR, UNKNOWN
 
 # Built-ins carry their 2.x name whichever generation wrote them.
 _CANONICAL: Final = {"bash": "shell", "task": "subagent", "apply_patch": "patch"}
@@ -174,6 +174,18 @@ def names_no_tool(text: str) -> bool:
 def names_a_tool(text: str) -> bool:
     """Say whether an error of 1.x's ``invalid`` is about the arguments of a real tool."""
     return text.startswith("Invalid input for tool ")
+
+
+def refused_call(tool: str, error: str) -> tuple[str, str]:
+    """
+    Return under which name a call of 1.x's ``invalid`` counts, and why it failed.
+
+    Args:
+        tool: The tool that the model asked for.
+        error: What 1.x says about it.
+    """
+    _, reason = verdict(error)
+    return canonical(tool) if names_a_tool(error) else UNKNOWN, reason or "not_found"
 
 
 _TIMEOUT: Final = re.compile(r"exceed(?:ed|ing) timeout")

@@ -15,7 +15,6 @@ import msgspec
 
 from opencode_exporter import classify
 from opencode_exporter.decode import (
-    DAY_MS,
     REFUSED,
     Message,
     Unusable,
@@ -177,8 +176,7 @@ def invocation(
     start, end = (times.start, times.end) if times is not None else (None, None)
     if state.status in _ENDED:
         # Nearly all times are fine; `moment` says what is wrong with the others.
-        latest = now + DAY_MS
-        if not (type(start) is int and type(end) is int and 0 < start < latest > end > 0):
+        if not (type(start) is int and type(end) is int and 0 < start <= end < now):
             start, end = moment(start, now), moment(end, now)
         return _ended(part, state, part_id, message_id, about, session, start, end)
     if state.status not in _OPEN:
@@ -233,27 +231,30 @@ def _ended(
     elif tool == classify.SKILL_TOOL:
         skill = _skill(state)
     output = state.output
+    # By position: keywords take twice the time, and there are millions of these.
     return Invocation(
-        session=session.id,
-        message=message_id,
-        call=part.callID,
-        part=part_id,
-        tool=tool,
-        status=status,
-        reason=reason,
-        vouched=vouched,
-        started=started,
-        ended=ended,
-        duration=ended - started if ended >= started else -1,
-        output_bytes=len(output) if output.isascii() else text_bytes(output),
-        truncated=meta is not None and meta.truncated is True,
-        skill=skill,
-        program=program,
-        exit=how,
-        agent=about.agent,
-        project=session.project,
-        suspect=started < session.created,
-        message_created=about.created,
+        session.id,
+        message_id,
+        part.callID,
+        part_id,
+        tool,
+        status,
+        reason,
+        vouched,
+        False,
+        started,
+        ended,
+        ended - started if ended >= started else -1,
+        -1,
+        len(output) if output.isascii() else text_bytes(output),
+        meta is not None and meta.truncated is True,
+        skill,
+        program,
+        how,
+        about.agent,
+        session.project,
+        started < session.created,
+        about.created,
     )
 
 

@@ -106,6 +106,8 @@ class _Input(msgspec.Struct, gc=False):
     id: Any = None
     name: Any = None
     command: Any = None
+    tool: Any = None
+    error: Any = None
 
 
 _data = msgspec.json.Decoder(_Data).decode
@@ -201,7 +203,7 @@ def _item_leniently(raw: dict[str, Any]) -> _Item:
     given = mapping(state.get("input"))
     named = {
         key: whole(given[key])
-        for key in ("id", "name", "command")
+        for key in ("id", "name", "command", "tool", "error")
         if isinstance(given.get(key), str)
     }
     return _Item(
@@ -237,11 +239,17 @@ def _invocation(item: _Item, row: Row, session: Session, agent: str, now: int) -
         raise Unusable("state")
     named_none = state.error is not None and classify.names_no_tool(state.error.message)
     tool = UNKNOWN if named_none else classify.canonical(item.name)
+    refused = tool == classify.INVALID_TOOL  # imported: 1.x handed to it what it refused
+    if refused:
+        asked = _asked(state)
+        tool, reason = classify.refused_call(text_or(asked.tool, UNKNOWN), text_or(asked.error, ""))
     created = moment(times.created, now)
     ran = moment(times.ran, now) if times.ran is not None else 0
     fields: dict[str, Any] = {"vouched": False, "running": state.status == "running"}
     if state.status in ("completed", "error"):
         fields = _ending(state, tool)
+        if refused and fields["status"] == COMPLETED:
+            fields |= {"status": ERROR, "reason": reason}
         if fields["status"] == ABANDONED:
             fields["ended"] = 0  # nobody saw the end
         else:

@@ -45,3 +45,7 @@ class LedgerError(ExporterError):
 
 class LedgerBusyError(LedgerError):
     """Another exporter holds the ledger."""
+
+
+class LedgerDamagedError(LedgerError):
+    """The ledger's file is damaged: it is kept aside, and counting begins anew."""

@@ -1,10 +1,15 @@
 """
-Identity: which events are the same, as 64-bit keys.
+Identity: which events are the same, as keys and prints of 64 bits.
 
-A key names an invocation, a fingerprint (what a fork's copy shares with its
-original) or a pair of session and skill.  Keys are one-way: the ledger keeps
-them instead of ids and names.  63 bits are used, as SQLite's rowids are signed;
-among ten million keys a collision has a chance of 1 in 200 000.
+A key names an invocation, or a pair of session and skill; a print is what a fork's
+copy shares with its original.  Both are one-way: the ledger keeps them instead of
+ids and names.
+
+The first bits of a key say in which 4.7 hours its message began, the others are a
+hash, so that what is looked up and written together lies together in the ledger,
+and a commit touches a few of its pages instead of all.  The hours come round after
+two years; among ten million invocations of one year the chance that any two share
+a key is 1 in 80 000.
 """
 
 from __future__ import annotations
@@ -16,33 +21,57 @@ from xxhash import xxh3_64_intdigest
 
 from opencode_exporter.events import Invocation, Rejection, UserSkillLoad
 
-_MASK: Final = (1 << 63) - 1
+_KEY_BITS: Final = 51
+_KEY_MASK: Final = (1 << _KEY_BITS) - 1
+_HOURS_SHIFT: Final = 24  # milliseconds to units of 4.7 hours
+_HOURS_MASK: Final = (1 << 12) - 1
+
 _V1: Final = 1
 _V2: Final = 2
 _GENERATION_BITS: Final = 3
 COPIED_BIT: Final = 4
 """Set in an owner when the other generation's copy has been noted."""
 _PART_SHIFT: Final = 3
+_PART_MASK: Final = (1 << 20) - 1
+
+PRINT_BITS: Final = 40
+"""Of a print, the bits that are a hash; those before say in which 17 minutes."""
+_PRINT_MASK: Final = (1 << PRINT_BITS) - 1
+_MINUTES_SHIFT: Final = 20  # milliseconds to units of 17 minutes
+_MINUTES_MASK: Final = (1 << 22) - 1
+SESSION_BITS: Final = 24
+"""Of a session's hash; beside a print, which is nearly unique by itself, they do."""
+_SESSION_MASK: Final = (1 << SESSION_BITS) - 1
 
 
-def key(text: str) -> int:
-    """Return the key of a text; its first letters say what it is the key of."""
-    return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass")) & _MASK
+def _hash(text: str) -> int:
+    return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
+
+
+def key(text: str, at: int = 0) -> int:
+    """
+    Return the key of a text; its first letters say what it is the key of.
+
+    Args:
+        text: What to hash.
+        at: When it began, ms; must never change with the text.
+    """
+    return (at >> _HOURS_SHIFT & _HOURS_MASK) << _KEY_BITS | _hash(text) & _KEY_MASK
 
 
 def invocation_key(event: Invocation) -> int:
     """Return the key that both generations share: message and call id."""
-    return key(f"i {event.message} {event.call}")
+    return key(f"i {event.message} {event.call}", event.message_created)
 
 
 def namesake_key(event: Invocation) -> int:
     """Return the key of a further call with the same message and call id."""
-    return key(f"n {event.message} {event.part} {event.call}")
+    return key(f"n {event.message} {event.part} {event.call}", event.message_created)
 
 
 def load_key(event: UserSkillLoad) -> int:
     """Return the key of a skill load by the user."""
-    return key(f"u {event.message} {event.position}")
+    return key(f"u {event.message} {event.position}", event.at)
 
 
 def rejection_key(table: str, event: Rejection) -> int:
@@ -59,7 +88,7 @@ def owner(event: Invocation | UserSkillLoad, generation: str) -> int:
     """Return which row a key stands for: its generation and a hash of its part."""
     bits = _V1 if generation == "v1" else _V2
     if isinstance(event, Invocation) and event.part:
-        return crc32(event.part.encode()) << _PART_SHIFT | bits
+        return (crc32(event.part.encode()) & _PART_MASK) << _PART_SHIFT | bits
     return bits
 
 
@@ -73,20 +102,24 @@ def same_row(one: int, other: int) -> bool:
     return one & ~COPIED_BIT == other & ~COPIED_BIT
 
 
+def _print(text: str, at: int) -> int:
+    return (at >> _MINUTES_SHIFT & _MINUTES_MASK) << PRINT_BITS | _hash(text) & _PRINT_MASK
+
+
 def fingerprint(event: Invocation | UserSkillLoad) -> int:
     """Return what a fork's copy of the event shares with it: call id, tool, start."""
     if isinstance(event, UserSkillLoad):
-        return key(f"fu {event.at} {event.skill}")
+        return _print(f"u {event.at} {event.skill}", event.at)
     if event.started:
-        return key(f"fb {event.started} {event.tool} {event.call}")
+        return _print(f"b {event.started} {event.tool} {event.call}", event.started)
     return waiting_fingerprint(event)
 
 
 def waiting_fingerprint(event: Invocation) -> int:
     """Return the same for a call that has not ended: its start may still move."""
-    return key(f"fw {event.message_created} {event.call}")
+    return _print(f"w {event.message_created} {event.call}", event.message_created)
 
 
 def session_owner(session: str) -> int:
     """Return the owner of a fingerprint: its session."""
-    return key(f"o {session}")
+    return _hash(session) & _SESSION_MASK

@@ -8,15 +8,18 @@ admitted exactly once however often its row is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import Final
 
 from opencode_exporter import identity
 from opencode_exporter.batch import Chunk
+from opencode_exporter.digest import Digest
 from opencode_exporter.events import Event, Invocation, Rejection, UserSkillLoad
+from opencode_exporter.labels import clean
+from opencode_exporter.traces import BlockLookup, Traces
 
-Lookup = Callable[[list[int]], dict[int, int]]
+KeyLookup = Callable[[list[int]], dict[int, int]]
 """Returns the owners of those keys that are in the ledger."""
 
 
@@ -33,18 +36,19 @@ _ONCE: Final = 0  # owner of keys that only say: this has happened
 
 
 class Judge:
-    """The keys of what was counted; ``seen`` and ``fingerprints`` hold the batch's new ones."""
+    """The keys of what was counted; ``seen`` and ``traces`` hold the batch's new ones."""
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: KeyLookup, blocks: BlockLookup, *, is_empty: bool) -> None:
         self._lookup = lookup
+        self.traces = Traces(blocks, is_empty=is_empty)
         self._session = ("", 0)
         self.begin()
 
     def begin(self) -> None:
         """Begin a batch: the one before has been committed, or thrown away."""
         self.seen: dict[int, int] = {}
-        self.fingerprints: dict[int, int] = {}
-        self._owners: dict[int, int] = {}
+        self._owners: dict[int, int | None] = {}
+        self.traces.begin()
 
     def prepare(self, chunk: Chunk) -> list[int]:
         """Look up all keys of a chunk in one statement; return those of its events, in order."""
@@ -53,13 +57,15 @@ class Judge:
             of(event) if isinstance(event, Invocation) else _key(chunk.table, event)
             for event in chunk.events
         ]
-        wanted = [*keys]
         calls = [call for row in chunk.open_rows for call in row.calls]
-        wanted += [of(call) for call in calls]
-        for event in (*chunk.events, *calls):
-            if not isinstance(event, Rejection) and event.suspect:
-                wanted += _fingerprints(event)
-        self._owners |= self._lookup(wanted)
+        wanted = [*keys, *map(of, calls), *_first_load_keys(chunk.events)]
+        self._owners = dict.fromkeys(wanted) | self._lookup(wanted)
+        self.traces.prepare(
+            print_
+            for event in (*chunk.events, *calls)
+            if not isinstance(event, Rejection)
+            for print_ in _fingerprints(event)
+        )
         return keys
 
     def admit_plain(self, events: list[Event], keys: list[int], generation: str) -> list[bool]:
@@ -69,17 +75,31 @@ class Judge:
         The shortest way for nearly all of a history: an invocation that no fork can
         have copied, under a key that nobody has.  The others are left to `admit`.
         """
-        seen, owners, fingerprints = self.seen, self._owners, self.fingerprints
+        seen, owners, traces = self.seen, self._owners, self.traces
         admitted = []
         for event, key in zip(events, keys, strict=True):
             plain = False
             if isinstance(event, Invocation) and not event.suspect:
-                plain = key not in seen and key not in owners
+                print_ = identity.fingerprint(event)
+                plain = key not in seen and owners[key] is None and not traces.is_stood_in(print_)
                 if plain:
                     seen[key] = identity.owner(event, generation)
-                    fingerprints.setdefault(identity.fingerprint(event), self._me(event.session))
+                    traces.leave(print_, self._me(event.session))
             admitted.append(plain)
         return admitted
+
+    def is_new(self, digest: Digest, keys: list[int]) -> bool:
+        """Say whether nobody has any of a digest's keys, nor has been counted in their place."""
+        return (
+            self.seen.keys().isdisjoint(keys)
+            and not self._lookup(keys)
+            and not self.traces.any_stood_in(digest.traces)
+        )
+
+    def admit_digest(self, digest: Digest) -> None:
+        """Note the calls of a digest, whose keys are all new."""
+        self.seen.update(digest.claims())
+        self.traces.add(digest.traces)
 
     def admit(self, event: Invocation | UserSkillLoad, key: int, generation: str) -> Verdict:
         """Decide about an event that has ended, and note the verdict."""
@@ -88,12 +108,23 @@ class Judge:
         if known is not None:
             verdict, key = self._known(event, key, known, me)
             if verdict is not Verdict.NEW:
+                # A call that was given up before it started leaves this trace only now.
+                self.traces.leave(identity.fingerprint(event), self._me(event.session))
                 return verdict
         self.seen[key] = me
-        if event.suspect and self._is_copy(event):
+        print_ = identity.fingerprint(event)
+        if (event.suspect or self.traces.is_stood_in(print_)) and self._is_copy(event):
             return Verdict.FORKED
-        self.fingerprints.setdefault(identity.fingerprint(event), self._me(event.session))
+        self.traces.leave(print_, self._me(event.session))
+        if event.suspect:
+            self.traces.stand_in(print_)
         return Verdict.NEW
+
+    def note_open(self, calls: Iterable[Invocation]) -> None:
+        """Leave the traces of open calls before the ends of the same chunk are judged."""
+        for call in calls:
+            if not call.suspect:
+                self._leave_open(call)
 
     def admit_open(self, call: Invocation, key: int, generation: str) -> Verdict:
         """Decide about a call that has not ended; NEW leaves it to be admitted at its end."""
@@ -103,12 +134,16 @@ class Judge:
             verdict, key = self._known(call, key, known, me)
             if verdict is not Verdict.NEW:
                 return verdict
-        if call.suspect and self._is_copy(call):
+        # One that has not started is a copy for sure: a fork starts nothing before itself.
+        if call.suspect and (not call.started or self._is_copy(call)):
             self.seen[key] = me
             return Verdict.FORKED
-        for print_ in _fingerprints(call):
-            self.fingerprints.setdefault(print_, self._me(call.session))
+        self._leave_open(call)
         return Verdict.NEW
+
+    def _leave_open(self, call: Invocation) -> None:
+        for print_ in _fingerprints(call):
+            self.traces.leave(print_, self._me(call.session))
 
     def once(self, key: int) -> bool:
         """Say whether a key comes for the first time ever."""
@@ -138,19 +173,15 @@ class Judge:
 
     def _ask(self, key: int) -> int | None:
         """Look a key up that was not prepared with its chunk."""
-        found = self._owner(key)
-        if found is None:
-            self._owners |= self._lookup([key])
-            found = self._owners.get(key)
-        return found
+        if key not in self.seen and key not in self._owners:
+            self._owners[key] = self._lookup([key]).get(key)
+        return self._owner(key)
 
     def _is_copy(self, event: Invocation | UserSkillLoad) -> bool:
         """Say whether another session has an event with the same fingerprint."""
         me = self._me(event.session)
         for print_ in _fingerprints(event):
-            known = self.fingerprints.get(print_)
-            if known is None:
-                known = self._owner(print_)
+            known = self.traces.owner(print_)
             if known is not None and known != me:
                 return True
         return False
@@ -174,3 +205,16 @@ def _key(table: str, event: Event) -> int:
     if isinstance(event, Rejection):
         return identity.rejection_key(table, event)
     return identity.invocation_key(event)
+
+
+def first_load_key(session: str, skill: str) -> int:
+    """Return the key that says: this session has loaded this skill."""
+    return identity.session_skill_key(session, clean(skill))
+
+
+def _first_load_keys(events: Iterable[Event]) -> list[int]:
+    return [
+        first_load_key(event.session, event.skill)
+        for event in events
+        if not isinstance(event, Rejection) and event.skill is not None
+    ]

@@ -9,29 +9,28 @@ committed.  Nothing here reads opencode.db, and nothing here knows about HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
 from opencode_exporter import catalog as c
 from opencode_exporter import identity
-from opencode_exporter.aggregate import Aggregate, Delta, Labels, Value, merge
+from opencode_exporter.aggregate import Aggregate, Delta, Labels, Value
 from opencode_exporter.batch import Chunk, Cursor, OpenRow
 from opencode_exporter.classify import CATEGORIES
+from opencode_exporter.digest import Digest
 from opencode_exporter.errors import LedgerError
 from opencode_exporter.events import ABANDONED, COMPLETED, UNKNOWN, Invocation, UserSkillLoad
-from opencode_exporter.judge import Judge, Verdict
-from opencode_exporter.labels import Slots, clean, within_limit
+from opencode_exporter.judge import Judge, Verdict, first_load_key
+from opencode_exporter.labels import Slots, clean
 from opencode_exporter.ledger_store import Batch, Place, Store
 from opencode_exporter.open_rows import OpenRows
-from opencode_exporter.waker import Clock
+from opencode_exporter.totals import Series, changed_by
+from opencode_exporter.waker import Clock, steady_ms
 
 _LATE_MS: Final = 15 * 60_000
 _CAUSES: Final = {Verdict.FORKED: "fork", Verdict.UPGRADED: "upgrade"}
-
-Series = Mapping[str, Mapping[Labels, Value]]
-"""Values by metric name and labels."""
 
 
 class Published(NamedTuple):
@@ -63,23 +62,29 @@ class Ledger:
         self._limit = series_limit
         self._counts_history = counts_history
         self.installed_skills: frozenset[str] = frozenset()
-        self.late_ms = 0  # when, by our clock, old invocations last came in
+        self.late_ms = 0  # when, by the stopwatch, old invocations last came in
         self.reload()
         if not counts_history and not self.baseline_ms:
             # Durable at once: a restart within the first read must not count the rest.
             self._note("history", "skip")
             self.commit()
 
+    def start_over(self, store: Store) -> None:
+        """Go on in another file; the one before was damaged."""
+        self._store = store
+        self.reload()
+
     def reload(self) -> None:
-        """Go back to what is on disk, as if just started."""
+        """Go back to what is on disk, as if just started; all of it or nothing."""
+        store = self._store
         series: dict[str, dict[Labels, Value]] = {}
-        for metric, labels, value in self._store.series():
+        for metric, labels, value in store.series():
             series.setdefault(metric, {})[labels] = value
-        self.slots = Slots(self._store.slots())
-        self._cursors = self._store.cursors()
-        self._open = OpenRows(self._store.open_rows())
-        self._judge = Judge(self._store.owners)
-        self.meta = self._store.meta()
+        read = store.slots(), store.cursors(), store.open_rows(), store.meta()
+        # From here on nothing fails: half of a reload would count a batch twice.
+        slots, self._cursors, rows, self.meta = read
+        self.slots, self._open = Slots(slots), OpenRows(rows)
+        self._judge = Judge(store.owners, store.traces, is_empty=not self._cursors)
         self._publish(series)
         self._begin()
 
@@ -145,19 +150,17 @@ class Ledger:
         """Let go of the file; what was not committed is read again."""
         self._store.close()
 
+    def drop(self) -> None:
+        """Let go of a damaged file as it is."""
+        self._store.drop()
+
     # What a poll brings.
 
     def apply(self, source: str, chunk: Chunk) -> None:
         """Take in a chunk.  It counts with the next `commit`, with all of its batch."""
-        keys = self._judge.prepare(chunk)
-        plain = self._judge.admit_plain(chunk.events, keys, chunk.generation)
-        for event, key, admitted in zip(chunk.events, keys, plain, strict=True):
-            if isinstance(event, Invocation):
-                self._end(source, chunk, event, key, admitted=admitted)
-            elif isinstance(event, UserSkillLoad):
-                self._load(event, key, chunk.generation)
-            elif self._judge.once(key):
-                self._delta(c.ROWS_REJECTED, (source, chunk.table, event.cause))
+        if chunk.digest is not None:
+            self._take(chunk.digest)
+        self._take_events(source, chunk)
         for row in chunk.open_rows:
             self._keep_open((source, chunk.table, row.row), chunk, row)
         for row_id in chunk.settled:
@@ -169,6 +172,31 @@ class Ledger:
             self._delta(c.ROWS_READ, (source, chunk.table), chunk.rows)
         if chunk.newest:
             self._delta(c.SOURCE_LAST_EVENT, (source,), chunk.newest)
+
+    def _take_events(self, source: str, chunk: Chunk) -> None:
+        keys = self._judge.prepare(chunk)
+        self._judge.note_open(call for row in chunk.open_rows for call in row.calls)
+        plain = self._judge.admit_plain(chunk.events, keys, chunk.generation)
+        for event, key, admitted in zip(chunk.events, keys, plain, strict=True):
+            if isinstance(event, Invocation):
+                self._end(source, chunk, event, key, admitted=admitted)
+            elif isinstance(event, UserSkillLoad):
+                self._load(event, key, chunk.generation)
+            elif self._judge.once(key):
+                self._delta(c.ROWS_REJECTED, (source, chunk.table, event.cause))
+
+    def is_new(self, digest: Digest) -> bool:
+        """Say whether the calls of a digest may be counted unseen."""
+        keys = digest.key_list()
+        return self._judge.is_new(digest, keys) and not self._open.concerns_any(keys)
+
+    def _take(self, digest: Digest) -> None:
+        self._judge.admit_digest(digest)
+        if not self._counting:
+            self._learn_tools(tool for (tool, vouched, *_), _ in digest.sums if vouched)
+            return
+        self._sums.absorb(digest.sums)
+        self._note_lateness(digest.first_end)
 
     def _delta(self, metric: c.Metric, labels: Labels, value: int = 1) -> None:
         self._deltas.append(Delta(metric, labels, value, value))
@@ -201,17 +229,21 @@ class Ledger:
         self._sums.add(event)
         if event.skill is not None:
             self._sums.add_skill_load(event, first_in_session=first)
-        if self.baseline_ms and event.ended:
-            now = self._clock.now_ms()
-            if now - event.ended > _LATE_MS:
-                self.late_ms = now
+        self._note_lateness(event.ended)
+
+    def _note_lateness(self, ended: int) -> None:
+        if self.baseline_ms and ended and self._clock.now_ms() - ended > _LATE_MS:
+            self.late_ms = steady_ms(self._clock)
 
     def _learn(self, event: Invocation) -> None:
         """Keep the names of a history that does not count: they are real."""
-        if event.vouched:
-            self.slots.take("tool", clean(event.tool))
+        self._learn_tools([event.tool] if event.vouched else [])
         if event.skill and event.status == COMPLETED:
             self.slots.take("skill", clean(event.skill))
+
+    def _learn_tools(self, tools: Iterable[str]) -> None:
+        for tool in tools:
+            self.slots.take("tool", clean(tool))
 
     def _load(self, event: UserSkillLoad, key: int, generation: str) -> None:
         """Count a skill load by the user, if it is new."""
@@ -224,7 +256,7 @@ class Ledger:
             self._delta(c.COPIES_SKIPPED, (_CAUSES[verdict],))
 
     def _first_in_session(self, session: str, skill: str) -> bool:
-        return self._judge.once(identity.session_skill_key(session, clean(skill)))
+        return self._judge.once(first_load_key(session, skill))
 
     def _keep_open(self, place: Place, chunk: Chunk, row: OpenRow) -> None:
         """Watch a row that may still change, unless it only repeats others."""
@@ -255,10 +287,11 @@ class Ledger:
                 the batch is kept; the source is read again from the old cursor.
         """
         try:
-            changed = self._fold()
+            deltas = (*self._deltas, *self._sums.fold(self.slots, self.knows))
+            changed = changed_by(deltas, self.published.series, self._limit)
             batch = self._batch
             batch.slots = self.slots.new
-            batch.seen, batch.fingerprints = self._judge.seen, self._judge.fingerprints
+            batch.seen, batch.traces = self._judge.seen, self._judge.traces.new()
             batch.open_rows = self._open.changed
             batch.series = {
                 (metric, labels): value
@@ -275,29 +308,3 @@ class Ledger:
         self._publish({**old, **merged})
         self.slots.new = []
         self._begin()
-
-    def _fold(self) -> dict[str, dict[Labels, Value]]:
-        """Return the new values of the series that the batch changes."""
-        changed: dict[str, dict[Labels, Value]] = {}
-        overflows: dict[str, int] = {}
-        for delta in (*self._deltas, *self._sums.fold(self.slots, self.knows)):
-            metric = delta.metric
-            if isinstance(delta.value, int) and delta.value < 0:
-                # Bad rows were set aside in decode, so this is our own bug.  A falling
-                # counter reads as a restart and rate() invents traffic: stop instead.
-                raise LedgerError(
-                    f"negative delta for {metric.name}", hint="please report it with the version"
-                )
-            old = self.published.series.get(metric.name, {})
-            new = changed.setdefault(metric.name, {})
-            labels = delta.labels
-            if labels not in new and labels not in old:
-                labels = within_limit(metric, labels, len(old.keys() | new.keys()), self._limit)
-            if delta.cut or labels != delta.labels:
-                overflows[metric.name] = overflows.get(metric.name, 0) + delta.events
-            new[labels] = merge(metric, new.get(labels, old.get(labels)), delta.value)
-        known = self.published.series.get(c.LABEL_OVERFLOW.name, {})
-        for name, events in overflows.items():
-            series = changed.setdefault(c.LABEL_OVERFLOW.name, {})
-            series[(name,)] = merge(c.LABEL_OVERFLOW, known.get((name,)), events)
-        return changed

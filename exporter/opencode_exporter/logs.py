@@ -16,6 +16,9 @@ from structlog.typing import EventDict, WrappedLogger
 
 LogFormat = Literal["auto", "logfmt", "json"]
 _ORDER: Final = ["ts", "level", "msg"]
+_AT_A_CLIENTS_WILL: Final = ("uvicorn", "asyncio", "opencode_exporter.web")
+_REPEAT_S: Final = 30.0
+_KEPT: Final = 100
 
 
 def configure(level: str, log_format: LogFormat) -> None:
@@ -28,6 +31,7 @@ def configure(level: str, log_format: LogFormat) -> None:
         else structlog.processors.LogfmtRenderer(key_order=_ORDER, drop_missing=True)
     )
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(Throttle())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[
@@ -48,6 +52,35 @@ def configure(level: str, log_format: LogFormat) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
+
+
+class Throttle(logging.Filter):
+    """
+    Lets a line that any client can cause through once in a while, with a count.
+
+    A flood of bad requests would fill the disk with one line again and again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a line is written."""
+        if record.levelno < logging.WARNING or not record.name.startswith(_AT_A_CLIENTS_WILL):
+            return True
+        line = record.name, str(record.msg).partition("\n")[0]
+        when, held_back = self._last.get(line, (0.0, 0))
+        # A clock that steps back must not silence a line until it is there again.
+        if abs(record.created - when) < _REPEAT_S:
+            self._last[line] = when, held_back + 1
+            return False
+        if len(self._last) >= _KEPT:
+            self._last.clear()
+        self._last[line] = record.created, 0
+        if held_back:
+            record.repeated = held_back
+        return True
 
 
 def _plain(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:

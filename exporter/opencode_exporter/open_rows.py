@@ -81,6 +81,10 @@ class OpenRows:
         """Say whether a call with this key is, or was, open."""
         return key in self._calls
 
+    def concerns_any(self, keys: list[int]) -> bool:
+        """Say the same of many keys."""
+        return not self._calls.keys().isdisjoint(keys)
+
     def end(self, place: Place, call: Invocation, key: int, *, given_up: bool) -> None:
         """Take a call that has been counted off its row, and off the other generation's."""
         if place in self._rows:

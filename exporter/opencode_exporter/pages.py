@@ -13,11 +13,11 @@ import apsw
 
 from opencode_exporter import __version__
 from opencode_exporter.config import Settings
-from opencode_exporter.exposition import Rendered, render
+from opencode_exporter.exposition import Rendered, Renderer
 from opencode_exporter.ledger import Ledger
 from opencode_exporter.poller import Poller
 from opencode_exporter.snapshot import Snapshot, Surroundings, take
-from opencode_exporter.waker import Clock
+from opencode_exporter.waker import Clock, steady_ms
 from opencode_exporter.web.landing import Landing, LandingRow
 
 BUILD: Final = (__version__, platform.python_version(), apsw.sqlite_lib_version())
@@ -31,6 +31,7 @@ class Pages:
         self._poller = poller
         self._settings = settings
         self._clock = clock
+        self._renderer = Renderer()
 
     def snapshot(self) -> Snapshot:
         """Return every series as of now."""
@@ -41,13 +42,13 @@ class Pages:
             build=BUILD,
             projects=self._settings.project_names,
             series_limit=self._settings.series_limit,
-            now_ms=self._clock.now_ms(),
+            steady_ms=steady_ms(self._clock),
         )
         return take(self._ledger, around)
 
     def metrics(self, accept: str, *, process: bool = True) -> Rendered:
         """Return the page of metrics in the format asked for."""
-        return render(self.snapshot(), accept, process=process)
+        return self._renderer.render(self.snapshot(), accept, process=process)
 
     def not_ready(self) -> str | None:
         """Return why the history is not in yet, or None when it is."""
@@ -67,6 +68,9 @@ class Pages:
             LandingRow(label, str(source.path), self._state(label))
             for label, source in self._poller.sources.items()
         )
+        if aside := self._ledger.meta.get("set_aside"):
+            state = f"counts since the one before it was found damaged; that is kept as {aside}"
+            rows += (LandingRow("ledger", str(self._settings.ledger_path), state),)
         return Landing(
             name="opencode-exporter",
             version=__version__,

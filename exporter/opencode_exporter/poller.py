@@ -16,6 +16,7 @@ from typing import Final
 
 from opencode_exporter.batch import Chunk, OpenRow
 from opencode_exporter.errors import (
+    LedgerDamagedError,
     LedgerError,
     SourceChangedError,
     SourceError,
@@ -79,8 +80,27 @@ class Poller:
         self.sources = {label: Source(path, label) for label, path in names.items()}
         self.health = {label: self.health.get(label, SourceHealth()) for label in names}
 
+    def forget(self) -> None:
+        """Read every source anew at the next poll: the ledger knows nothing of them."""
+        self._signatures.clear()
+        self._looked.clear()
+        self._passed_over.clear()
+        for health in self.health.values():
+            health.up, health.progress = False, 0.0
+
+    def fail(self, err: LedgerError) -> None:
+        """Show that no source can be polled, because of the ledger."""
+        for source in self.sources.values():
+            self._failed(source, self.health[source.label], err)
+
     def poll(self) -> None:
-        """Poll every source once, and set the baseline when the history is in."""
+        """
+        Poll every source once, and set the baseline when the history is in.
+
+        Raises:
+            LedgerDamagedError: Nothing can be counted in this ledger any more.
+            LedgerError: The baseline could not be written.
+        """
         for source in self.sources.values():
             if self.stopping:
                 return
@@ -99,12 +119,8 @@ class Poller:
         """
         if not any(health.up for health in self.health.values()):
             return
-        try:
-            self._ledger.set_baseline()
-            self._ledger.commit()
-        except LedgerError as err:
-            log.error("history not committed", extra={"err": str(err)})  # noqa: TRY400
-            return
+        self._ledger.set_baseline()
+        self._ledger.commit()
         log.info("history counted", extra={"sources": len(self.sources)})
 
     def _poll(self, source: Source) -> None:
@@ -113,11 +129,13 @@ class Poller:
         try:
             for attempt in range(1, _TRIES + 1):
                 try:
-                    self._read(source, health)
+                    self._read(source, health, attempt)
                     break
                 except SourceChangedError:
                     if attempt == _TRIES:
                         raise
+        except LedgerDamagedError:
+            raise
         except (SourceError, LedgerError) as err:
             self._failed(source, health, err)
         except Exception as err:  # noqa: BLE001  # a defect of ours must not pass for a good poll
@@ -146,19 +164,22 @@ class Poller:
         now = self._clock.monotonic()
         if text != str(err) or now - when >= _REPEAT_S:
             self._logged[source.label] = (str(err), now)
+            ours = isinstance(err, LedgerError)
             log.warning(
-                "source cannot be read",
+                "ledger cannot be used" if ours else "source cannot be read",
                 extra={"source": source.label, "err": err.message, "hint": err.hint},
             )
 
-    def _read(self, source: Source, health: SourceHealth) -> None:
+    def _read(self, source: Source, health: SourceHealth, attempt: int) -> None:
         """Take in what is new, if the files changed or an open call ran out of time."""
         signature = source.signature()
         health.bytes = source.sizes()
         if self._signatures.get(source.label) == signature and not self._has_waited(source.label):
             return
         try:
-            with source.open() as reader:
+            # The first poll may be long, and a second attempt must not fail as the first did.
+            short = attempt == 1 and health.polls["ok"] > 0
+            with source.open(unnoticed=short) as reader:
                 self._look_for_skills(source.label, reader)
                 self._take_in(source, health, reader)
                 health.versions = {
@@ -193,8 +214,10 @@ class Poller:
         label = source.label
         intake = self._intake(label, health)
         stretches = self._tailer.ahead(reader, self._ledger.cursors(label))
-        if sum(stretch.rows for stretch in stretches) >= WORTH_IT_ROWS:
-            with contextlib.closing(read_ahead(reader, source.path, stretches)) as chunks:
+        rows_ahead = sum(stretch.rows for stretch in stretches)
+        if rows_ahead >= WORTH_IT_ROWS and not reader.is_unnoticed:
+            ahead = read_ahead(reader, source.path, stretches, self._tailer, self._ledger.is_new)
+            with contextlib.closing(ahead) as chunks:
                 intake(chunks)
             stretches = self._tailer.ahead(reader, self._ledger.cursors(label))
         rows = [*self._ledger.open_rows(label), *self._sleeping_rows(label)]
@@ -245,9 +268,8 @@ class Poller:
         """Say whether something of an unchanged source has waited long enough."""
         if label in self._passed_over and self._are_due(label):
             return True
-        now = self._clock.now_ms()
         return any(
-            row.calls and now - row.silent_since >= self._abandon_after
+            row.calls and self._tailer.patience.is_over(row.silent_since)
             for row in self._ledger.open_rows(label)
         )
 

@@ -2,7 +2,8 @@
 Reading ahead: a long first read in processes of its own, while we count.
 
 Reading and decoding a million rows takes longer than counting them, so two
-processes read in turns and we take in what they bring, in the order of the rows.
+processes read in turns and we take in what they bring, in the order of the rows;
+of a source that was never read they bring sums of most events, as digests.
 Only an accelerator: whatever it does not bring, for whatever reason, the tailer
 reads after it from where the ledger's cursors are.  A failure here loses nothing
 and is not even an error.
@@ -15,16 +16,17 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
 import msgspec
 
-from opencode_exporter.batch import Anchor, Chunk, Cursor
+from opencode_exporter.batch import DENSE, Anchor, Chunk, Cursor
+from opencode_exporter.digest import Digest, Digester
 from opencode_exporter.errors import SourceError
 from opencode_exporter.source import Reader, Source
-from opencode_exporter.table import Taken
+from opencode_exporter.table import Table, Taken
 from opencode_exporter.tables import tables
 from opencode_exporter.tailer import CHUNK_ROWS, Stretch, Tailer, first_lost
 from opencode_exporter.waker import SystemClock
@@ -35,6 +37,7 @@ WORTH_IT_ROWS: Final = 50_000
 """Rows from which other processes save more than their start costs (0.2 s)."""
 
 _READERS: Final = 2  # each takes about 28 MB
+_WINDOW_ROWS: Final = 4 * CHUNK_ROWS
 _PIPE_BYTES: Final = 1 << 20  # some chunks, so that nobody waits for the other's turn
 _LENGTH_BYTES: Final = 4
 _NICE: Final = 5  # OpenCode goes first
@@ -51,7 +54,13 @@ class _Task(msgspec.Struct):
     reader: int
 
 
-def read_ahead(reader: Reader, path: Path, stretches: Sequence[Stretch]) -> Generator[Chunk]:
+def read_ahead(
+    reader: Reader,
+    path: Path,
+    stretches: Sequence[Stretch],
+    tailer: Tailer,
+    is_new: Callable[[Digest], bool],
+) -> Generator[Chunk]:
     """
     Yield the chunks of some stretches, in order, read and decoded by other processes.
 
@@ -62,21 +71,31 @@ def read_ahead(reader: Reader, path: Path, stretches: Sequence[Stretch]) -> Gene
         reader: Our own connection to the database.
         path: The database.
         stretches: What to read.
+        tailer: Reads again, event by event, what cannot be counted as a digest.
+        is_new: Says, with all chunks before taken in, whether a digest can.
     """
     with contextlib.ExitStack() as running:
-        pipes = [
-            running.enter_context(_reader(_Task(str(path), stretches, number)))
-            for number in range(_READERS)
-        ]
+        try:
+            pipes = [
+                running.enter_context(_reader(_Task(str(path), stretches, number)))
+                for number in range(_READERS)
+            ]
+        except OSError as err:  # no process, no file or no pipe of that size for us
+            log.warning("no reader processes, reading without them", extra={"err": str(err)})
+            return
         try:
             for stretch in stretches:
                 ends: list[Anchor] = []
                 left = stretch
-                for number, _, _ in _windows(stretch):
+                for number, _, last in _windows(stretch):
                     for taken in _frames(pipes[number]):
-                        left = left.without(taken)
-                        ends.append(left.after)
-                        yield taken.chunk
+                        found: Iterable[Taken] = [taken]
+                        if taken.chunk.digest is not None and not is_new(taken.chunk.digest):
+                            found = tailer.stretch(reader, left, last)
+                        for one in found:
+                            left = left.without(one)
+                            ends.append(left.after)
+                            yield one.chunk
                 kept = first_lost(reader, stretch.table, ends)
                 if kept < len(ends):
                     # Rows were deleted meanwhile, and their rowids may be others' now.
@@ -90,8 +109,8 @@ def read_ahead(reader: Reader, path: Path, stretches: Sequence[Stretch]) -> Gene
 def _windows(stretch: Stretch) -> Iterator[tuple[int, int, int]]:
     """Yield (reader, first, last): who reads which rowids, turn by turn."""
     start = stretch.cursor.position
-    for turn, first in enumerate(range(start, stretch.last, CHUNK_ROWS)):
-        yield turn % _READERS, first, min(first + CHUNK_ROWS, stretch.last)
+    for turn, first in enumerate(range(start, stretch.last, _WINDOW_ROWS)):
+        yield turn % _READERS, first, min(first + _WINDOW_ROWS, stretch.last)
 
 
 @contextlib.contextmanager
@@ -139,17 +158,35 @@ def main(given: BinaryIO, out: BinaryIO) -> None:
     ):
         by_name = {table.name: table for table in tables(reader, clock)}
         for stretch in task.stretches:
+            table = by_name[stretch.table]
             for number, first, last in _windows(stretch):
                 if number != task.reader:
                     continue
-                for taken in tailer.between(
-                    reader, by_name[stretch.table], Anchor(first, ""), last
-                ):
-                    reader.verify()
+                found = _verified(reader, tailer.between(reader, table, Anchor(first, ""), last))
+                for taken in _summed(table, found) if stretch.is_first else found:
                     data = _encode(taken)
                     out.write(len(data).to_bytes(_LENGTH_BYTES) + data)
                 out.write(bytes(_LENGTH_BYTES))
                 out.flush()
+
+
+def _verified(reader: Reader, found: Iterable[Taken]) -> Iterator[Taken]:
+    for taken in found:
+        reader.verify()
+        yield taken
+
+
+def _summed(table: Table, found: Iterable[Taken]) -> Iterator[Taken]:
+    """Yield what was found as one, its plain events as a digest."""
+    digester = Digester(table.generation)
+    whole = Taken(Chunk(table.name, table.generation), [])
+    for taken in found:
+        taken.chunk.events = digester.take(taken.chunk.events)
+        whole.chunk.extend(taken.chunk)
+        whole = Taken(whole.chunk, [*whole.newest, *taken.newest][-DENSE:])
+    if whole.newest:
+        whole.chunk.digest = digester.digest()
+        yield whole
 
 
 if __name__ == "__main__":

@@ -18,14 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-import apsw
-
 from opencode_exporter import __version__
 from opencode_exporter.config import Settings, sources
-from opencode_exporter.errors import ConfigError
+from opencode_exporter.errors import ConfigError, LedgerDamagedError, LedgerError
 from opencode_exporter.exposition import Rendered
 from opencode_exporter.ledger import Ledger
-from opencode_exporter.ledger_store import Store, set_aside
+from opencode_exporter.ledger_file import set_aside
+from opencode_exporter.ledger_store import Store
 from opencode_exporter.pages import Pages
 from opencode_exporter.poller import Poller, Progress
 from opencode_exporter.skills import SkillScanner
@@ -46,27 +45,36 @@ def open_ledger(settings: Settings, clock: Clock) -> Ledger:
     Raises:
         LedgerError: It is held by another exporter, too new, or cannot be opened.
     """
-    counts_history = settings.history == "count"
-    path = settings.ledger_path
 
     def load() -> Ledger:
-        return Ledger(
-            Store(path), clock, series_limit=settings.series_limit, counts_history=counts_history
-        )
+        store = Store(settings.ledger_path)
+        try:
+            return Ledger(
+                store,
+                clock,
+                series_limit=settings.series_limit,
+                counts_history=settings.history == "count",
+            )
+        except BaseException:
+            store.drop()
+            raise
 
     try:
         return load()
-    except (apsw.CorruptError, apsw.NotADBError):
-        if path is None:
+    except LedgerDamagedError:
+        if settings.ledger_path is None:
             raise
-        aside = set_aside(path, clock.now_ms())
-        log.error(  # noqa: TRY400  # the traceback would say no more
-            "ledger is damaged: kept aside, counting starts at zero from now",
-            extra={"ledger": str(path), "aside": str(aside)},
-        )
-        # A smaller total rebuilt from history would look like traffic.
-        counts_history = False
+        _keep_aside(settings.ledger_path, clock)
         return load()
+
+
+def _keep_aside(path: Path, clock: Clock) -> None:
+    # A smaller total rebuilt from history would look like traffic.
+    aside = set_aside(path, clock.now_ms(), {"history": "skip"})
+    log.error(
+        "ledger is damaged: kept aside, counting starts at zero from now",
+        extra={"ledger": str(path), "aside": str(aside)},
+    )
 
 
 class Exporter:
@@ -85,6 +93,9 @@ class Exporter:
         self._environ = environ
         self._home = home
         clock = clock or SystemClock()
+        self._clock = clock
+        self._damaged = False
+        self._replaced = False  # the damaged ledger is aside, the empty one not open yet
         self.ledger = open_ledger(settings, clock)
         self.poller = Poller(
             self.ledger,
@@ -103,7 +114,35 @@ class Exporter:
         """Poll every database there is now."""
         files, _ = sources(self.settings.source_paths, self._environ, self._home)
         self.poller.watch(files)
+        try:
+            self._poll()
+        except LedgerError as err:
+            self.poller.fail(err)
+
+    def _poll(self) -> None:
+        if not self._damaged:
+            try:
+                self.poller.poll()
+            except LedgerDamagedError:
+                # Found when a page of it is read, which may be long after the start.
+                self._damaged = True
+            else:
+                return
+        self._start_over()
         self.poller.poll()
+
+    def _start_over(self) -> None:
+        """Keep the damaged ledger aside and count on in an empty one, at zero from now."""
+        path = self.settings.ledger_path
+        if path is None:
+            return
+        self.ledger.drop()
+        if not self._replaced:
+            _keep_aside(path, self._clock)
+            self._replaced = True
+        self.ledger.start_over(Store(path))
+        self._damaged = self._replaced = False
+        self.poller.forget()
 
     def close(self) -> None:
         """Let go of the ledger."""
@@ -158,6 +197,8 @@ class Service:
     async def _end(self) -> None:
         await self._stop.wait()
         self._web.stop()
+        async with self._finished:
+            self._finished.notify_all()  # a waiting scrape gets what there is
 
     def _reload(self) -> None:
         try:
@@ -205,7 +246,7 @@ class Service:
         self._wake.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s), self._finished:
-                await self._finished.wait_for(lambda: self._done >= wanted)
+                await self._finished.wait_for(lambda: self._done >= wanted or self._stop.is_set())
         return await asyncio.to_thread(self._exporter.pages.metrics, accept)
 
     def ready(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Final
 
@@ -26,11 +27,12 @@ class Sessions:
 
     def __init__(self, reader: Reader, table: str) -> None:
         if {"id", "worktree"} <= reader.layout.columns.get("project", frozenset()):
-            project = "p.worktree", "LEFT JOIN project p ON p.id = s.project_id"
+            # As bytes: reading a text that is no UTF-8 fails.
+            project = "CAST(p.worktree AS BLOB)", "LEFT JOIN project p ON p.id = s.project_id"
         else:
             project = "NULL", ""
         self._sql = (
-            f"SELECT s.time_created, s.project_id, {project[0]} "
+            f"SELECT s.time_created, s.project_id = '{_GLOBAL}', {project[0]} "
             f"FROM {table} s {project[1]} WHERE s.id = ?"
         )
         self._reader = reader
@@ -49,9 +51,11 @@ class Sessions:
         row = self._reader.query(self._sql, (session_id,)).fetchone()
         if row is None:
             return Session(session_id, UNKNOWN, 0)
-        created, project_id, worktree = row
+        created, is_global, worktree = row
         began = created if isinstance(created, int) else 0
-        return Session(session_id, project_of(project_id, worktree), began)
+        if isinstance(worktree, bytes):
+            worktree = worktree.decode("utf-8", "replace")
+        return Session(session_id, project_of(_GLOBAL if is_global else None, worktree), began)
 
 
 def directories(reader: Reader) -> set[tuple[str, str]]:
@@ -62,11 +66,13 @@ def directories(reader: Reader) -> set[tuple[str, str]]:
         if "directory" not in columns[table] or "project" not in columns:
             continue
         rows = reader.query(
-            f"SELECT s.directory, p.worktree FROM {table} s JOIN project p ON p.id = s.project_id "
+            "SELECT CAST(s.directory AS BLOB), CAST(p.worktree AS BLOB) "
+            f"FROM {table} s JOIN project p ON p.id = s.project_id "
             "ORDER BY s.rowid DESC LIMIT ?",
             (_LATEST,),
         )
-        found.update((str(directory), str(worktree)) for directory, worktree in rows)
+        found.update((_path(directory), _path(worktree)) for directory, worktree in rows)
+    reader.verify()
     return found
 
 
@@ -75,5 +81,11 @@ def opencode_version(reader: Reader, generation: str) -> str:
     table = reader.layout.sessions[generation]
     if "version" not in reader.layout.columns[table]:
         return ""
-    row = reader.query(f"SELECT version FROM {table} ORDER BY rowid DESC LIMIT 1").fetchone()
-    return row[0] if row is not None and isinstance(row[0], str) else ""
+    sql = f"SELECT CAST(version AS BLOB) FROM {table} ORDER BY rowid DESC LIMIT 1"
+    row = reader.query(sql).fetchone()
+    return row[0].decode("utf-8", "replace") if row is not None and row[0] is not None else ""
+
+
+def _path(value: object) -> str:
+    """Return a path as the system knows it; its names need not be UTF-8."""
+    return os.fsdecode(value) if isinstance(value, bytes) else str(value)

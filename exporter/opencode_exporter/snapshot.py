@@ -40,7 +40,7 @@ class Surroundings:
     build: tuple[str, str, str]  # version, python, sqlite
     projects: ProjectNames
     series_limit: int
-    now_ms: int
+    steady_ms: int  # of a clock that is never set
 
 
 def take(ledger: Ledger, around: Surroundings) -> Snapshot:
@@ -96,16 +96,20 @@ def _name_projects(
     if how == "name" or "project" not in metric.labels:
         return dict(series)
     at = metric.labels.index("project")
+    shown = {n: _shown_project(n, how, salt) for n in {labels[at] for labels in series}}
     renamed: dict[Labels, Value] = {}
     for labels, value in series.items():
-        name = labels[at]
-        if how == "off":
-            name = ""
-        elif name not in (UNKNOWN, OVERFLOW):
-            name = hashlib.blake2b(f"{salt}{name}".encode(), digest_size=4).hexdigest()
-        key = (*labels[:at], name, *labels[at + 1 :])
+        key = (*labels[:at], shown[labels[at]], *labels[at + 1 :])
         renamed[key] = merge(metric, renamed.get(key), value)
     return renamed
+
+
+def _shown_project(name: str, how: ProjectNames, salt: str) -> str:
+    if how == "off":
+        return ""
+    if name in (UNKNOWN, OVERFLOW):
+        return name
+    return hashlib.blake2b(f"{salt}{name}".encode(), digest_size=4).hexdigest()
 
 
 def tool_labels(tool: str, servers: frozenset[str]) -> tuple[str, str, str]:
@@ -157,7 +161,7 @@ def _add_ourselves(
     shown[c.BUILD_INFO] = {around.build: 1}
     shown[c.LEDGER_BYTES] = {(): ledger.size()}
     late_ms = ledger.published.late_ms
-    late = late_ms and around.now_ms - late_ms < _CATCH_UP_SHOWN_MS
+    late = late_ms and around.steady_ms - late_ms < _CATCH_UP_SHOWN_MS
     shown[c.CATCHING_UP] = {(): int(bool(late))}
     if baseline_ms := ledger.published.baseline_ms:
         shown[c.BASELINE] = {(): baseline_ms}

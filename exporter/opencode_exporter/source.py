@@ -1,18 +1,19 @@
 """
 The source: an opencode.db that is read and never written.
 
-Knows files, SQLite and generations.  Guarantees that no file of the source is
-created or changed on a database that had neither ``-wal`` nor ``-shm``, that no
-table is readable but the ones named here, and that a read which a writer
-overtook raises instead of counting.  Knows nothing of what the rows mean.
+Knows files, SQLite and its locks.  Guarantees that no file of the source is
+created or changed on a database that had neither ``-wal`` nor ``-shm``, that
+nothing is readable but what the layout names, that nobody's last close finds us
+in its way, and that a read which a writer overtook raises instead of counting.
+Knows nothing of what the rows mean.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
@@ -25,24 +26,17 @@ from opencode_exporter.errors import (
     SourceMissingError,
     SourceUnsupportedError,
 )
+from opencode_exporter.layout import READABLE, Layout, layout_of
+from opencode_exporter.onlooker import SUPPORTED, Door, Files, View, vfs
 
 _MAGIC: Final = b"SQLite format 3\x00"
 _WAL_HEADER_BYTES: Final = 32
 _INDEX_HEADER_BYTES: Final = 48  # WalIndexHdr of sqlite3's wal.c: changes at every commit
 _BUSY_MS: Final = 200
+_TRIES: Final = 3
 
-COLUMNS: Final[Mapping[str, frozenset[str]]] = {
-    "session": frozenset({"id", "project_id", "time_created"}),
-    "message": frozenset({"id", "session_id", "time_created", "data"}),
-    "part": frozenset({"id", "message_id", "session_id", "time_updated", "data"}),
-    "session_v2": frozenset({"id", "project_id", "time_created"}),
-    "session_message": frozenset(
-        {"id", "session_id", "type", "seq", "time_created", "time_updated", "data"}
-    ),
-}
-"""What we rely on; tables may have more columns, and OpenCode's versions do."""
-
-_READABLE: Final = frozenset({*COLUMNS, "project", "sqlite_master", "json_each"})
+_FUNCTIONS: Final = frozenset({"count", "instr", "max", "octet_length", "substr", "unicode"})
+"""What our statements call; others could run code, or reach files."""
 
 
 class Signature(NamedTuple):
@@ -52,19 +46,6 @@ class Signature(NamedTuple):
     wal: tuple[int, int, int] | None
     wal_header: bytes
     index_header: bytes
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The tables of one file: which generations it holds."""
-
-    sessions: Mapping[str, str]  # generation -> table of its sessions
-    columns: Mapping[str, frozenset[str]] = field(default_factory=dict)
-
-    @property
-    def generations(self) -> tuple[str, ...]:
-        """``v1``, ``v2`` or, after an upgrade, both."""
-        return tuple(sorted(self.sessions))
 
 
 def _stat(path: Path) -> tuple[int, int, int] | None:
@@ -92,6 +73,7 @@ class Source:
         real = Path(os.path.realpath(path))  # SQLite puts its files beside a link's target
         self.wal = real.with_name(real.name + "-wal")
         self.index = real.with_name(real.name + "-shm")
+        self._files = Files(real, self.wal, self.index)
 
     def signature(self) -> Signature:
         """
@@ -119,45 +101,89 @@ class Source:
         return {"main": main[1] if main else 0, "wal": wal[1] if wal else 0}
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[Reader]:
+    def open(self, *, unnoticed: bool = False) -> Iterator[Reader]:
         """
         Open the database for one poll, and close it after.
 
         A held connection would keep OpenCode's last close from folding the WAL
         into the file.
 
+        Args:
+            unnoticed: Hold no lock, if that is possible: for reads that are over soon
+                and can be repeated, since a checkpoint ends them.
+
         Raises:
             SourceMissingError: There is no file.
             SourceUnsupportedError: It is not a database of OpenCode.
+            SourceChangedError: A writer overtook what was read last.
             SourceError: It cannot be read now.
         """
-        try:
-            cold = self._is_cold()
-            before = _stat(self.path)
-            connection = _connect(self.path, immutable=cold)
-        except OSError as err:
-            raise _unreadable(err) from err
-        except apsw.Error as err:
-            raise _sqlite_error(err) from err
-        try:
-            yield Reader(connection, self, before if cold else None)
-        except apsw.Error as err:
-            raise _sqlite_error(err) from err
-        except UnicodeDecodeError as err:
-            raise SourceError(
-                "a name or an id in the database is not UTF-8",
-                hint="'PRAGMA integrity_check' says whether it is damaged; restore a backup",
-            ) from err
-        finally:
-            connection.close(True)
+        with contextlib.ExitStack() as opened:
+            try:
+                self._require_database()
+                reader = self._connect(opened, unnoticed=unnoticed)
+            except OSError as err:
+                raise _unreadable(err) from err
+            except apsw.Error as err:
+                raise _sqlite_error(err) from err
+            try:
+                reader.layout = layout_of(reader.query)
+                yield reader
+            except Exception as err:
+                reader.verify()  # a torn read looks like damage, or like a defect of ours
+                told = _as_told(err)
+                if told is err:
+                    raise
+                raise told from err
+            reader.verify()
 
-    def _is_cold(self) -> bool:
-        """
-        Say whether the file must be opened as immutable: nobody's WAL holds rows.
+    def _connect(self, opened: contextlib.ExitStack, *, unnoticed: bool) -> Reader:
+        """Return a reader of the kind that fits; what it needs is closed with the stack."""
+        for _ in range(_TRIES):
+            if self._is_cold():
+                return self._cold(opened)
+            reader = self._onlooker(opened) if unnoticed and SUPPORTED else None
+            if reader := reader or self._guest(opened):
+                return reader
+        raise _changed()
 
-        ``mode=ro`` would create ``-wal`` and ``-shm`` beside a cleanly closed
-        database, or fail where the directory cannot be written.
-        """
+    def _cold(self, opened: contextlib.ExitStack) -> Reader:
+        """Read a file that nobody writes to."""
+        before = _stat(self.path)
+
+        def is_unchanged() -> bool:
+            return not self._has_rows_in_wal() and _stat(self.path) == before
+
+        return Reader(_prepared(_connection(self.path, "immutable=1"), opened), is_unchanged)
+
+    def _onlooker(self, opened: contextlib.ExitStack) -> Reader | None:
+        """Read beside writers that do not know, if that can be verified."""
+        with contextlib.ExitStack() as looking:
+            try:
+                view = looking.enter_context(View(self._files))
+            except FileNotFoundError:
+                return None
+            if not view.can_be_had:
+                return None
+            connection = _connection(self._files.main, "mode=ro", vfs())
+            connection.pragma("locking_mode", "exclusive")
+            _prepared(connection, looking)
+            opened.push(looking.pop_all())
+            return Reader(connection, view.holds, is_unnoticed=True)
+
+    def _guest(self, opened: contextlib.ExitStack) -> Reader | None:
+        """Read beside writers under SQLite's own locks; None if the WAL is gone."""
+        door = opened.enter_context(Door(self.path))
+        connection = _prepared(_connection(self.path, "mode=ro"), opened)
+        if not door.hold(_BUSY_MS / 1000):
+            raise apsw.BusyError
+        if self._has_rows_in_wal():
+            connection.pragma("user_version")  # opens the WAL, and keeps it open
+            return Reader(connection, lambda: True)
+        door.let_go()
+        return None if self._is_cold() else Reader(connection, lambda: True)
+
+    def _require_database(self) -> None:
         if not self.path.exists():
             raise SourceMissingError(
                 "there is no database",
@@ -168,18 +194,25 @@ class Source:
                 "what lies there is no regular file",
                 hint="name OpenCode's own file, usually opencode.db, with --source.path",
             )
-        head = _head(self.path, 20)
+        head = _head(self.path, len(_MAGIC))
         if not head:
             raise SourceError("the file is empty", hint="OpenCode fills it when it starts")
-        if not head.startswith(_MAGIC):
+        if head != _MAGIC:
             raise SourceUnsupportedError(
                 "the file is not an SQLite database",
                 hint="name OpenCode's own file, usually opencode.db, with --source.path",
             )
-        if head[18:20] != b"\x02\x02":
+
+    def _is_cold(self) -> bool:
+        """
+        Say whether the file must be opened as immutable: nobody's WAL holds rows.
+
+        ``mode=ro`` would create ``-wal`` and ``-shm`` beside a cleanly closed
+        database, or fail where the directory cannot be written.
+        """
+        if _head(self.path, 20)[18:] != b"\x02\x02":
             return False  # a rollback journal: readers only share a lock
-        wal = _stat(self.wal)
-        if wal is None or wal[1] == 0:
+        if not self._has_rows_in_wal():
             return True
         if not self.index.exists() and not os.access(self.wal.parent, os.W_OK):
             raise SourceError(
@@ -189,17 +222,25 @@ class Source:
             )
         return False
 
+    def _has_rows_in_wal(self) -> bool:
+        wal = _stat(self.wal)
+        return wal is not None and wal[1] > 0
+
 
 class Reader:
     """A connection that may read the named tables and nothing else."""
 
     def __init__(
-        self, connection: apsw.Connection, source: Source, cold: tuple[int, int, int] | None
+        self,
+        connection: apsw.Connection,
+        is_whole: Callable[[], bool],
+        *,
+        is_unnoticed: bool = False,
     ) -> None:
         self._connection = connection
-        self._source = source
-        self._cold = cold
-        self.layout = _layout(connection)
+        self._is_whole = is_whole
+        self.is_unnoticed = is_unnoticed
+        self.layout = Layout({})
 
     def query(self, sql: str, values: tuple[object, ...] = ()) -> apsw.Cursor:
         """Run one statement; its read transaction ends with the cursor."""
@@ -216,26 +257,26 @@ class Reader:
 
     def verify(self) -> None:
         """
-        Make sure that what was read of a cold file was whole.
+        Make sure that what was read was whole.
 
         Raises:
-            SourceChangedError: A writer came meanwhile; drop what was read.
+            SourceChangedError: A writer overtook it; drop what was read.
         """
-        if self._cold is None:
-            return
-        wal = _stat(self._source.wal)
-        if (wal is not None and wal[1] > 0) or _stat(self._source.path) != self._cold:
-            raise SourceChangedError(
-                "the source changed while it was read", hint="it is read again"
-            )
+        if not self._is_whole():
+            raise _changed()
 
 
-def _connect(path: Path, *, immutable: bool) -> apsw.Connection:
-    mode = "immutable=1" if immutable else "mode=ro"
-    connection = apsw.Connection(
+def _connection(path: Path, mode: str, by: str | None = None) -> apsw.Connection:
+    return apsw.Connection(
         f"file:{quote(str(path.absolute()))}?{mode}",
         flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
+        vfs=by,
     )
+
+
+def _prepared(connection: apsw.Connection, opened: contextlib.ExitStack) -> apsw.Connection:
+    """Forbid a connection everything but our reads."""
+    opened.callback(connection.close, True)
     connection.set_busy_timeout(_BUSY_MS)
     for option, value in (
         (apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1),
@@ -251,63 +292,42 @@ def _connect(path: Path, *, immutable: bool) -> apsw.Connection:
 def _authorize(
     action: int, first: str | None, second: str | None, _database: str | None, _by: str | None
 ) -> int:
-    """Deny every table but ours: others hold secrets, or gigabytes."""
-    if action in (apsw.SQLITE_SELECT, apsw.SQLITE_FUNCTION, apsw.SQLITE_TRANSACTION):
-        return apsw.SQLITE_OK
-    if action == apsw.SQLITE_READ and first in _READABLE:
-        return apsw.SQLITE_OK
-    if action == apsw.SQLITE_PRAGMA and first == "table_info" and second in _READABLE:
-        return apsw.SQLITE_OK
-    return apsw.SQLITE_DENY
+    """Deny everything but our reads: other tables hold secrets, or gigabytes."""
+    allowed = (
+        action == apsw.SQLITE_SELECT
+        or (action == apsw.SQLITE_READ and second in READABLE.get(first or "", ()))
+        or (action == apsw.SQLITE_FUNCTION and second in _FUNCTIONS)
+        or (action == apsw.SQLITE_PRAGMA and first == "table_info" and second in READABLE)
+        or (action == apsw.SQLITE_TRANSACTION and first in ("BEGIN", "ROLLBACK"))
+        or (action == apsw.SQLITE_PRAGMA and first == "user_version" and second is None)
+    )
+    return apsw.SQLITE_OK if allowed else apsw.SQLITE_DENY
 
 
-def _layout(connection: apsw.Connection) -> Layout:
-    columns = {}
-    for table in (*COLUMNS, "project"):
-        found = frozenset(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
-        if found:
-            columns[table] = found
-    sessions = {}
-    if "session_v2" in columns:
-        sessions["v2"] = "session_v2"
-    elif "seq" in columns.get("session_message", ()) and (
-        # Late 1.x has this table, without steps of the model.  With them it is the
-        # preview of 2.0, which kept its messages under the sessions of v1.
-        "part" not in columns or _any_step(connection)
-    ):
-        sessions["v2"] = "session"
-    if not columns.keys().isdisjoint({"message", "part"}) or not sessions:
-        sessions["v1"] = "session"
-    _require(columns, sessions)
-    return Layout(sessions, columns)
-
-
-def _any_step(connection: apsw.Connection) -> bool:
-    sql = "SELECT 1 FROM session_message WHERE type = 'assistant' LIMIT 1"
-    return connection.execute(sql).fetchone() is not None
-
-
-def _require(columns: Mapping[str, frozenset[str]], sessions: Mapping[str, str]) -> None:
-    rows = {"v1": ("message", "part"), "v2": ("session_message",)}
-    needed = [table for kind, owner in sessions.items() for table in (owner, *rows[kind])]
-    lacking = [f"table {table}" for table in needed if table not in columns] + [
-        f"column {table}.{column}"
-        for table in needed
-        for column in sorted(COLUMNS[table] - columns.get(table, COLUMNS[table]))
-    ]
-    if lacking:
-        raise SourceUnsupportedError(
-            "the database lacks " + ", ".join(lacking),
-            hint="it is not OpenCode's, is being migrated, or is newer than this exporter: "
-            "look for an update",
-        )
+def _changed() -> SourceChangedError:
+    return SourceChangedError("the source changed while it was read", hint="it is read again")
 
 
 def _unreadable(err: OSError) -> SourceError:
+    passes = err.errno in (errno.EMFILE, errno.ENFILE)
     return SourceError(
         f"a file of the database cannot be read ({err.strerror or type(err).__name__})",
-        hint="let the exporter's user read the data directory",
+        hint="it is tried again; if it stays, raise the limit of open files"
+        if passes
+        else "let the exporter's user read the data directory",
     )
+
+
+def _as_told(err: Exception) -> Exception:
+    """Return what the operator hears of; errors that are not the source's stay as they are."""
+    if isinstance(err, apsw.Error):
+        return _sqlite_error(err)
+    if isinstance(err, UnicodeDecodeError):
+        return SourceError(
+            "a name or an id in the database is not UTF-8",
+            hint="'PRAGMA integrity_check' says whether it is damaged; restore a backup",
+        )
+    return err
 
 
 def _sqlite_error(err: apsw.Error) -> SourceError:

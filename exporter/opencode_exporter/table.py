@@ -70,6 +70,25 @@ def integer(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
+def shown(name: object) -> str:
+    """Return an id as a text, also one that is no valid UTF-8."""
+    return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
+
+
+def as_bytes(columns: str, *names: str) -> str:
+    """Return columns with some of them as bytes: reading a text that is no UTF-8 fails."""
+    wanted = [f"CAST({name} AS BLOB)" if name in names else name for name in columns.split(", ")]
+    return ", ".join(wanted)
+
+
+def text(value: object) -> str | None:
+    """Return bytes as a text, None if they are none."""
+    try:
+        return value.decode() if isinstance(value, bytes) else str(value)
+    except UnicodeDecodeError:
+        return None
+
+
 class Intake:
     """Fills a chunk, row by row."""
 

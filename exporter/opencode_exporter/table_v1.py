@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import apsw
 
 from opencode_exporter import decode_v1
 from opencode_exporter.batch import DENSE, Anchor, Chunk
 from opencode_exporter.decode import Message, Unusable
-from opencode_exporter.events import Event, Invocation, Rejection
+from opencode_exporter.events import UNKNOWN, Event, Invocation, Rejection, Session
 from opencode_exporter.sessions import Sessions
 from opencode_exporter.source import Reader
-from opencode_exporter.table import LOOKS, WITHOUT_BOUNDS, Bounds, Intake, Taken, integer, states
+from opencode_exporter.table import (
+    LOOKS,
+    WITHOUT_BOUNDS,
+    Bounds,
+    Intake,
+    Taken,
+    as_bytes,
+    integer,
+    shown,
+    states,
+    text,
+)
 from opencode_exporter.waker import Clock
+
+_NOBODY: Final = Session("", UNKNOWN, 0)
 
 _ToolRow = tuple[decode_v1.ToolPart, tuple[Any, ...]]
 """A tool part, and the row that it was decoded from."""
@@ -32,12 +45,20 @@ def _plain(row: tuple[Any, ...]) -> tuple[Any, ...]:
     return rowid, str(part_id), str(message_id), str(session_id), integer(updated), data
 
 
+def _readable(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a row with its ids as texts; one that has other ids, without its data."""
+    rowid, part_id, message_id, session_id, updated, data = row
+    ids = text(part_id), text(message_id), text(session_id)
+    return rowid, shown(part_id), *ids[1:], updated, None if None in ids else data
+
+
 class PartTable:
     """``part`` of v1: one row is one part of a message."""
 
     name: ClassVar[str] = "part"
     generation: ClassVar[str] = "v1"
     _COLUMNS = "rowid, id, message_id, session_id, time_updated, CAST(data AS BLOB)"
+    _CAREFULLY = as_bytes(_COLUMNS, "id", "message_id", "session_id")
     # A tool part names its type, so most rows need not leave SQLite.  Rows that are
     # no JSON object come too: they are set aside, and counted.
     _CALLS_OR_BROKEN = (
@@ -56,15 +77,23 @@ class PartTable:
 
     def read_after(self, rowid: int, bounds: Bounds, known: Collection[str]) -> Taken:
         """Read the rows after a rowid, in its order, until a bound is met."""
+        try:
+            return self._read_after(rowid, bounds, known, self._COLUMNS)
+        except UnicodeDecodeError:  # one of a thousand rows has an odd id: the others count
+            return self._read_after(rowid, bounds, known, self._CAREFULLY)
+
+    def _read_after(
+        self, rowid: int, bounds: Bounds, known: Collection[str], columns: str
+    ) -> Taken:
         last = min(rowid + bounds.rows, bounds.last)
         cursor = self._reader.query(
-            f"SELECT {self._COLUMNS} FROM part WHERE rowid > ? AND rowid <= ? "
+            f"SELECT {columns} FROM part WHERE rowid > ? AND rowid <= ? "
             f"AND {self._CALLS_OR_BROKEN} ORDER BY rowid",
             (rowid, last),
         )
         chunk, stopped = self._take(cursor, bounds, known)
         sql = (
-            "SELECT rowid, id, time_updated FROM part WHERE rowid > ? AND rowid <= ? "
+            "SELECT rowid, CAST(id AS BLOB), time_updated FROM part WHERE rowid > ? AND rowid <= ? "
             "ORDER BY rowid DESC LIMIT ?"
         )
         newest = self._reader.query(sql, (rowid, stopped or last, DENSE)).fetchall()
@@ -75,7 +104,7 @@ class PartTable:
                 self.read_after(following[0] - 1, bounds, known) if following else Taken(chunk, [])
             )
         chunk.newest = max([chunk.newest, *self._believable(row[2] for row in newest)])
-        return Taken(chunk, [Anchor(row, str(name)) for row, name, _ in reversed(newest)])
+        return Taken(chunk, [Anchor(row, shown(name)) for row, name, _ in reversed(newest)])
 
     def _believable(self, times: Iterable[object]) -> list[int]:
         now = self._clock.now_ms()
@@ -83,7 +112,7 @@ class PartTable:
 
     def read_again(self, ids: list[str]) -> Taken:
         """Read rows that were open and have changed."""
-        sql = f"SELECT {self._COLUMNS} FROM part WHERE id IN (SELECT value FROM json_each(?))"
+        sql = f"SELECT {self._CAREFULLY} FROM part WHERE id IN (SELECT value FROM json_each(?))"
         cursor = self._reader.query(sql, (json.dumps(ids),))
         return Taken(self._take(cursor, WITHOUT_BOUNDS, ids)[0], [])
 
@@ -97,6 +126,8 @@ class PartTable:
         rows = size = stopped = 0
         for row in cursor:
             rows += 1
+            if type(row[1]) is bytes:
+                row = _readable(row)  # noqa: PLW2901
             data = row[5]
             try:
                 size += len(data)
@@ -121,26 +152,28 @@ class PartTable:
     def _add_tools(self, intake: Intake, tools: list[_ToolRow], now: int) -> None:
         messages = self._messages({row[2] for _, row in tools})
         nothing = Message()
-        ended = intake.chunk.events.append
-        known, session = intake.known, self._sessions.get
+        ended, known = intake.chunk.events.append, intake.known
+        invocation, about = decode_v1.invocation, messages.get
+        session = _NOBODY
         for part, (_, part_id, message_id, session_id, updated, data) in tools:
-            about = messages.get(message_id, nothing)
-            events: list[Event] = []
-            final = True
+            if session.id != session_id:  # rows come session by session
+                session = self._sessions.get(session_id)
+            events: list[Event]
             try:
-                event = decode_v1.invocation(
-                    part, part_id, message_id, about, session(session_id), now
+                event = invocation(
+                    part, part_id, message_id, about(message_id, nothing), session, now
                 )
             except Unusable as err:
-                events.append(Rejection(part_id, err.cause))
+                events = [Rejection(part_id, err.cause)]
                 final = err.cause != "status"  # a word of the future may still end
             else:
-                if event is not None and event.status is not None and part_id not in known:
+                if event is None:
+                    events, final = [], True
+                elif event.status is None or part_id in known:
+                    events, final = [event], event.status is not None
+                else:
                     ended(event)  # nearly all of them
                     continue
-                if event is not None:
-                    events.append(event)
-                    final = event.status is not None
             intake.add(part_id, updated, len(data), 0, events, final=final)
 
     def _messages(self, ids: set[str]) -> dict[str, Message]:
@@ -162,7 +195,8 @@ class PartTable:
         """Say whether the session has an assistant's message after the call's."""
         del order  # v1 messages have no sequence, only their time
         rows = self._reader.query(
-            "SELECT data FROM message WHERE session_id = ? AND time_created > ? AND id != ?",
+            "SELECT CAST(data AS BLOB) FROM message "
+            "WHERE session_id = ? AND time_created > ? AND id != ?",
             (call.session, call.message_created, call.message),
         )
-        return any(decode_v1.is_assistant(str(data)) for (data,) in rows)
+        return any(decode_v1.is_assistant(shown(data)) for (data,) in rows)

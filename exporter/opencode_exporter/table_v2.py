@@ -15,7 +15,18 @@ from opencode_exporter.decode import Unusable
 from opencode_exporter.events import Event, Invocation, Rejection
 from opencode_exporter.sessions import Sessions
 from opencode_exporter.source import Reader
-from opencode_exporter.table import LOOKS, WITHOUT_BOUNDS, Bounds, Intake, Taken, integer, states
+from opencode_exporter.table import (
+    LOOKS,
+    WITHOUT_BOUNDS,
+    Bounds,
+    Intake,
+    Taken,
+    as_bytes,
+    integer,
+    shown,
+    states,
+    text,
+)
 from opencode_exporter.waker import Clock
 
 
@@ -25,10 +36,13 @@ class MessageTable:
     name: ClassVar[str] = "session_message"
     generation: ClassVar[str] = "v2"
     _TYPES = ", ".join(f"'{kind}'" for kind in decode_v2.ROW_TYPES)
-    _SELECT = (
-        "SELECT rowid, id, session_id, type, seq, time_created, time_updated, "
+    _IDS = "rowid, id, session_id, type"
+    _REST = (
+        "seq, time_created, time_updated, "
         f"CASE WHEN type IN ({_TYPES}) THEN CAST(data AS BLOB) END FROM session_message"
     )
+    _SELECT = f"SELECT {_IDS}, {_REST}"
+    _CAREFULLY = f"SELECT {as_bytes(_IDS, 'id', 'session_id', 'type')}, {_REST}"
 
     def __init__(self, reader: Reader, clock: Clock) -> None:
         self._reader = reader
@@ -41,26 +55,35 @@ class MessageTable:
 
     def read_after(self, rowid: int, bounds: Bounds, known: Collection[str]) -> Taken:
         """Read the rows after a rowid, in its order, until a bound is met."""
-        sql = f"{self._SELECT} WHERE rowid > ? AND rowid <= ? ORDER BY rowid"
-        return self._take(self._reader.query(sql, (rowid, bounds.last)), bounds, known)
+        where, values = "WHERE rowid > ? AND rowid <= ? ORDER BY rowid", (rowid, bounds.last)
+        try:
+            rows = self._reader.query(f"{self._SELECT} {where}", values)
+            return self._take(rows, bounds, known)
+        except UnicodeDecodeError:  # one of a thousand rows has an odd id: the others count
+            rows = self._reader.query(f"{self._CAREFULLY} {where}", values)
+            return self._take(rows, bounds, known)
 
     def read_again(self, ids: list[str]) -> Taken:
         """Read rows that were open and have changed."""
-        sql = f"{self._SELECT} WHERE id IN (SELECT value FROM json_each(?))"
+        sql = f"{self._CAREFULLY} WHERE id IN (SELECT value FROM json_each(?))"
         return self._take(self._reader.query(sql, (json.dumps(ids),)), WITHOUT_BOUNDS, ids)
 
     def _take(self, cursor: apsw.Cursor, bounds: Bounds, known: Collection[str]) -> Taken:
         now = self._clock.now_ms()
         intake = Intake(self.name, self.generation, now, known)
-        newest: deque[tuple[int, str]] = deque(maxlen=DENSE)
+        newest: deque[Anchor] = deque(maxlen=DENSE)
         rows = size = 0
         for rowid, row_id, session_id, kind, seq, created, updated, data in cursor:
             rows += 1
-            newest.append((rowid, row_id))
-            blob = data if isinstance(data, bytes) else b""
+            newest.append(Anchor(rowid, shown(row_id)))
+            session = text(session_id)
+            usable = isinstance(data, bytes) and session is not None and text(row_id) is not None
+            blob = data if usable else b""
             size += len(blob)
-            row = decode_v2.Row(str(row_id), str(kind), integer(created), integer(updated), blob)
-            events, final = self._decode(row, session_id, now)
+            row = decode_v2.Row(
+                shown(row_id), shown(kind), integer(created), integer(updated), blob
+            )
+            events, final = self._decode(row, session or "", now)
             intake.add(row.id, row.changed, len(blob), integer(seq), events, final=final)
             if rows >= bounds.rows or size >= bounds.bytes:
                 break
@@ -68,13 +91,13 @@ class MessageTable:
                 break
         cursor.close()
         intake.chunk.rows = rows
-        return Taken(intake.chunk, [Anchor(rowid, str(name)) for rowid, name in newest])
+        return Taken(intake.chunk, [*newest])
 
-    def _decode(self, row: decode_v2.Row, session_id: object, now: int) -> tuple[list[Event], bool]:
+    def _decode(self, row: decode_v2.Row, session_id: str, now: int) -> tuple[list[Event], bool]:
         if row.type not in decode_v2.ROW_TYPES:
             return [], True
         try:
-            decoded = decode_v2.decode(row, self._sessions.get(str(session_id)), now)
+            decoded = decode_v2.decode(row, self._sessions.get(session_id), now)
         except Unusable as err:
             return [Rejection(row.id, err.cause)], True
         return decoded.events, decoded.final

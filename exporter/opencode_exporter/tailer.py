@@ -19,9 +19,9 @@ from opencode_exporter.batch import Anchor, Chunk, Cursor, OpenRow
 from opencode_exporter.errors import SourceChangedError
 from opencode_exporter.events import ABANDONED, Invocation
 from opencode_exporter.source import Reader
-from opencode_exporter.table import Bounds, Table, Taken
+from opencode_exporter.table import Bounds, Table, Taken, shown
 from opencode_exporter.tables import tables
-from opencode_exporter.waker import Clock
+from opencode_exporter.waker import Clock, Patience
 
 CHUNK_ROWS: Final = 1000  # measured: more or fewer are slower
 _BYTES: Final = 4_000_000
@@ -35,6 +35,7 @@ class Stretch(msgspec.Struct, frozen=True):
     table: str
     cursor: Cursor
     last: int
+    is_first: bool = False  # nothing of the source has been read before
 
     @property
     def rows(self) -> int:
@@ -58,7 +59,7 @@ class Tailer:
 
     def __init__(self, clock: Clock, *, abandon_after_ms: int) -> None:
         self._clock = clock
-        self._abandon_after = abandon_after_ms
+        self.patience = Patience(clock, abandon_after_ms)
 
     def read(
         self, reader: Reader, stretches: Iterable[Stretch], open_rows: Iterable[OpenRow]
@@ -88,10 +89,20 @@ class Tailer:
 
     def ahead(self, reader: Reader, cursors: Mapping[str, Cursor]) -> list[Stretch]:
         """Return what has not been read yet, table by table in the order of `read`."""
-        return [
+        found = [
             _stretch(reader, table, cursors.get(table.name, Cursor()))
             for table in tables(reader, self._clock)
         ]
+        for number, stretch in enumerate(found):
+            if stretch.rows and not cursors:
+                found[number] = msgspec.structs.replace(stretch, is_first=True)
+                break
+        return found
+
+    def stretch(self, reader: Reader, stretch: Stretch, last: int) -> Iterator[Taken]:
+        """Yield the first rows of a stretch, up to a rowid, as `between` does."""
+        (table,) = (t for t in tables(reader, self._clock) if t.name == stretch.table)
+        yield from self.between(reader, table, stretch.after, last)
 
     def between(
         self,
@@ -121,11 +132,10 @@ class Tailer:
     def settle(self, reader: Reader, open_rows: Iterable[OpenRow]) -> Iterator[Chunk]:
         """Yield the open calls that will not end any more, as abandoned."""
         by_name = {table.name: table for table in tables(reader, self._clock)}
-        now = self._clock.now_ms()
         for row in open_rows:
             table = by_name.get(row.table)
-            lost = [call for call in row.calls if self._is_lost(table, row, call, now)]
-            if lost:
+            lost = [call for call in row.calls if self._is_lost(table, row, call)]
+            if lost and not _has_moved(table, row):
                 reader.verify()
                 yield Chunk(
                     row.table,
@@ -133,8 +143,8 @@ class Tailer:
                     events=[_abandoned(call) for call in lost],
                 )
 
-    def _is_lost(self, table: Table | None, row: OpenRow, call: Invocation, now: int) -> bool:
-        if now - row.silent_since >= self._abandon_after:
+    def _is_lost(self, table: Table | None, row: OpenRow, call: Invocation) -> bool:
+        if self.patience.is_over(row.silent_since):
             return True
         return table is not None and table.has_later_step(call, row.order)
 
@@ -208,9 +218,18 @@ def first_lost(reader: Reader, table: str, anchors: Sequence[Anchor]) -> int:
 
 def _occupants(reader: Reader, table: str, anchors: Sequence[Anchor]) -> dict[int, str]:
     """Return the ids of the rows that are at the anchors' rowids."""
-    sql = f"SELECT rowid, id FROM {table} WHERE rowid IN (SELECT value FROM json_each(?))"
+    sql = (
+        f"SELECT rowid, CAST(id AS BLOB) FROM {table} "
+        "WHERE rowid IN (SELECT value FROM json_each(?))"
+    )
     rowids = json.dumps([anchor.rowid for anchor in anchors])
-    return {rowid: str(name) for rowid, name in reader.query(sql, (rowids,))}
+    return {rowid: shown(name) for rowid, name in reader.query(sql, (rowids,))}
+
+
+def _has_moved(table: Table | None, row: OpenRow) -> bool:
+    """Say whether a row changed since it was read: its calls may have ended meanwhile."""
+    state = table.states([row.row]).get(row.row) if table else None
+    return state is not None and state != (row.updated, row.size)
 
 
 def _expect(reader: Reader, table: str, anchor: Anchor) -> None:

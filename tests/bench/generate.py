@@ -11,10 +11,13 @@ and how fast.  The same seed makes the same file.  Knows nothing of the exporter
 from __future__ import annotations
 
 import argparse
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from random import Random
+from threading import Event
 from typing import Final
 
 from opencode_exporter.demo import store, world
@@ -98,7 +101,7 @@ def finish(play: Play, now: int) -> int:
         return int(stop.value)
 
 
-def append(path: Path, count: int, *, seed: int = 1) -> Iterator[int]:
+def append(path: Path, count: int, *, seed: int = 1) -> Generator[int, None, None]:
     """
     Add calls that have ended to a database, and yield after each commit.
 
@@ -125,6 +128,23 @@ def append(path: Path, count: int, *, seed: int = 1) -> Iterator[int]:
     connection.close()
 
 
+def live(path: Path, seconds: float) -> Iterator[float]:
+    """
+    Add calls at random moments for a while: alone, a second apart, and in bursts.
+
+    Yields:
+        When a call was committed, by the clock that never steps.
+    """
+    rng, pause = Random(1), Event()  # noqa: S311  # a simulation, no secret
+    until = time.monotonic() + seconds
+    with closing(append(path, sys.maxsize)) as commits:
+        for _ in commits:
+            yield time.monotonic()
+            if time.monotonic() > until:
+                return
+            pause.wait(rng.choice((rng.uniform(0.2, 1), rng.uniform(0.001, 0.05))))
+
+
 def _steps(seed: int, work: Work, count: int) -> Iterator[Step]:
     """Return steps of one call each, all of which end."""
     rng = Random(seed)  # noqa: S311  # a simulation, no secret
@@ -141,8 +161,15 @@ def main() -> None:
     parser.add_argument("--generation", choices=("v1", "v2"), default="v1")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--append", type=int, default=0, help="add calls to an existing file")
+    parser.add_argument(
+        "--live", type=float, default=0, help="add calls for so many seconds, and tell when"
+    )
     parser.add_argument("--seed", type=int, default=1)
     flags = parser.parse_args()
+    if flags.live:
+        for committed in live(flags.out, flags.live):
+            print(committed)  # noqa: T201
+        return
     began = time.monotonic()
     if flags.append:
         added = sum(1 for _ in append(flags.out, flags.append, seed=flags.seed))

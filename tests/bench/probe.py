@@ -4,7 +4,7 @@ One measure of the exporter or of a baseline, in a process of its own.
 Prints what it found as a JSON object.  Every time is taken inside the process,
 without the interpreter's start.  Knows nothing of the other measures.
 
-    python tests/bench/probe.py history big.db ledger.db
+    python tests/bench/probe.py history big.db ledger.db 0
 """
 
 from __future__ import annotations
@@ -20,25 +20,15 @@ from typing import Final
 import apsw
 import baseline
 import generate
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
-)
+import page
+import serving
 
 from opencode_exporter import catalog as c
 from opencode_exporter.config import Settings
 from opencode_exporter.service import Exporter
-from opencode_exporter.snapshot import Snapshot
 
 COMMITS: Final = 200
 _POLLS: Final = 2_000
-_SCRAPES: Final = 50
 
 Found = Mapping[str, float | str]
 
@@ -85,6 +75,13 @@ def group_by_stdlib(source: Path, generation: str) -> Found:
     return {"seconds": seconds, "calls": calls, "sqlite": baseline_stdlib.VERSION}
 
 
+def opencode_statistics(source: Path, scratch: str) -> Found:
+    """Let OpenCode read a copy."""
+    import opencode_stats  # noqa: PLC0415  # would add to the memory of the others
+
+    return opencode_stats.measure(source, Path(scratch))
+
+
 def commits(source: Path, ledger: Path) -> Found:
     """Poll after each new commit; the writer's own work is not in the time."""
     used = 0.0
@@ -107,82 +104,33 @@ def unchanged(source: Path, ledger: Path) -> Found:
         return {"seconds": (time.perf_counter() - began) / _POLLS}
 
 
-def scrape(source: Path, ledger: Path) -> Found:
-    """Make the page of metrics, and the client library's own page of the same series."""
-    with _exporter(source, ledger) as exporter:
-        exporter.poll()
-        ours, page = _repeat(lambda: exporter.pages.metrics("").body)
-        registry = _registry(exporter.pages.snapshot())
-        theirs, other = _repeat(lambda: generate_latest(registry))
-    return {
-        "seconds": ours,
-        "bytes": len(page),
-        "samples": _samples(page),
-        "baseline_seconds": theirs,
-        "baseline_bytes": len(other),
-        "baseline_samples": _samples(other),
-    }
-
-
-def _repeat(make: Callable[[], bytes]) -> tuple[float, bytes]:
-    """Return the shortest time that a page took, and the page."""
-    best, page = float("inf"), b""
-    for _ in range(_SCRAPES):
-        began = time.perf_counter()
-        page = make()
-        best = min(best, time.perf_counter() - began)
-    return best, page
-
-
-def _samples(page: bytes) -> int:
-    return sum(not line.startswith(b"#") for line in page.splitlines())
-
-
-def _registry(snapshot: Snapshot) -> CollectorRegistry:
-    """Return the client library's own metrics with the series of a snapshot."""
-    disable_created_metrics()  # type: ignore[no-untyped-call]
-    registry = CollectorRegistry(auto_describe=False)
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    for metric, series in snapshot.items():
-        about = (metric.family, metric.help, metric.labels)
-        made: Counter | Gauge | Histogram
-        if metric.kind == "histogram":
-            made = Histogram(*about, buckets=metric.buckets, registry=registry)
-        elif metric.kind == "counter":
-            made = Counter(*about, registry=registry)
-        else:
-            made = Gauge(*about, registry=registry)
-        for labels in series:
-            _touch(made.labels(*labels) if labels else made)
-    return registry
-
-
-def _touch(child: Counter | Gauge | Histogram) -> None:
-    """Give a series a value that takes about as many digits as a real one."""
-    if isinstance(child, Histogram):
-        child.observe(12.345)
-    else:
-        child.inc(1234)
-
-
 _MEASURES: Final[Mapping[str, Callable[[Path, Path], Found]]] = {
     "history": history,
     "commits": commits,
     "unchanged": unchanged,
-    "scrape": scrape,
+    "scrape": page.scrape,
 }
+_TIMED: Final[Mapping[str, Callable[[Path, Path, float], Found]]] = {
+    "idle": serving.idle,
+    "idle-uvicorn": serving.idle_uvicorn,
+    "visible": serving.visible,
+    "scrape-http": serving.scrape_http,
+}
+"""Measures that last as long as they are told."""
 _BASELINES: Final[Mapping[str, Callable[[Path, str], Found]]] = {
     "group-by": group_by,
     "group-by-stdlib": group_by_stdlib,
+    "opencode-stats": opencode_statistics,
 }
 
 
 def main() -> None:
     """Do the measure named on the command line and print what it found."""
-    name, source, other = sys.argv[1:]
+    name, source, other, seconds = sys.argv[1:]
     if name in _BASELINES:
         found = _BASELINES[name](Path(source), other)
+    elif name in _TIMED:
+        found = _TIMED[name](Path(source), Path(other), float(seconds))
     else:
         found = _MEASURES[name](Path(source), Path(other))
     print(json.dumps(found))  # noqa: T201

@@ -19,7 +19,7 @@ _SAMPLE_S: Final = 0.05
 _SHARE: Final = re.compile(r"^Pss:\s*(\d+) kB$", re.MULTILINE)
 
 
-def probe(name: str, source: Path, other: Path | str) -> dict[str, Any]:
+def probe(name: str, source: Path, other: Path | str, seconds: float = 0) -> dict[str, Any]:
     """
     Return what a probe found, with ``memory``, the peak of what it took, bytes.
 
@@ -29,9 +29,11 @@ def probe(name: str, source: Path, other: Path | str) -> dict[str, Any]:
     Args:
         name: Which measure of ``probe.py``.
         source: The database.
-        other: What the measure takes besides: a ledger, or a generation.
+        other: What the measure takes besides: a ledger, a generation, or a directory.
+        seconds: How long it lasts, where that can be chosen.
     """
-    command = [sys.executable, str(_HERE / "probe.py"), name, str(source), str(other)]
+    arguments = (name, str(source), str(other), str(seconds))
+    command = [sys.executable, str(_HERE / "probe.py"), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         peak = 0
         while process.poll() is None:

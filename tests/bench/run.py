@@ -17,19 +17,20 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import opencode_stats
 from processes import generated, probe
 from rich.console import Console
 from rich.table import Table
 
-ROUNDS: Final = 3
 TINY: Final = 1_000
 """Parts of the database that stands for next to nothing."""
 
-_UNITS: Final = {"s": 1.0, "ms": 1e3, "µs": 1e6, "MB": 1e-6, "kB": 1e-3}
+_UNITS: Final = {"s": 1.0, "ms": 1e3, "µs": 1e6, "MB": 1e-6, "kB": 1e-3, "%": 1e2}
 
 console = Console(highlight=False)
 Runs = list[dict[str, Any]]
@@ -37,7 +38,7 @@ Runs = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the result; the values are in seconds or bytes."""
+    """One line of the result; the values are in seconds, bytes or parts of one core."""
 
     measure: str
     unit: str
@@ -77,18 +78,9 @@ class Subject:
         self.forget()
         return probe("history", self.source, self.ledger)
 
-    def measure(self, name: str) -> dict[str, Any]:
+    def measure(self, name: str, seconds: float = 0) -> dict[str, Any]:
         """Take a measure with the ledger as it is."""
-        return probe(name, self.source, self.ledger)
-
-
-def alternately(*measures: Callable[[], dict[str, Any]]) -> list[Runs]:
-    """Return what each measure found in every round, all of them in turns."""
-    runs: list[Runs] = [[] for _ in measures]
-    for _ in range(ROUNDS):
-        for measure, found in zip(measures, runs, strict=True):
-            found.append(measure())
-    return runs
+        return probe(name, self.source, self.ledger, seconds)
 
 
 def best(runs: Runs, key: str = "seconds") -> float:
@@ -106,22 +98,51 @@ class Bench:
     big: Subject
     tenth: Subject
     tiny: Subject
+    rounds: int
+    seconds: float
 
     @classmethod
-    def over(cls, directory: Path, scratch: Path, parts: int, generation: str) -> Bench:
+    def over(cls, directory: Path, scratch: Path, given: argparse.Namespace) -> Bench:
         """Make the databases that are not there yet."""
+        parts, generation = given.parts, given.generation
 
         def subject(count: int) -> Subject:
             source = generated(directory, count, generation)
             return Subject(source, scratch / f"ledger-{count}.db")
 
-        sizes = (parts, max(TINY, parts // 10), TINY)
-        return cls(scratch, generation, parts, *(subject(count) for count in sizes))
+        return cls(
+            scratch,
+            generation,
+            parts,
+            big=subject(parts),
+            tenth=subject(max(TINY, parts // 10)),
+            tiny=subject(TINY),
+            rounds=given.rounds,
+            seconds=given.seconds,
+        )
+
+    def rows(self) -> list[Row]:
+        """Take every measure."""
+        return [
+            *self.first_read(),
+            *self.opencode_itself(),
+            *self.scrape(),
+            *self.steady(),
+            *self.serving(),
+        ]
+
+    def alternately(self, *measures: Callable[[], dict[str, Any]]) -> list[Runs]:
+        """Return what each measure found in every round, all of them in turns."""
+        runs: list[Runs] = [[] for _ in measures]
+        for _ in range(self.rounds):
+            for measure, found in zip(measures, runs, strict=True):
+                found.append(measure())
+        return runs
 
     def first_read(self) -> list[Row]:
         """Measure the first read, its memory, and the restart that spares it."""
         source, big, tenth = self.big.source, self.big, self.tenth
-        ours, again, sql, old, small = alternately(
+        ours, again, sql, old, small = self.alternately(
             big.first_read,
             lambda: big.measure("history"),
             lambda: probe("group-by", source, self.generation),
@@ -142,41 +163,79 @@ class Bench:
     def steady(self) -> list[Row]:
         """Measure what a poll costs: with nothing new, and with one commit more."""
         self.tiny.first_read()
-        big, tiny = alternately(
+        big, tiny = self.alternately(
             lambda: self.big.measure("unchanged"), lambda: self.tiny.measure("unchanged")
         )
         size = f"{TINY:,} parts"
         unchanged = Row(f"poll of an unchanged source / {size}", "µs", best(big), best(tiny))
-        grown, grown_tiny = self._copy(self.big), self._copy(self.tiny)
-        big, tiny = alternately(
+        grown, grown_tiny = self._copy(self.big, "grown"), self._copy(self.tiny, "grown")
+        big, tiny = self.alternately(
             lambda: grown.measure("commits"), lambda: grown_tiny.measure("commits")
         )
         return [unchanged, Row(f"CPU per commit / {size}", "ms", best(big), best(tiny))]
 
-    def _copy(self, subject: Subject) -> Subject:
-        """Return a copy that may grow; a source of the same name goes on with its ledger."""
-        directory = self.scratch / "growing"
-        directory.mkdir(exist_ok=True)
-        return Subject(
-            Path(shutil.copy(subject.source, directory)),
-            Path(shutil.copy(subject.ledger, directory)),
-        )
-
-    def scrape(self) -> list[Row]:
-        """Measure the page of metrics against the client library's own of the same series."""
-        (runs,) = alternately(lambda: self.big.measure("scrape"))
-        one = runs[0]
-        samples = f"{one['samples']:,} samples, the client library's {one['baseline_samples']:,}"
-        console.print(f"scrape: {samples}")
+    def opencode_itself(self) -> list[Row]:
+        """Measure the first read against OpenCode's own, where its executable is there."""
+        if self.generation != "v1" or not opencode_stats.binary():
+            console.print(f"opencode {opencode_stats.VERSION} is not there: left out")
+            return []
+        # Once: it takes long, and a copy of the database.
+        theirs = probe("opencode-stats", self.big.source, self.scratch)
+        ours = self.big.first_read()
+        name = f"opencode stats {opencode_stats.VERSION}"
         return [
-            Row("scrape, time / client library", "ms", best(runs), best(runs, "baseline_seconds")),
-            Row("scrape, size / client library", "kB", one["bytes"], one["baseline_bytes"]),
+            Row(f"first read / {name}", "s", ours["seconds"], theirs["seconds"]),
+            Row(f"first read, peak memory / {name}", "MB", ours["memory"], theirs["memory"]),
         ]
 
+    def scrape(self) -> list[Row]:
+        """Measure a full page of metrics against the client library's own of the same series."""
+        pages, answers = self.alternately(
+            lambda: self.tiny.measure("scrape"),
+            lambda: self._copy(self.tiny, "scraped").measure("scrape-http"),
+        )
+        one, theirs = pages[0], best(pages, "baseline_seconds")
+        console.print(
+            f"scrape: {one['series']:,} series, a histogram being one; "
+            f"{one['samples']:,} samples, the client library's {one['baseline_samples']:,}"
+        )
+        library = "the library's"
+        return [
+            Row(f"scrape, nothing changed / {library}", "ms", best(pages), theirs),
+            Row(f"scrape, a call more / {library}", "ms", best(pages, "changed_seconds"), theirs),
+            Row(f"scrape, over HTTP with gzip / {library}", "ms", best(answers), theirs),
+            Row(f"scrape, size / {library}", "kB", one["bytes"], one["baseline_bytes"]),
+        ]
 
-def show(rows: list[Row], parts: int, generation: str) -> None:
+    def serving(self) -> list[Row]:
+        """Measure what a process costs while nothing happens, and how soon it sees a commit."""
+        with ThreadPoolExecutor() as both:  # each is asleep nearly all the time
+            ours = both.submit(self.big.measure, "idle", self.seconds)
+            theirs = both.submit(self.tiny.measure, "idle-uvicorn", self.seconds)
+            idle, empty = ours.result(), theirs.result()
+        seen = self._copy(self.big, "watched").measure("visible", 2 * self.seconds)
+        console.print(f"visible: {seen['commits']} commits")
+        watcher = "bare watcher told"
+        return [
+            Row("idle CPU / an empty uvicorn", "%", idle["seconds"], empty["seconds"]),
+            Row(f"commit to visible, p50 / {watcher}", "ms", seen["p50"], seen["baseline_p50"]),
+            Row(f"commit to visible, p99 / {watcher}", "ms", seen["p99"], seen["baseline_p99"]),
+        ]
+
+    def _copy(self, subject: Subject, name: str) -> Subject:
+        """Return a copy that may grow; a source of the same name goes on with its ledger."""
+        directory = self.scratch / name
+        # The ledger apart: what is written to it would wake who watches the source.
+        (directory / "state").mkdir(parents=True, exist_ok=True)
+        ledger = directory / "state" / subject.ledger.name
+        if subject.ledger.exists():
+            shutil.copy(subject.ledger, ledger)
+        return Subject(Path(shutil.copy(subject.source, directory)), ledger)
+
+
+def show(rows: list[Row], given: argparse.Namespace) -> None:
     """Print the result."""
-    title = f"{parts:,} parts of {generation}, best of {ROUNDS}"
+    title = f"{given.parts:,} parts of {given.generation}, best of {given.rounds}"
     table = Table("measure", title=title)
     for head in ("ours", "baseline", "ratio"):
         table.add_column(head, justify="right", no_wrap=True)
@@ -185,12 +244,12 @@ def show(rows: list[Row], parts: int, generation: str) -> None:
     console.print(table)
 
 
-def report(rows: list[Row], parts: int, generation: str) -> str:
-    """Return the result as JSON; values are seconds or bytes, ``unit`` is the table's."""
+def report(rows: list[Row], given: argparse.Namespace) -> str:
+    """Return the result as JSON; values are seconds, bytes or cores, ``unit`` is the table's."""
     about = {
-        "parts": parts,
-        "generation": generation,
-        "rounds": ROUNDS,
+        "parts": given.parts,
+        "generation": given.generation,
+        "rounds": given.rounds,
         "python": platform.python_version(),
         "system": platform.platform(),
         "cpus": os.cpu_count(),
@@ -213,6 +272,13 @@ def flags() -> argparse.Namespace:
     parser.add_argument(
         "--dir", "--keep", type=Path, help="keep the databases here, or use those that are here"
     )
+    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=30,
+        help="how long to idle; commits are watched for twice as long (default: %(default)s)",
+    )
     parser.add_argument("--json", type=Path, help="write the result to this file as well")
     given = parser.parse_args()
     if given.parts <= TINY:
@@ -228,11 +294,10 @@ def main() -> None:
     # Beside the databases: they are copied, and a ledger shall lie on the same disk.
     with tempfile.TemporaryDirectory(dir=given.dir, prefix="scratch-") as scratch:
         made = Path(scratch)
-        bench = Bench.over(given.dir or made, made, given.parts, given.generation)
-        rows = [*bench.first_read(), *bench.scrape(), *bench.steady()]
-    show(rows, given.parts, given.generation)
+        rows = Bench.over(given.dir or made, made, given).rows()
+    show(rows, given)
     if given.json:
-        given.json.write_text(report(rows, given.parts, given.generation), encoding="utf-8")
+        given.json.write_text(report(rows, given), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,12 @@ Nothing here knows how the state came to be.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from html import escape
 from importlib.resources import files
 from string import Template
+
+# Read now: when a client asks, there may be no file left to open it with.
+_TEMPLATE = Template(files("opencode_exporter.web").joinpath("landing.html").read_text("utf-8"))
 
 # Styles stand in the page; anything else a browser is told not to run or load.
 CONTENT_SECURITY_POLICY = (
@@ -52,7 +54,7 @@ def render_landing(landing: Landing, telemetry_path: str) -> str:
         "/-/healthy": "is the process alive",
         "/-/ready": "has all of the history been counted",
     }
-    return _template().substitute(
+    return _TEMPLATE.substitute(
         name=escape(landing.name),
         version=escape(landing.version),
         description=escape(landing.description),
@@ -76,8 +78,3 @@ def _table(rows: tuple[LandingRow, ...]) -> str:
         for row in rows
     )
     return f"<table>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
-
-
-@cache
-def _template() -> Template:
-    return Template(files("opencode_exporter.web").joinpath("landing.html").read_text("utf-8"))

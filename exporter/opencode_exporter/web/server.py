@@ -195,7 +195,7 @@ class WebServer:
 
     def stop(self) -> None:
         """Ask `serve` to return; it does within a second.  Safe from any thread."""
-        self._server.should_exit = True
+        self._server.end()
 
     def reload(self) -> None:
         """

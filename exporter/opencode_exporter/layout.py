@@ -1,0 +1,100 @@
+"""
+The layout of a source: which tables and columns we rely on, and which are there.
+
+Owns the list of what may be read, and how generations are told apart.  Knows no
+files and no rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import apsw
+
+from opencode_exporter.errors import SourceUnsupportedError
+
+COLUMNS: Final[Mapping[str, frozenset[str]]] = {
+    "session": frozenset({"id", "project_id", "time_created"}),
+    "message": frozenset({"id", "session_id", "time_created", "data"}),
+    "part": frozenset({"id", "message_id", "session_id", "time_updated", "data"}),
+    "session_v2": frozenset({"id", "project_id", "time_created"}),
+    "session_message": frozenset(
+        {"id", "session_id", "type", "seq", "time_created", "time_updated", "data"}
+    ),
+}
+"""What we rely on; tables may have more columns, and OpenCode's versions do."""
+
+_LATER: Final = frozenset({"directory", "version"})  # of sessions: not in every version
+_ROWID: Final = frozenset({"ROWID", ""})  # no column: how SQLite names the rowid, or none at all
+
+READABLE: Final[Mapping[str, frozenset[str]]] = {
+    **{table: columns | _ROWID for table, columns in COLUMNS.items()},
+    "session": COLUMNS["session"] | _LATER | _ROWID,
+    "session_v2": COLUMNS["session_v2"] | _LATER | _ROWID,
+    "project": frozenset({"id", "worktree"}) | _ROWID,
+    "json_each": frozenset({"value", "json", "root", ""}),  # a function of SQLite, no table
+}
+"""All that may be read, by table."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The tables of one file: which generations it holds."""
+
+    sessions: Mapping[str, str]  # generation -> table of its sessions
+    columns: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def generations(self) -> tuple[str, ...]:
+        """``v1``, ``v2`` or, after an upgrade, both."""
+        return tuple(sorted(self.sessions))
+
+
+def layout_of(query: Callable[[str], apsw.Cursor]) -> Layout:
+    """
+    Return what a database holds, asked by a function that runs a statement.
+
+    Raises:
+        SourceUnsupportedError: A table or column that we rely on is not there.
+    """
+    columns = {}
+    for table in (*COLUMNS, "project"):
+        found = frozenset(row[1] for row in query(f"PRAGMA table_info({table})"))
+        if found:
+            columns[table] = found
+    sessions = {}
+    if "session_v2" in columns:
+        sessions["v2"] = "session_v2"
+    elif "seq" in columns.get("session_message", ()) and (
+        # Late 1.x has this table, without steps of the model.  With them it is the
+        # preview of 2.0, which kept its messages under the sessions of v1.
+        "part" not in columns or _any_step(query)
+    ):
+        sessions["v2"] = "session"
+    if not columns.keys().isdisjoint({"message", "part"}) or not sessions:
+        sessions["v1"] = "session"
+    _require(columns, sessions)
+    return Layout(sessions, columns)
+
+
+def _any_step(query: Callable[[str], apsw.Cursor]) -> bool:
+    sql = "SELECT 1 FROM session_message WHERE type = 'assistant' LIMIT 1"
+    return query(sql).fetchone() is not None
+
+
+def _require(columns: Mapping[str, frozenset[str]], sessions: Mapping[str, str]) -> None:
+    rows = {"v1": ("message", "part"), "v2": ("session_message",)}
+    needed = [table for kind, owner in sessions.items() for table in (owner, *rows[kind])]
+    lacking = [f"table {table}" for table in needed if table not in columns] + [
+        f"column {table}.{column}"
+        for table in needed
+        for column in sorted(COLUMNS[table] - columns.get(table, COLUMNS[table]))
+    ]
+    if lacking:
+        raise SourceUnsupportedError(
+            "the database lacks " + ", ".join(lacking),
+            hint="it is not OpenCode's, is being migrated, or is newer than this exporter: "
+            "look for an update",
+        )

@@ -1,0 +1,88 @@
+"""What a page must always show, whatever has happened: sums that agree, values that never fall."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+import pytest
+
+from properties.account import Call
+from properties.opencode import OpenCode
+from properties.truth import Truth
+from support import Exposed, Labels
+
+CALLS: Final = "opencode_tool_invocations_total"
+USAGE: Final = "opencode_tool_usage_total"
+DURATION: Final = "opencode_tool_duration_seconds"
+_GROWING: Final = ("_total", "_bucket", "_sum", "_count")
+_OF_THE_PROCESS: Final = ("opencode_exporter_poll",)
+"""Say how this process does; they begin again with it, as Prometheus expects."""
+_MEASURED: Final = ("completed", "error")
+
+Values = dict[tuple[str, Labels], float]
+
+
+def growing(page: Exposed) -> Values:
+    """Return every counter and everything that a histogram consists of."""
+    return {
+        (name, labels): value
+        for name, series in page.samples.items()
+        if name.endswith(_GROWING) and not name.startswith(_OF_THE_PROCESS)
+        for labels, value in series.items()
+    }
+
+
+def counts(page: Exposed) -> Values:
+    """Return the counters and histograms about OpenCode, and the copies skipped."""
+    return {
+        (name, labels): value
+        for (name, labels), value in growing(page).items()
+        if not name.startswith("opencode_exporter_") or "copies" in name
+    }
+
+
+def never_falls(before: Values, after: Values) -> None:
+    """Check that nothing fell or went away between two scrapes."""
+    for series, value in before.items():
+        if not value:
+            continue  # a restart shows names at 0 only when it has looked for them
+        assert series in after, f"{series} went away"
+        assert after[series] >= value - 1e-9, f"{series} fell from {value} to {after[series]}"
+
+
+def agrees(page: Exposed) -> None:
+    """Check that what is shown in several ways is the same in all."""
+    calls = page.by(CALLS, "tool", "status")
+    assert calls == page.by(USAGE, "tool", "status")
+    ended = {name: n for name, n in calls.items() if name[1] in _MEASURED}
+    assert ended == page.by(f"{DURATION}_count", "tool", "status")
+    infinite = {
+        (dict(labels)["tool"], dict(labels)["status"]): value
+        for labels, value in page.samples.get(f"{DURATION}_bucket", {}).items()
+        if dict(labels)["le"] == "+Inf" and value
+    }
+    assert infinite == ended
+    failed = Counter({tool: n for (tool, status), n in calls.items() if status == "error"})
+    assert {(tool,): n for tool, n in failed.items()} == page.by(
+        "opencode_tool_errors_total", "tool"
+    )
+    loads = {status: n for (tool, status), n in calls.items() if tool == "skill"}
+    shown = page.by("opencode_skill_usage_total", "status")
+    assert {(status,): n for status, n in loads.items()} == shown
+    first = page.total("opencode_skill_sessions_total")
+    assert first + page.total("opencode_skill_reloads_total") == loads.get("completed", 0)
+
+
+def lasts(page: Exposed, world: OpenCode, truth: Truth) -> None:
+    """Check that durations add up to those of exactly the calls that were counted."""
+    measured: Counter[tuple[str, str]] = Counter()
+    for call in world.calls:
+        measured.update(_measured(call, truth))
+    found = page.by(f"{DURATION}_sum", "tool", "status")
+    assert found == pytest.approx({place: ms / 1000 for place, ms in measured.items()})
+
+
+def _measured(call: Call, truth: Truth) -> dict[tuple[str, str], int]:
+    states = {state.status for state in truth.states.get(call, ())}
+    return {(call.cell[0], status): call.duration for status in states.intersection(_MEASURED)}

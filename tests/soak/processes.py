@@ -1,0 +1,143 @@
+"""
+The processes of a run: the exporter that is killed, and the writers that are.
+
+Owns starting, ending and measuring them; knows nothing of what they count.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from served import Served
+from soak.place import Place
+from support import wait_for
+
+_TESTS: Final = str(Path(__file__).parents[1])
+_MEMORY: Final = re.compile(r"^VmRSS:\s*(\d+) kB$", re.MULTILINE)
+
+
+class Exporter(Served):
+    """
+    The exporter, life after life on one ledger and one address.
+
+    Attributes:
+        life: How many processes there have been.
+        answers: Whether it has answered, and nobody has sent it a signal since.
+    """
+
+    life = 0
+    answers = False
+
+    def launch(self) -> None:
+        """Start the next process."""
+        self.life += 1
+        super().launch()
+
+    def start(self) -> None:
+        """Start the next process and wait until it answers."""
+        super().start()
+        self.answers = True
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self.answers = False
+        super().kill()
+
+    def end(self) -> tuple[int, float]:
+        """Send SIGTERM; return the exit code and how many seconds it took."""
+        self.answers = False
+        began = time.monotonic()
+        code = self.stop()
+        return code, time.monotonic() - began
+
+    def reload(self) -> None:
+        """Send SIGHUP."""
+        if self.process:
+            self.process.send_signal(signal.SIGHUP)
+
+    def memory(self) -> int:
+        """Return the resident bytes, 0 if nobody tells."""
+        try:
+            found = _MEMORY.search(Path(f"/proc/{self._pid}/status").read_text(encoding="ascii"))
+        except OSError:  # ended meanwhile, or no Linux
+            return 0
+        return int(found[1]) * 1024 if found else 0
+
+    def descriptors(self) -> int:
+        """Return how many files it has open, 0 if nobody tells."""
+        try:
+            return len(os.listdir(f"/proc/{self._pid}/fd"))  # noqa: PTH208  # only their number
+        except OSError:
+            return 0
+
+    @property
+    def _pid(self) -> int:
+        return self.process.pid if self.process else 0
+
+
+class Writers:
+    """The writers; who is killed is replaced at once, in the place of the dead one."""
+
+    def __init__(self, place: Place, count: int, seed: int, rate: float) -> None:
+        self._place = place
+        self._seed = seed
+        self._rate = rate / count
+        self._lives = 0
+        self._processes: list[subprocess.Popen[bytes] | None] = [None] * count
+        self.killed = 0
+
+    def start(self, number: int, generation: str) -> None:
+        """Start a writer at a place."""
+        self._lives += 1
+        words = [str(number), str(self._lives), generation, str(self._seed), str(self._rate)]
+        paths = [_TESTS, *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._processes[number] = subprocess.Popen(
+            [sys.executable, "-m", "soak.writer", str(self._place.directory), *words],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            stdin=subprocess.DEVNULL,
+        )
+
+    def kill(self, number: int) -> None:
+        """Send SIGKILL to the writer at a place."""
+        process = self._processes[number]
+        if process:
+            process.kill()
+            process.wait()
+            self.killed += 1
+
+    def kill_all(self) -> None:
+        """Send SIGKILL to all writers."""
+        for number in range(len(self._processes)):
+            self.kill(number)
+
+    def stop_all(self) -> None:
+        """Let all writers finish what they do and close the database."""
+        for process in filter(None, self._processes):
+            process.terminate()
+        for process in filter(None, self._processes):
+            process.wait(30)
+        self.dead()
+
+    def dead(self) -> list[int]:
+        """
+        Return the places of writers that ended by themselves: some kill themselves.
+
+        Raises:
+            RuntimeError: One failed.
+        """
+        codes = [one.poll() if one else None for one in self._processes]
+        for number, code in enumerate(codes):
+            if code not in (None, 0, -signal.SIGKILL, -signal.SIGTERM):
+                raise RuntimeError(f"writer {number} failed; its reason stands above")
+        return [number for number, code in enumerate(codes) if code is not None]
+
+    def wait_for_first(self) -> None:
+        """Wait until there is a database with something in it."""
+        wait_for(lambda: self._place.journal.exists() and self._place.journal.stat().st_size > 2000)
