@@ -9,6 +9,7 @@ when the sums are folded, by the rules of `labels`.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -32,6 +33,7 @@ Value = int | list[int]
 """A number in the metric's scale, or a histogram: counts per bucket, +Inf, sum."""
 
 _EDGES_MS: Final = tuple(round(edge * 1000) for edge in c.DURATION_BUCKETS)
+_TOGETHER: Final = 1000
 _TIMED: Final = frozenset((COMPLETED, ERROR))
 _CELLS: Final = len(_EDGES_MS) + 2
 
@@ -61,6 +63,19 @@ class ToolSum(msgspec.Struct, gc=False, array_like=True):
     output: int = 0
     truncated: int = 0
 
+    @classmethod
+    def of(cls, events: list[Invocation], *, timed: bool) -> ToolSum:
+        """Return the sum of some invocations: many at once cost half of one by one."""
+        return cls(
+            len(events),
+            histogram([event.duration for event in events]) if timed else None,
+            histogram([event.wait for event in events]),
+            Counter([event.reason for event in events if event.reason]),
+            Counter([(event.program, event.exit) for event in events if event.exit]),
+            sum([event.output_bytes for event in events]),
+            sum([event.truncated for event in events]),
+        )
+
     def absorb(self, other: ToolSum) -> None:
         """Add another sum of the same key."""
         self.count += other.count
@@ -77,21 +92,24 @@ class ToolSum(msgspec.Struct, gc=False, array_like=True):
 class _SkillSum:
     """Skill loads that share name, trigger, status, agent and project."""
 
-    __slots__ = ("content", "count", "durations", "first", "last", "reasons", "reloads", "sessions")
+    __slots__ = ("content", "count", "first", "last", "reasons", "reloads", "sessions", "times")
 
     def __init__(self) -> None:
         self.count = self.sessions = self.reloads = self.content = 0
-        self.durations: list[int] | None = None
+        self.times: list[int] = []
         self.reasons: dict[str, int] = {}
         self.first = self.last = 0
 
 
-def observe(cells: list[int] | None, milliseconds: int) -> list[int]:
-    """Add one observation to a duration histogram, made if there is none."""
-    if cells is None:
-        cells = [0] * _CELLS
-    cells[bisect_left(_EDGES_MS, milliseconds)] += 1
-    cells[-1] += milliseconds
+def histogram(times: list[int]) -> list[int] | None:
+    """Return the cells of a duration histogram, ms; negative times are none."""
+    measured = [time for time in times if time >= 0]
+    if not measured:
+        return None
+    cells = [0] * _CELLS
+    for time in measured:
+        cells[bisect_left(_EDGES_MS, time)] += 1
+    cells[-1] = sum(measured)
     return cells
 
 
@@ -118,39 +136,38 @@ class Aggregate:
     """The sums of one batch."""
 
     def __init__(self) -> None:
-        self.tools: dict[ToolKey, ToolSum] = {}
+        self._waiting: list[Invocation] = []
+        self._tools: dict[ToolKey, ToolSum] = {}
         self._skills: dict[tuple[str, str, str, str, str], _SkillSum] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self.tools or self._skills)
 
     def add(self, event: Invocation) -> None:
         """Add an invocation that has ended."""
-        status = event.status or ""
-        key = (event.tool, event.vouched, event.agent, event.project, status)
-        total = self.tools.get(key)
-        if total is None:
-            total = self.tools[key] = ToolSum()
-        total.count += 1
-        duration = event.duration
-        if duration >= 0 and status in _TIMED:
-            total.durations = observe(total.durations, duration)
-        if event.wait >= 0:
-            total.waits = observe(total.waits, event.wait)
-        if event.reason:
-            total.reasons[event.reason] = total.reasons.get(event.reason, 0) + 1
-        if event.exit:
-            ended = (event.program, event.exit)
-            total.exits[ended] = total.exits.get(ended, 0) + 1
-        total.output += event.output_bytes
-        total.truncated += event.truncated
+        self._waiting.append(event)
+        if len(self._waiting) >= _TOGETHER:
+            self.tools()
+
+    def tools(self) -> dict[ToolKey, ToolSum]:
+        """Return the sums of all invocations."""
+        groups: dict[ToolKey, list[Invocation]] = {}
+        for event in self._waiting:
+            key = (event.tool, event.vouched, event.agent, event.project, event.status or "")
+            group = groups.get(key)
+            if group is None:
+                groups[key] = [event]
+            else:
+                group.append(event)
+        self._waiting = []
+        self.absorb(
+            (key, ToolSum.of(events, timed=key[4] in _TIMED)) for key, events in groups.items()
+        )
+        return self._tools
 
     def absorb(self, sums: Iterable[tuple[ToolKey, ToolSum]]) -> None:
         """Add sums of invocations that were made elsewhere."""
         for key, more in sums:
-            total = self.tools.get(key)
+            total = self._tools.get(key)
             if total is None:
-                self.tools[key] = more
+                self._tools[key] = more
             else:
                 total.absorb(more)
 
@@ -175,7 +192,7 @@ class Aggregate:
         total = self._skills.setdefault(key, _SkillSum())
         total.count += 1
         if duration >= 0 and status in _TIMED:
-            total.durations = observe(total.durations, duration)
+            total.times.append(duration)
         if reason:
             total.reasons[reason] = total.reasons.get(reason, 0) + 1
         if first_in_session is None:
@@ -198,7 +215,7 @@ class Aggregate:
         # Loads that completed first: they make their skill's name known.
         for key in sorted(self._skills, key=lambda key: key[4] != COMPLETED):
             yield from _fold_skill(key, self._skills[key], slots, is_known)
-        for tool, total in self.tools.items():
+        for tool, total in self.tools().items():
             yield from _fold_tool(tool, total, slots, is_known)
 
 
@@ -248,8 +265,8 @@ def _fold_skill(
     usage = (skill, trigger, *where, status)
     yield Delta(c.SKILL_INVOCATIONS, (skill, status), count, count, cut)
     yield Delta(c.SKILL_USAGE, usage, count, count, cut or OVERFLOW in where)
-    if total.durations:
-        yield Delta(c.SKILL_DURATION, (skill, status), total.durations, count, cut)
+    if durations := histogram(total.times):
+        yield Delta(c.SKILL_DURATION, (skill, status), durations, count, cut)
     for reason, errors in total.reasons.items():
         yield Delta(c.SKILL_ERRORS, (skill, reason), errors, errors, cut)
     if total.sessions:

@@ -30,7 +30,8 @@ from opencode_exporter.programs import program_of
 
 _ENDED: Final = {"completed", "error"}
 _OPEN: Final = {"pending", "running"}
-_ULID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
+_ULID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]+")
+_ULID_LETTERS: Final = 26
 
 
 class _Time(msgspec.Struct, gc=False):
@@ -138,7 +139,7 @@ def message(data: bytes, created: int) -> Message:
 
 def is_users_command(part: ToolPart, state: _State) -> bool:
     """Say whether a shell part is a command that the user typed (``!cmd``): no invocation."""
-    if not _ULID.fullmatch(part.callID):
+    if len(part.callID) != _ULID_LETTERS or not _ULID.fullmatch(part.callID):
         return False
     # OpenCode notes exit and truncation on every call of the model that ran.
     meta = state.metadata or _Metadata()

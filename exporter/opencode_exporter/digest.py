@@ -78,7 +78,7 @@ class Digester:
             keys=array("q", self._claims.keys()).tobytes(),
             owners=array("q", self._claims.values()).tobytes(),
             traces={time: block.tobytes() for time, block in self._traces.items()},
-            sums=[*self._sums.tools.items()],
+            sums=[*self._sums.tools().items()],
             first_end=self._first_end,
         )
 

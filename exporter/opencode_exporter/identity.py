@@ -5,10 +5,10 @@ A key names an invocation, or a pair of session and skill; a print is what a for
 copy shares with its original.  Both are one-way: the ledger keeps them instead of
 ids and names.
 
-The first bits of a key say in which 4.7 hours its message began, the others are a
+The first bits of both say in which 17 minutes something began, the others are a
 hash, so that what is looked up and written together lies together in the ledger,
-and a commit touches a few of its pages instead of all.  The hours come round after
-two years; among ten million invocations of one year the chance that any two share
+and a commit touches a few of its pages instead of all.  Those of keys come round
+after two years; among ten million invocations of one year the chance that any two share
 a key is 1 in 80 000.
 """
 
@@ -21,10 +21,10 @@ from xxhash import xxh3_64_intdigest
 
 from opencode_exporter.events import Invocation, Rejection, UserSkillLoad
 
-_KEY_BITS: Final = 51
+_KEY_BITS: Final = 47
 _KEY_MASK: Final = (1 << _KEY_BITS) - 1
-_HOURS_SHIFT: Final = 24  # milliseconds to units of 4.7 hours
-_HOURS_MASK: Final = (1 << 12) - 1
+_TIME_SHIFT: Final = 20  # milliseconds to units of 17 minutes
+_TIME_MASK: Final = (1 << 16) - 1
 
 _V1: Final = 1
 _V2: Final = 2
@@ -32,13 +32,12 @@ _GENERATION_BITS: Final = 3
 COPIED_BIT: Final = 4
 """Set in an owner when the other generation's copy has been noted."""
 _PART_SHIFT: Final = 3
-_PART_MASK: Final = (1 << 20) - 1
+_PART_MASK: Final = (1 << 28) - 1  # with the bits before it, four bytes in the ledger
 
 PRINT_BITS: Final = 40
-"""Of a print, the bits that are a hash; those before say in which 17 minutes."""
+"""Of a print, the bits that are a hash."""
 _PRINT_MASK: Final = (1 << PRINT_BITS) - 1
-_MINUTES_SHIFT: Final = 20  # milliseconds to units of 17 minutes
-_MINUTES_MASK: Final = (1 << 22) - 1
+_PRINT_TIME_MASK: Final = (1 << 22) - 1
 SESSION_BITS: Final = 24
 """Of a session's hash; beside a print, which is nearly unique by itself, they do."""
 _SESSION_MASK: Final = (1 << SESSION_BITS) - 1
@@ -56,7 +55,7 @@ def key(text: str, at: int = 0) -> int:
         text: What to hash.
         at: When it began, ms; must never change with the text.
     """
-    return (at >> _HOURS_SHIFT & _HOURS_MASK) << _KEY_BITS | _hash(text) & _KEY_MASK
+    return (at >> _TIME_SHIFT & _TIME_MASK) << _KEY_BITS | _hash(text) & _KEY_MASK
 
 
 def invocation_key(event: Invocation) -> int:
@@ -103,7 +102,7 @@ def same_row(one: int, other: int) -> bool:
 
 
 def _print(text: str, at: int) -> int:
-    return (at >> _MINUTES_SHIFT & _MINUTES_MASK) << PRINT_BITS | _hash(text) & _PRINT_MASK
+    return (at >> _TIME_SHIFT & _PRINT_TIME_MASK) << PRINT_BITS | _hash(text) & _PRINT_MASK
 
 
 def fingerprint(event: Invocation | UserSkillLoad) -> int:

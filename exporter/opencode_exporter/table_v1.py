@@ -62,7 +62,7 @@ class PartTable:
     # A tool part names its type, so most rows need not leave SQLite.  Rows that are
     # no JSON object come too: they are set aside, and counted.
     _CALLS_OR_BROKEN = (
-        "(instr(data, '\"tool\"') OR unicode(data) IS NOT 123 "
+        "(instr(CAST(data AS BLOB), CAST('\"tool\"' AS BLOB)) OR unicode(data) IS NOT 123 "
         "OR substr(CAST(data AS BLOB), -1) IS NOT x'7D')"
     )
 
