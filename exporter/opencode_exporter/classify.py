@@ -171,21 +171,20 @@ def names_no_tool(text: str) -> bool:
     return _UNKNOWN_TOOL.search(text[:2000]) is not None
 
 
-def names_a_tool(text: str) -> bool:
-    """Say whether an error of 1.x's ``invalid`` is about the arguments of a real tool."""
-    return text.startswith("Invalid input for tool ")
-
-
 def refused_call(tool: str, error: str) -> tuple[str, str]:
     """
     Return under which name a call of 1.x's ``invalid`` counts, and why it failed.
+
+    OpenCode hands to that tool what names no tool, and also calls of real tools
+    whose arguments are no JSON; the error's text tells which.
 
     Args:
         tool: The tool that the model asked for.
         error: What 1.x says about it.
     """
     _, reason = verdict(error)
-    return canonical(tool) if names_a_tool(error) else UNKNOWN, reason or "not_found"
+    is_real = error.startswith("Invalid input for tool ")
+    return canonical(tool) if is_real else UNKNOWN, reason or "not_found"
 
 
 _TIMEOUT: Final = re.compile(r"exceed(?:ed|ing) timeout")

@@ -217,9 +217,9 @@ def _ended(
     tool = classify.canonical(part.tool)
     status, reason, vouched = COMPLETED, "", True
     if tool == classify.INVALID_TOOL:
-        tool = _asked_for(state)
-        _, reason = classify.verdict(text_or(_asked(state).error, ""))
-        status, reason = ERROR, reason or "not_found"
+        asked = _asked(state)
+        tool, reason = classify.refused_call(text_or(asked.tool, UNKNOWN), text_or(asked.error, ""))
+        status = ERROR
     elif state.status == "error":
         status, reason = classify.verdict(state.error)
         vouched = status != ABORTED  # may end before the name was checked
@@ -257,19 +257,6 @@ def _ended(
         started < session.created,
         about.created,
     )
-
-
-def _asked_for(state: _State) -> str:
-    """
-    Return the name to count a call of ``invalid`` under.
-
-    OpenCode hands to that tool what names no tool, and also calls of real tools
-    whose arguments are no JSON; the error's text tells which.
-    """
-    asked = _asked(state)
-    if classify.names_a_tool(text_or(asked.error, "")):
-        return classify.canonical(text_or(asked.tool, UNKNOWN))
-    return UNKNOWN
 
 
 def _asked(state: _State) -> _Input:
