@@ -8,7 +8,7 @@ import pytest
 
 from databases import V1, V2, call
 from opencode_exporter.batch import Chunk, OpenRow
-from opencode_exporter.source import Reader
+from opencode_exporter.reader import Reader
 from opencode_exporter.tailer import Tailer
 from support import Bench
 from test_counting import counted, polled

@@ -15,7 +15,7 @@ PACKAGE = Path(opencode_exporter.__file__).parent
 
 ROWS = """
 errors events catalog waker
-config layout onlooker source decode programs classify decode_v1 decode_v2 labels identity \
+config layout reader onlooker source decode programs classify decode_v1 decode_v2 labels identity \
 traces aggregate totals digest batch health disk opencode_config skills
 sessions table table_v1 table_v2 tables tailer read_ahead ledger_file ledger_store open_rows \
 judge ledger
@@ -35,7 +35,7 @@ PLACE = {
 }
 
 SOURCE_SIDE = {
-    *("layout", "onlooker", "source", "sessions"),
+    *("layout", "reader", "onlooker", "source", "sessions"),
     *("table", "table_v1", "table_v2", "tables", "tailer", "read_ahead"),
     *("decode", "decode_v1", "decode_v2"),
 }
@@ -166,4 +166,4 @@ def test_nothing_but_source_and_ledger_opens_sqlite() -> None:
     opening = {
         name_of(path) for path in FILES if re.search(r"apsw\.Connection\(", path.read_text("utf-8"))
     }
-    assert opening - {"demo"} == {"source", "ledger_file"}
+    assert opening - {"demo"} == {"reader", "ledger_file"}

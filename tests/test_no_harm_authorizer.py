@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from databases import V1, V2
-from opencode_exporter.source import Reader, Source
+from opencode_exporter.reader import Reader
+from opencode_exporter.source import Source
 from rereading import SOURCE, fill
 from support import unpack
 
@@ -22,7 +23,7 @@ ALLOWED: Final = {
     "session_v2": SESSION,
     "project": {"id", "worktree"},
     "message": {"id", "session_id", "time_created", "data"},
-    "part": {"id", "message_id", "session_id", "time_updated", "data"},
+    "part": {"id", "message_id", "session_id", "time_created", "time_updated", "data"},
     "session_message": {
         *("id", "session_id", "type", "seq", "time_created", "time_updated", "data"),
     },
@@ -45,8 +46,8 @@ FORBIDDEN: Final = (
     "SELECT sql FROM sqlite_schema",
     "SELECT name FROM pragma_table_info('account')",
     "SELECT name FROM pragma_table_list",
-    "SELECT * FROM part",
-    "SELECT time_created FROM part",
+    "SELECT * FROM message",
+    "SELECT time_updated FROM message",
     "SELECT title FROM session",
     "PRAGMA table_info(account)",
     "PRAGMA table_list",

@@ -16,7 +16,8 @@ from neighbour import Neighbour
 from opencode_exporter import onlooker
 from opencode_exporter import source as source_module
 from opencode_exporter.errors import SourceChangedError
-from opencode_exporter.source import Reader, Source
+from opencode_exporter.reader import Reader
+from opencode_exporter.source import Source
 from rereading import CALLS, SOURCE, fill
 from served import Served
 from support import Bench, exposed, wait_for

@@ -80,6 +80,8 @@ def test_writer_is_free_while_history_is_read(history: Path, tmp_path: Path) -> 
     ):
         wait_for(exporter.is_ready, 120)
         assert exporter.page().total(CALLS) == calls  # nothing was lost under the storm
+        exporter.stop()
+        assert opencode.ask("close") == [SOURCE]  # folded in, as the other tests found it
 
 
 def test_writer_is_free_while_we_poll(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ class Anchor(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     rowid: int
     id: str
+    created: int = 0  # ms, of the row: deleted and imported again, it is another one
 
 
 class Cursor(msgspec.Struct, frozen=True):

@@ -16,8 +16,9 @@ from typing import Final
 
 from opencode_exporter.errors import SourceChangedError, SourceError
 from opencode_exporter.layout import COLUMNS
+from opencode_exporter.reader import Reader
 from opencode_exporter.sessions import opencode_version
-from opencode_exporter.source import Reader, Source
+from opencode_exporter.source import Source
 
 _SHARED: Final = {
     "virtiofs": "a file share into a virtual machine",

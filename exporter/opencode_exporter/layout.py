@@ -18,7 +18,7 @@ from opencode_exporter.errors import SourceUnsupportedError
 COLUMNS: Final[Mapping[str, frozenset[str]]] = {
     "session": frozenset({"id", "project_id", "time_created"}),
     "message": frozenset({"id", "session_id", "time_created", "data"}),
-    "part": frozenset({"id", "message_id", "session_id", "time_updated", "data"}),
+    "part": frozenset({"id", "message_id", "session_id", "time_created", "time_updated", "data"}),
     "session_v2": frozenset({"id", "project_id", "time_created"}),
     "session_message": frozenset(
         {"id", "session_id", "type", "seq", "time_created", "time_updated", "data"}

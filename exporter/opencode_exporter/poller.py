@@ -25,9 +25,10 @@ from opencode_exporter.errors import (
 from opencode_exporter.health import SourceHealth
 from opencode_exporter.ledger import Ledger
 from opencode_exporter.read_ahead import WORTH_IT_ROWS, read_ahead
+from opencode_exporter.reader import Reader
 from opencode_exporter.sessions import directories, opencode_version
 from opencode_exporter.skills import InstalledSkill, SkillScanner
-from opencode_exporter.source import Reader, Signature, Source
+from opencode_exporter.source import Signature, Source
 from opencode_exporter.tailer import Tailer
 from opencode_exporter.waker import Clock
 

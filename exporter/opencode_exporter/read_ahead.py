@@ -25,7 +25,8 @@ import msgspec
 from opencode_exporter.batch import DENSE, Anchor, Chunk, Cursor
 from opencode_exporter.digest import Digest, Digester
 from opencode_exporter.errors import SourceError
-from opencode_exporter.source import Reader, Source
+from opencode_exporter.reader import Reader
+from opencode_exporter.source import Source
 from opencode_exporter.table import Table, Taken
 from opencode_exporter.tables import tables
 from opencode_exporter.tailer import CHUNK_ROWS, Stretch, Tailer, first_lost

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Final
 
 from opencode_exporter.events import UNKNOWN, Session
-from opencode_exporter.source import Reader
+from opencode_exporter.reader import Reader
 
 _GLOBAL: Final = "global"
 _CACHED: Final = 4096

@@ -13,30 +13,25 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import quote
 
 import apsw
 
 from opencode_exporter.errors import (
-    SourceChangedError,
     SourceError,
     SourceMissingError,
     SourceUnsupportedError,
 )
-from opencode_exporter.layout import READABLE, Layout, layout_of
+from opencode_exporter.layout import layout_of
 from opencode_exporter.onlooker import SUPPORTED, Door, Files, View, vfs
+from opencode_exporter.reader import BUSY_MS, Reader, changed, connect, restrict
 
 _MAGIC: Final = b"SQLite format 3\x00"
 _WAL_HEADER_BYTES: Final = 32
 _INDEX_HEADER_BYTES: Final = 48  # WalIndexHdr of sqlite3's wal.c: changes at every commit
-_BUSY_MS: Final = 200
 _TRIES: Final = 3
-
-_FUNCTIONS: Final = frozenset({"count", "instr", "max", "octet_length", "substr", "unicode"})
-"""What our statements call; others could run code, or reach files."""
 
 
 class Signature(NamedTuple):
@@ -145,7 +140,7 @@ class Source:
             reader = self._onlooker(opened) if unnoticed and SUPPORTED else None
             if reader := reader or self._guest(opened):
                 return reader
-        raise _changed()
+        raise changed()
 
     def _cold(self, opened: contextlib.ExitStack) -> Reader:
         """Read a file that nobody writes to."""
@@ -154,7 +149,7 @@ class Source:
         def is_unchanged() -> bool:
             return not self._has_rows_in_wal() and _stat(self.path) == before
 
-        return Reader(_prepared(_connection(self.path, "immutable=1"), opened), is_unchanged)
+        return Reader(restrict(connect(self.path, "immutable=1"), opened), is_unchanged)
 
     def _onlooker(self, opened: contextlib.ExitStack) -> Reader | None:
         """Read beside writers that do not know, if that can be verified."""
@@ -165,17 +160,17 @@ class Source:
                 return None
             if not view.can_be_had:
                 return None
-            connection = _connection(self._files.main, "mode=ro", vfs())
+            connection = connect(self._files.main, "mode=ro", vfs())
             connection.pragma("locking_mode", "exclusive")
-            _prepared(connection, looking)
+            restrict(connection, looking)
             opened.push(looking.pop_all())
             return Reader(connection, view.holds, is_unnoticed=True)
 
     def _guest(self, opened: contextlib.ExitStack) -> Reader | None:
         """Read beside writers under SQLite's own locks; None if the WAL is gone."""
         door = opened.enter_context(Door(self.path))
-        connection = _prepared(_connection(self.path, "mode=ro"), opened)
-        if not door.hold(_BUSY_MS / 1000):
+        connection = restrict(connect(self.path, "mode=ro"), opened)
+        if not door.hold(BUSY_MS / 1000):
             raise apsw.BusyError
         if self._has_rows_in_wal():
             connection.pragma("user_version")  # opens the WAL, and keeps it open
@@ -225,87 +220,6 @@ class Source:
     def _has_rows_in_wal(self) -> bool:
         wal = _stat(self.wal)
         return wal is not None and wal[1] > 0
-
-
-class Reader:
-    """A connection that may read the named tables and nothing else."""
-
-    def __init__(
-        self,
-        connection: apsw.Connection,
-        is_whole: Callable[[], bool],
-        *,
-        is_unnoticed: bool = False,
-    ) -> None:
-        self._connection = connection
-        self._is_whole = is_whole
-        self.is_unnoticed = is_unnoticed
-        self.layout = Layout({})
-
-    def query(self, sql: str, values: tuple[object, ...] = ()) -> apsw.Cursor:
-        """Run one statement; its read transaction ends with the cursor."""
-        return self._connection.execute(sql, values)
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """See one state of the database in all statements; keep it short."""
-        self._connection.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._connection.execute("ROLLBACK")
-
-    def verify(self) -> None:
-        """
-        Make sure that what was read was whole.
-
-        Raises:
-            SourceChangedError: A writer overtook it; drop what was read.
-        """
-        if not self._is_whole():
-            raise _changed()
-
-
-def _connection(path: Path, mode: str, by: str | None = None) -> apsw.Connection:
-    return apsw.Connection(
-        f"file:{quote(str(path.absolute()))}?{mode}",
-        flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
-        vfs=by,
-    )
-
-
-def _prepared(connection: apsw.Connection, opened: contextlib.ExitStack) -> apsw.Connection:
-    """Forbid a connection everything but our reads."""
-    opened.callback(connection.close, True)
-    connection.set_busy_timeout(_BUSY_MS)
-    for option, value in (
-        (apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1),
-        (apsw.SQLITE_DBCONFIG_DEFENSIVE, 1),
-        (apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0),
-    ):
-        connection.config(option, value)
-    connection.pragma("query_only", True)
-    connection.authorizer = _authorize
-    return connection
-
-
-def _authorize(
-    action: int, first: str | None, second: str | None, _database: str | None, _by: str | None
-) -> int:
-    """Deny everything but our reads: other tables hold secrets, or gigabytes."""
-    allowed = (
-        action == apsw.SQLITE_SELECT
-        or (action == apsw.SQLITE_READ and second in READABLE.get(first or "", ()))
-        or (action == apsw.SQLITE_FUNCTION and second in _FUNCTIONS)
-        or (action == apsw.SQLITE_PRAGMA and first == "table_info" and second in READABLE)
-        or (action == apsw.SQLITE_TRANSACTION and first in ("BEGIN", "ROLLBACK"))
-        or (action == apsw.SQLITE_PRAGMA and first == "user_version" and second is None)
-    )
-    return apsw.SQLITE_OK if allowed else apsw.SQLITE_DENY
-
-
-def _changed() -> SourceChangedError:
-    return SourceChangedError("the source changed while it was read", hint="it is read again")
 
 
 def _unreadable(err: OSError) -> SourceError:

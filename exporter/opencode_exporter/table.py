@@ -13,7 +13,7 @@ from typing import ClassVar, Final, NamedTuple, Protocol
 
 from opencode_exporter.batch import Anchor, Chunk, OpenRow
 from opencode_exporter.events import Event, Invocation
-from opencode_exporter.source import Reader
+from opencode_exporter.reader import Reader
 
 LOOKS: Final = 64
 """Rows between two looks at the clock."""

@@ -12,8 +12,8 @@ from opencode_exporter import decode_v1
 from opencode_exporter.batch import DENSE, Anchor, Chunk
 from opencode_exporter.decode import Message, Unusable
 from opencode_exporter.events import UNKNOWN, Event, Invocation, Rejection, Session
+from opencode_exporter.reader import Reader
 from opencode_exporter.sessions import Sessions
-from opencode_exporter.source import Reader
 from opencode_exporter.table import (
     LOOKS,
     WITHOUT_BOUNDS,
@@ -93,8 +93,8 @@ class PartTable:
         )
         chunk, stopped = self._take(cursor, bounds, known)
         sql = (
-            "SELECT rowid, CAST(id AS BLOB), time_updated FROM part WHERE rowid > ? AND rowid <= ? "
-            "ORDER BY rowid DESC LIMIT ?"
+            "SELECT rowid, CAST(id AS BLOB), time_created, time_updated FROM part "
+            "WHERE rowid > ? AND rowid <= ? ORDER BY rowid DESC LIMIT ?"
         )
         newest = self._reader.query(sql, (rowid, stopped or last, DENSE)).fetchall()
         if not newest:  # a gap in the rowids: go on behind it
@@ -103,8 +103,10 @@ class PartTable:
             return (
                 self.read_after(following[0] - 1, bounds, known) if following else Taken(chunk, [])
             )
-        chunk.newest = max([chunk.newest, *self._believable(row[2] for row in newest)])
-        return Taken(chunk, [Anchor(row, shown(name)) for row, name, _ in reversed(newest)])
+        chunk.newest = max([chunk.newest, *self._believable(row[3] for row in newest)])
+        return Taken(
+            chunk, [Anchor(row, shown(name), integer(at)) for row, name, at, _ in reversed(newest)]
+        )
 
     def _believable(self, times: Iterable[object]) -> list[int]:
         now = self._clock.now_ms()

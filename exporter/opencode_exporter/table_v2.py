@@ -13,8 +13,8 @@ from opencode_exporter import decode_v2
 from opencode_exporter.batch import DENSE, Anchor
 from opencode_exporter.decode import Unusable
 from opencode_exporter.events import Event, Invocation, Rejection
+from opencode_exporter.reader import Reader
 from opencode_exporter.sessions import Sessions
-from opencode_exporter.source import Reader
 from opencode_exporter.table import (
     LOOKS,
     WITHOUT_BOUNDS,
@@ -75,7 +75,7 @@ class MessageTable:
         rows = size = 0
         for rowid, row_id, session_id, kind, seq, created, updated, data in cursor:
             rows += 1
-            newest.append(Anchor(rowid, shown(row_id)))
+            newest.append(Anchor(rowid, shown(row_id), integer(created)))
             session = text(session_id)
             usable = isinstance(data, bytes) and session is not None and text(row_id) is not None
             blob = data if usable else b""

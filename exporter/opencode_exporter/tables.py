@@ -7,7 +7,7 @@ them it reads.
 
 from __future__ import annotations
 
-from opencode_exporter.source import Reader
+from opencode_exporter.reader import Reader
 from opencode_exporter.table import Table
 from opencode_exporter.table_v1 import PartTable
 from opencode_exporter.table_v2 import MessageTable

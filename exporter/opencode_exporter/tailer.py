@@ -18,8 +18,8 @@ import msgspec
 from opencode_exporter.batch import Anchor, Chunk, Cursor, OpenRow
 from opencode_exporter.errors import SourceChangedError
 from opencode_exporter.events import ABANDONED, Invocation
-from opencode_exporter.source import Reader
-from opencode_exporter.table import Bounds, Table, Taken, shown
+from opencode_exporter.reader import Reader
+from opencode_exporter.table import Bounds, Table, Taken, integer, shown
 from opencode_exporter.tables import tables
 from opencode_exporter.waker import Clock, Patience
 
@@ -188,15 +188,15 @@ def resume(reader: Reader, table: str, cursor: Cursor) -> int:
 
     All anchors in their places: go on.  The newest gone: its session was deleted;
     resume from the newest that is still there.  Another row in the place of one:
-    rowids were given again; resume below it.  One found at another rowid: rowids
-    were renumbered (VACUUM, restore); read everything again, against the keys of
-    what was counted.
+    rowids were given again; resume below it.  One found elsewhere, or made anew:
+    rows were renumbered (VACUUM) or imported; read everything again, against the
+    keys of what was counted.
     """
     found = _occupants(reader, table, cursor.anchors)
     position = 0
     for anchor in cursor.anchors:
         there = found.get(anchor.rowid)
-        if there == anchor.id:
+        if there == anchor:
             position = anchor.rowid
             continue
         moved = reader.query(f"SELECT 1 FROM {table} WHERE id = ?", (anchor.id,)).fetchone()
@@ -211,19 +211,22 @@ def first_lost(reader: Reader, table: str, anchors: Sequence[Anchor]) -> int:
     """Return how many anchors are in their places, before the first that is not."""
     found = _occupants(reader, table, anchors)
     for count, anchor in enumerate(anchors):
-        if found.get(anchor.rowid) != anchor.id:
+        if found.get(anchor.rowid) != anchor:
             return count
     return len(anchors)
 
 
-def _occupants(reader: Reader, table: str, anchors: Sequence[Anchor]) -> dict[int, str]:
-    """Return the ids of the rows that are at the anchors' rowids."""
+def _occupants(reader: Reader, table: str, anchors: Sequence[Anchor]) -> dict[int, Anchor]:
+    """Return the rows that are at the anchors' rowids."""
     sql = (
-        f"SELECT rowid, CAST(id AS BLOB) FROM {table} "
+        f"SELECT rowid, CAST(id AS BLOB), time_created FROM {table} "
         "WHERE rowid IN (SELECT value FROM json_each(?))"
     )
     rowids = json.dumps([anchor.rowid for anchor in anchors])
-    return {rowid: shown(name) for rowid, name in reader.query(sql, (rowids,))}
+    return {
+        rowid: Anchor(rowid, shown(name), integer(created))
+        for rowid, name, created in reader.query(sql, (rowids,))
+    }
 
 
 def _has_moved(table: Table | None, row: OpenRow) -> bool:

@@ -121,3 +121,30 @@ def test_calls_that_share_their_id_across_an_upgrade(bench: Bench) -> None:
         ended = {("read", "completed"): 1, ("read", "abandoned"): 1}
         assert counted(polled(exporter)) == ended
     exporter.close()
+
+
+def test_import_that_takes_the_rowids_it_had(bench: Bench) -> None:
+    """A session deleted and imported again at its old rowids does not hide the rows below it."""
+    exporter = bench.exporter()
+    with V1(bench.source) as db:
+        first, second = db.session(), db.session()
+        created = db.now
+        for number in range(3):
+            db.tool(db.message(first), call=f"call_a{number}")
+        message = db.message(second)
+        at = db.now
+        parts = [db.tool(message, call=f"call_b{number}") for number in range(100)]
+        sql = "SELECT data FROM part WHERE id = ?"
+        saved = [(part, db.db.execute(sql, (part,)).get) for part in parts]
+        assert counted(polled(exporter)) == {("read", "completed"): 103}
+        db.delete_session(first)
+        db.delete_session(second)
+        other = db.session()
+        for number in range(3):
+            db.tool(db.message(other), call=f"call_c{number}")
+        db.session(id=second, created=created)
+        db.message(second, id=message, created=at)
+        for part, data in saved:
+            db.raw_part(message, data, part=part)
+        assert counted(polled(exporter)) == {("read", "completed"): 106}
+    exporter.close()

@@ -1,0 +1,115 @@
+"""
+The reader: a connection that may read the tables which the layout names, and no more.
+
+Whatever SQL reaches it, an authorizer refuses every other table, column, function
+and statement.  Knows nothing of files and locks; whoever opens it says how to tell
+that a read was whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import apsw
+
+from opencode_exporter.errors import SourceChangedError
+from opencode_exporter.layout import READABLE, Layout
+
+BUSY_MS: Final = 200
+"""How long SQLite waits for a lock."""
+_FUNCTIONS: Final = frozenset({"count", "instr", "max", "octet_length", "substr", "unicode"})
+"""What our statements call; others could run code, or reach files."""
+
+
+class Reader:
+    """A connection that may read the named tables and nothing else."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        is_whole: Callable[[], bool],
+        *,
+        is_unnoticed: bool = False,
+    ) -> None:
+        self._connection = connection
+        self._is_whole = is_whole
+        self.is_unnoticed = is_unnoticed
+        self.layout = Layout({})
+
+    def query(self, sql: str, values: tuple[object, ...] = ()) -> apsw.Cursor:
+        """Run one statement; its read transaction ends with the cursor."""
+        return self._connection.execute(sql, values)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """See one state of the database in all statements; keep it short."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
+
+    def verify(self) -> None:
+        """
+        Make sure that what was read was whole.
+
+        Raises:
+            SourceChangedError: A writer overtook it; drop what was read.
+        """
+        if not self._is_whole():
+            raise changed()
+
+
+def connect(path: Path, mode: str, by: str | None = None) -> apsw.Connection:
+    """
+    Open a file for reading.
+
+    Args:
+        path: The file.
+        mode: What else its URI says.
+        by: The name of a VFS of SQLite's.
+    """
+    return apsw.Connection(
+        f"file:{quote(str(path.absolute()))}?{mode}",
+        flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
+        vfs=by,
+    )
+
+
+def restrict(connection: apsw.Connection, opened: contextlib.ExitStack) -> apsw.Connection:
+    """Forbid a connection everything but our reads; it is closed with the stack."""
+    opened.callback(connection.close, True)
+    connection.set_busy_timeout(BUSY_MS)
+    for option, value in (
+        (apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1),
+        (apsw.SQLITE_DBCONFIG_DEFENSIVE, 1),
+        (apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0),
+    ):
+        connection.config(option, value)
+    connection.pragma("query_only", True)
+    connection.authorizer = _authorize
+    return connection
+
+
+def _authorize(
+    action: int, first: str | None, second: str | None, _database: str | None, _by: str | None
+) -> int:
+    """Deny everything but our reads: other tables hold secrets, or gigabytes."""
+    allowed = (
+        action == apsw.SQLITE_SELECT
+        or (action == apsw.SQLITE_READ and second in READABLE.get(first or "", ()))
+        or (action == apsw.SQLITE_FUNCTION and second in _FUNCTIONS)
+        or (action == apsw.SQLITE_PRAGMA and first == "table_info" and second in READABLE)
+        or (action == apsw.SQLITE_TRANSACTION and first in ("BEGIN", "ROLLBACK"))
+        or (action == apsw.SQLITE_PRAGMA and first == "user_version" and second is None)
+    )
+    return apsw.SQLITE_OK if allowed else apsw.SQLITE_DENY
+
+
+def changed() -> SourceChangedError:
+    """Return what a read that was overtaken by a writer raises."""
+    return SourceChangedError("the source changed while it was read", hint="it is read again")
