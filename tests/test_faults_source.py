@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 import shutil
 import subprocess
 from pathlib import Path
@@ -44,6 +45,26 @@ def test_source_deleted_and_made_again(bench: Bench) -> None:
         work.close()
         served.start()
         counts(served, 18)
+
+
+def test_databases_stay_known_when_files_run_out(bench: Bench) -> None:
+    """A directory that cannot be listed for want of files takes no database off the page."""
+    for name in ("opencode.db", "opencode-next.db"):
+        Work(bench.directory / name).close()
+    exporter = bench.exporter(source_paths=(bench.directory,))
+    exporter.poll()
+    before = exposed(exporter).samples["opencode_up"]
+    assert len(before) == 2
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, allowed[1]))
+    try:
+        exporter.poll()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
+    assert exposed(exporter).samples["opencode_up"].keys() == before.keys()
+    exporter.poll()
+    assert set(exposed(exporter).samples["opencode_up"].values()) == {1}
+    exporter.close()
 
 
 def delete(source: Path) -> None:

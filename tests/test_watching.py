@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -41,6 +42,23 @@ def test_changes_wake_the_process(bench: Bench, flags: tuple[str, ...]) -> None:
             database.tool(message)
             wait_for(lambda: committed(run / "ledger.db") > before, 15)
             assert served.page().total(CALLS) == 2
+
+
+def test_changes_behind_a_link_wake_the_process(bench: Bench) -> None:
+    """A database that is linked to from elsewhere is watched where it lies."""
+    link, run = bench.directory / "here" / "opencode.db", bench.directory / "run"
+    link.parent.mkdir()
+    link.symlink_to(bench.source)
+    with (
+        V1(bench.source, now=begun()) as database,
+        Served(link, run, NEVER, home=bench.directory / "home") as served,
+    ):
+        message = database.message(database.session())
+        wait_for(served.is_ready)
+        threading.Event().wait(1)  # what woke it for other reasons is over
+        before = committed(run / "ledger.db")
+        database.tool(message)
+        wait_for(lambda: committed(run / "ledger.db") > before, 15)
 
 
 def test_page_holds_what_was_committed_before_it(bench: Bench) -> None:

@@ -7,6 +7,7 @@ environment only through the mapping that it is given.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Mapping
@@ -82,6 +83,9 @@ def sources(
             ``OPENCODE_DB``, else every ``opencode*.db`` of the data directory.
         environ: The environment.
         home: The user's home directory.
+
+    Raises:
+        OSError: No more files may be opened, so that nobody knows what is there.
     """
     data = data_directory(environ, home)
     override = environ.get("OPENCODE_DB", "")
@@ -97,6 +101,9 @@ def sources(
         else:
             directories.append(path.parent)
             files.append(path)
+    # SQLite writes beside the target of a link, and nothing happens where the link is.
+    links = [file for file in files if os.path.islink(file)]  # noqa: PTH114  # as above
+    directories += [Path(os.path.realpath(link)).parent for link in links]
     return tuple(dict.fromkeys(files)), tuple(dict.fromkeys(directories))
 
 
@@ -104,5 +111,7 @@ def _databases(directory: Path) -> list[Path]:
     """Return the databases in a directory: no ``-wal``, no backups."""
     try:
         return sorted(path for path in directory.iterdir() if _DATABASE.fullmatch(path.name))
-    except OSError:
+    except OSError as err:
+        if err.errno in (errno.EMFILE, errno.ENFILE):
+            raise
         return []

@@ -112,8 +112,9 @@ class Exporter:
 
     def poll(self) -> None:
         """Poll every database there is now."""
-        files, _ = sources(self.settings.source_paths, self._environ, self._home)
-        self.poller.watch(files)
+        with contextlib.suppress(OSError):  # out of files: those that are known stay
+            files, _ = sources(self.settings.source_paths, self._environ, self._home)
+            self.poller.watch(files)
         try:
             self._poll()
         except LedgerError as err:
