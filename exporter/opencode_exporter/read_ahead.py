@@ -22,14 +22,14 @@ from typing import IO, BinaryIO, Final
 
 import msgspec
 
-from opencode_exporter.batch import DENSE, Anchor, Chunk, Cursor
+from opencode_exporter.batch import DENSE, Anchor, Chunk
 from opencode_exporter.digest import Digest, Digester
 from opencode_exporter.errors import SourceError
 from opencode_exporter.reader import Reader
 from opencode_exporter.source import Source
 from opencode_exporter.table import Table, Taken
 from opencode_exporter.tables import tables
-from opencode_exporter.tailer import CHUNK_ROWS, Stretch, Tailer, first_lost
+from opencode_exporter.tailer import CHUNK_ROWS, Stretch, Tailer, is_there
 from opencode_exporter.waker import SystemClock
 
 log = logging.getLogger(__name__)
@@ -65,8 +65,8 @@ def read_ahead(
     """
     Yield the chunks of some stretches, in order, read and decoded by other processes.
 
-    The last chunk of a stretch may put the cursor back: to where the other
-    processes can be trusted to have seen one and the same table.
+    Ends early where rows were deleted meanwhile: their rowids may be others' now, and
+    the next look at the cursor's anchors tells from where on.
 
     Args:
         reader: Our own connection to the database.
@@ -86,23 +86,17 @@ def read_ahead(
             return
         try:
             for stretch in stretches:
-                ends: list[Anchor] = []
                 left = stretch
                 for number, _, last in _windows(stretch):
                     for taken in _frames(pipes[number]):
+                        if not is_there(reader, stretch.table, left.after):
+                            return
                         found: Iterable[Taken] = [taken]
                         if taken.chunk.digest is not None and not is_new(taken.chunk.digest):
                             found = tailer.stretch(reader, left, last)
                         for one in found:
                             left = left.without(one)
-                            ends.append(left.after)
                             yield one.chunk
-                kept = first_lost(reader, stretch.table, ends)
-                if kept < len(ends):
-                    # Rows were deleted meanwhile, and their rowids may be others' now.
-                    cursor = Cursor().extended(ends[:kept])
-                    yield Chunk(stretch.table, "", cursor=cursor, progress=0.0)
-                    return
         except (EOFError, msgspec.DecodeError):
             log.warning("reader process ended early, reading on without it")
 

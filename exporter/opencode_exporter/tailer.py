@@ -207,13 +207,9 @@ def resume(reader: Reader, table: str, cursor: Cursor) -> int:
     return position
 
 
-def first_lost(reader: Reader, table: str, anchors: Sequence[Anchor]) -> int:
-    """Return how many anchors are in their places, before the first that is not."""
-    found = _occupants(reader, table, anchors)
-    for count, anchor in enumerate(anchors):
-        if found.get(anchor.rowid) != anchor:
-            return count
-    return len(anchors)
+def is_there(reader: Reader, table: str, anchor: Anchor) -> bool:
+    """Say whether an anchor is in its place: then no rowid below has been given again."""
+    return not anchor.id or _occupants(reader, table, [anchor]).get(anchor.rowid) == anchor
 
 
 def _occupants(reader: Reader, table: str, anchors: Sequence[Anchor]) -> dict[int, Anchor]:
@@ -236,7 +232,7 @@ def _has_moved(table: Table | None, row: OpenRow) -> bool:
 
 
 def _expect(reader: Reader, table: str, anchor: Anchor) -> None:
-    if anchor.id and first_lost(reader, table, [anchor]) == 0:
+    if not is_there(reader, table, anchor):
         raise SourceChangedError(
             "rows were deleted while they were read", hint="they are read again"
         )
