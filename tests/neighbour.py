@@ -3,6 +3,10 @@ A writer in a process of its own, as OpenCode is one beside the exporter.
 
 It does what it is told, one command at a time, and answers when it is done.
 Knows nothing of the exporter.
+
+Where the exporter is in the test's own process and starts readers, the writer must
+be in another: whoever closes a file loses the locks of its whole process on it, so
+a reader would take the writer for dead, and clear the index under its feet.
 """
 
 from __future__ import annotations

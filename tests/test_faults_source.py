@@ -131,10 +131,18 @@ def test_id_that_is_no_text_is_set_aside(
         database.db.execute("PRAGMA foreign_keys = OFF")
         odd = f"UPDATE {table} SET {column} = {ODD} WHERE rowid IN (2, 5)"
         database.db.execute(odd)
-        for page in readings(bench, database.session):
-            assert page.value("opencode_up", source=SOURCE) == 1
-            assert page.total(CALLS) == 3
-            assert page.total(REJECTED) == 2
+
+    def touch() -> None:
+        # Other processes must not meet a writer in this one: see `neighbour`.
+        with generation(bench.source, ddl="") as writer:
+            writer.session()
+
+    for page in readings(bench, touch):
+        assert page.value("opencode_up", source=SOURCE) == 1
+        assert page.total(CALLS) == 3
+        assert page.total(REJECTED) == 2
+    monkeypatch.undo()
+    with generation(bench.source, ddl="") as database:
         exporter = bench.exporter()
         for calls in (4, 5):
             add_call(database)

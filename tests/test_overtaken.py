@@ -9,12 +9,21 @@ import apsw
 import pytest
 
 from databases import V1, V2, call
+from neighbour import Neighbour
 from opencode_exporter import poller, read_ahead, tailer
 from opencode_exporter.service import Exporter
 from opencode_exporter.table_v1 import PartTable
 from support import Bench, exposed
 
 COUNT = "opencode_tool_invocations_total"
+EDITS = """
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 31000)
+    INSERT INTO part (id, message_id, session_id, time_created, time_updated, data)
+    SELECT 'prt_' || i, message.id, message.session_id, part.time_created, part.time_updated,
+        json_set(part.data, '$.tool', 'edit', '$.callID', 'call_' || i)
+    FROM n, (SELECT * FROM part WHERE rowid = 1) AS part, message
+    WHERE message.id = '{message}'
+"""
 
 
 def fill(database: V1 | V2, tool: str, count: int) -> str:
@@ -108,20 +117,22 @@ def test_rowids_given_again_while_others_read_ahead(
     """What was read ahead of a deletion is not trusted beyond it: the new rows are read."""
     monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1_000)
     monkeypatch.setattr(read_ahead, "_PIPE_BYTES", 4_096)  # they cannot read it all at once
-    with V1(bench.source) as database:
-        with database.db:
-            fill(database, "read", 1_500)
-            newest = fill(database, "grep", 6_500)
+    with V1(bench.source) as database, database.db:
+        fill(database, "read", 9_500)
+        message = database.message(database.session())
+        newest = fill(database, "grep", 30_500)
+    with Neighbour(bench.source) as opencode:
+        opencode.ask("sql", "UPDATE session SET title = 'live'")  # there is a WAL
         exporter = bench.exporter()
-
-        def delete_and_write() -> None:
-            with database.db:
-                database.delete_session(newest)
-                fill(database, "edit", 7_000)
-
-        once_after_a_chunk(exporter, delete_and_write)
+        once_after_a_chunk(
+            exporter,
+            lambda: opencode.ask(
+                "sql", f"DELETE FROM session WHERE id = '{newest}'", EDITS.format(message=message)
+            ),
+        )
         exporter.poll()
+        monkeypatch.undo()
         exporter.poll()
         found = counts(exporter)
-        assert (found["read"], found["edit"]) == (1_500, 7_000)
+        assert (found["read"], found["edit"]) == (9_500, 31_000)
         exporter.close()

@@ -108,17 +108,17 @@ def test_forks_and_what_still_runs(bench: Bench, generation: type[V1 | V2]) -> N
 @pytest.mark.usefixtures("_ahead")
 def test_restart_after_a_history_that_was_summed(bench: Bench) -> None:
     """A fork made after the restart is known to copy calls that were only summed."""
-    with V1(bench.source) as database:
-        with database.db:
-            session = database.session()
-            fill(database, session, 30)
-        exporter = bench.exporter()
-        exporter.poll()
-        exporter.close()
-        database.fork(session)
-        exporter = bench.exporter()
-        exporter.poll()
-        page = exposed(exporter)
-        assert counted(page) == {("read", "completed"): 30}
-        assert page.value("opencode_exporter_copies_skipped_total", cause="fork") == 30
-        exporter.close()
+    with V1(bench.source) as database, database.db:
+        session = database.session()
+        fill(database, session, 30)
+    exporter = bench.exporter()
+    exporter.poll()
+    exporter.close()
+    with V1(bench.source, ddl="", now=database.now) as later:
+        later.fork(session)
+    exporter = bench.exporter()
+    exporter.poll()
+    page = exposed(exporter)
+    assert counted(page) == {("read", "completed"): 30}
+    assert page.value("opencode_exporter_copies_skipped_total", cause="fork") == 30
+    exporter.close()
