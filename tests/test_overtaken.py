@@ -116,11 +116,14 @@ def test_rowids_given_again_while_others_read_ahead(
 ) -> None:
     """What was read ahead of a deletion is not trusted beyond it: the new rows are read."""
     monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1_000)
-    monkeypatch.setattr(read_ahead, "_PIPE_BYTES", 4_096)  # they cannot read it all at once
+    # They read some windows ahead and no more, so that most are read after the deletion,
+    # and those few lie where the anchors have become sparse.
+    monkeypatch.setattr(read_ahead, "_PIPE_BYTES", 4_096)
+    monkeypatch.setattr(read_ahead, "_WINDOW_ROWS", 50)
     with V1(bench.source) as database, database.db:
-        fill(database, "read", 9_500)
+        fill(database, "read", 100)
         message = database.message(database.session())
-        newest = fill(database, "grep", 30_500)
+        newest = fill(database, "grep", 20_000)
     with Neighbour(bench.source) as opencode:
         opencode.ask("sql", "UPDATE session SET title = 'live'")  # there is a WAL
         exporter = bench.exporter()
@@ -134,5 +137,5 @@ def test_rowids_given_again_while_others_read_ahead(
         monkeypatch.undo()
         exporter.poll()
         found = counts(exporter)
-        assert (found["read"], found["edit"]) == (9_500, 31_000)
+        assert (found["read"], found["edit"]) == (100, 31_000)
         exporter.close()

@@ -52,6 +52,7 @@ class _Task(msgspec.Struct):
 
     path: str
     stretches: Sequence[Stretch]
+    window_rows: int
     reader: int
 
 
@@ -78,7 +79,7 @@ def read_ahead(
     with contextlib.ExitStack() as running:
         try:
             pipes = [
-                running.enter_context(_reader(_Task(str(path), stretches, number)))
+                running.enter_context(_reader(_Task(str(path), stretches, _WINDOW_ROWS, number)))
                 for number in range(_READERS)
             ]
         except OSError as err:  # no process, no file or no pipe of that size for us
@@ -87,7 +88,7 @@ def read_ahead(
         try:
             for stretch in stretches:
                 left = stretch
-                for number, _, last in _windows(stretch):
+                for number, _, last in _windows(stretch, _WINDOW_ROWS):
                     for taken in _frames(pipes[number]):
                         if not is_there(reader, stretch.table, left.after):
                             return
@@ -101,11 +102,11 @@ def read_ahead(
             log.warning("reader process ended early, reading on without it")
 
 
-def _windows(stretch: Stretch) -> Iterator[tuple[int, int, int]]:
+def _windows(stretch: Stretch, rows: int) -> Iterator[tuple[int, int, int]]:
     """Yield (reader, first, last): who reads which rowids, turn by turn."""
     start = stretch.cursor.position
-    for turn, first in enumerate(range(start, stretch.last, _WINDOW_ROWS)):
-        yield turn % _READERS, first, min(first + _WINDOW_ROWS, stretch.last)
+    for turn, first in enumerate(range(start, stretch.last, rows)):
+        yield turn % _READERS, first, min(first + rows, stretch.last)
 
 
 @contextlib.contextmanager
@@ -154,7 +155,7 @@ def main(given: BinaryIO, out: BinaryIO) -> None:
         by_name = {table.name: table for table in tables(reader, clock)}
         for stretch in task.stretches:
             table = by_name[stretch.table]
-            for number, first, last in _windows(stretch):
+            for number, first, last in _windows(stretch, task.window_rows):
                 if number != task.reader:
                     continue
                 found = _verified(reader, tailer.between(reader, table, Anchor(first, ""), last))
