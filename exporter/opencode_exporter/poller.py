@@ -35,7 +35,7 @@ from opencode_exporter.waker import Clock
 log = logging.getLogger(__name__)
 
 _TRIES: Final = 3
-_COMMIT_ROWS: Final = 40_000  # a commit rewrites most pages of the keys; fewer are cheaper
+_COMMIT_ROWS: Final = 10_000  # measured: more take memory, and no less time
 _REPEAT_S: Final = 30.0
 _SCAN_EVERY_S: Final = 60.0
 _SLEEPERS_EVERY_S: Final = 60.0

@@ -38,7 +38,7 @@ WORTH_IT_ROWS: Final = 50_000
 """Rows from which other processes save more than their start costs (0.2 s)."""
 
 _READERS: Final = 2  # each takes about 28 MB
-_WINDOW_ROWS: Final = 8 * CHUNK_ROWS
+_WINDOW_ROWS: Final = 4 * CHUNK_ROWS
 _PIPE_BYTES: Final = 1 << 20  # some chunks, so that nobody waits for the other's turn
 _LENGTH_BYTES: Final = 4
 _NICE: Final = 5  # OpenCode goes first
