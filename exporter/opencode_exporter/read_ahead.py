@@ -37,9 +37,9 @@ log = logging.getLogger(__name__)
 WORTH_IT_ROWS: Final = 50_000
 """Rows from which other processes save more than their start costs (0.2 s)."""
 
-_READERS: Final = 2  # each takes about 28 MB
+_READERS: Final = 2  # each takes about 20 MB
 _WINDOW_ROWS: Final = 4 * CHUNK_ROWS
-_PIPE_BYTES: Final = 1 << 20  # some chunks, so that nobody waits for the other's turn
+_PIPE_BYTES: Final = 1 << 20  # some windows, so that nobody waits for the other's turn
 _LENGTH_BYTES: Final = 4
 _NICE: Final = 5  # OpenCode goes first
 
@@ -87,19 +87,31 @@ def read_ahead(
             return
         try:
             for stretch in stretches:
-                left = stretch
-                for number, _, last in _windows(stretch, _WINDOW_ROWS):
-                    for taken in _frames(pipes[number]):
-                        if not is_there(reader, stretch.table, left.after):
-                            return
-                        found: Iterable[Taken] = [taken]
-                        if taken.chunk.digest is not None and not is_new(taken.chunk.digest):
-                            found = tailer.stretch(reader, left, last)
-                        for one in found:
-                            left = left.without(one)
-                            yield one.chunk
+                if not (yield from _chunks(reader, stretch, pipes, tailer, is_new)):
+                    return
         except (EOFError, msgspec.DecodeError):
             log.warning("reader process ended early, reading on without it")
+
+
+def _chunks(
+    reader: Reader,
+    left: Stretch,
+    pipes: Sequence[IO[bytes]],
+    tailer: Tailer,
+    is_new: Callable[[Digest], bool],
+) -> Generator[Chunk, None, bool]:
+    """Yield the chunks of a stretch; return whether no deletion overtook it."""
+    for number, _, last in _windows(left, _WINDOW_ROWS):
+        for taken in _frames(pipes[number]):
+            if not is_there(reader, left.table, left.after):
+                return False
+            found: Iterable[Taken] = [taken]
+            if taken.chunk.digest is not None and not is_new(taken.chunk.digest):
+                found = tailer.stretch(reader, left, last)
+            for one in found:
+                left = left.without(one)
+                yield one.chunk
+    return True
 
 
 def _windows(stretch: Stretch, rows: int) -> Iterator[tuple[int, int, int]]:
