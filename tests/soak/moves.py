@@ -13,6 +13,7 @@ import contextlib
 import os
 import signal
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
@@ -58,7 +59,7 @@ class Call:
         return Fact(self.message, self.id, self.new, self.end.verdict, ms, skill)
 
 
-class Moves(File):
+class Moves(File, ABC):
     """
     Moves in the tables of one generation.
 
@@ -165,25 +166,25 @@ class Moves(File):
 
     # What each generation does in its own way.
 
+    @abstractmethod
     def open_calls(self, session: str) -> list[tuple[Fact, int]]:
         """Return what would be said of calls if they were given up, and where they stand."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step(self, session: str) -> None:
         """Let the model take a step with calls."""
-        raise NotImplementedError
 
+    @abstractmethod
     def advance(self, session: str, call: Call) -> None:
         """Let a call go on: to run, to say something, to end."""
-        raise NotImplementedError
 
+    @abstractmethod
     def foreign(self, session: str, at: int) -> list[Fact]:
         """Write steps of another machine into a session, from a time of the past."""
-        raise NotImplementedError
 
+    @abstractmethod
     def copies(self, origin: str) -> list[Fact]:
         """Copy a session; return the copies that are no calls."""
-        raise NotImplementedError
 
     # Moves.
 
