@@ -61,13 +61,17 @@ def calls_in(source: apsw.Connection) -> list[tuple[str, str, int | None]]:
 
 
 def test_there_is_a_recording_of_every_kind() -> None:
-    """Both generations, old and new versions, and an upgrade are on record."""
+    """Both generations, old and new versions, upgrades, and turns are on record."""
     assert NAMES == [
         "1.14.48",
         "1.17.11",
         "1.18.33",
         "1.2.27",
         "2.0.15",
+        "turns-1.18.33",
+        "turns-1.2.27",
+        "turns-2.0.15",
+        "turns-upgrade-1.18.33-2.0.15",
         "upgrade-1.18.33-2.0.15",
     ]
 

@@ -71,13 +71,17 @@ def assert_matches(name: str, page: Exposed) -> None:
 
 
 def test_every_recording_is_there() -> None:
-    """The five versions and the upgrade between generations are recorded."""
+    """The five versions and the upgrade between generations are recorded, and so are their turns."""
     assert NAMES == [
         "1.14.48",
         "1.17.11",
         "1.18.33",
         "1.2.27",
         "2.0.15",
+        "turns-1.18.33",
+        "turns-1.2.27",
+        "turns-2.0.15",
+        "turns-upgrade-1.18.33-2.0.15",
         "upgrade-1.18.33-2.0.15",
     ]
 
@@ -191,7 +195,7 @@ def test_several_sources_add_up(bench: Bench) -> None:
     """Databases beside each other are all read, and their counts are the sums of each alone."""
     shared = bench.directory / "data"
     shared.mkdir()
-    for name, channel in zip(NAMES, ("", "-a", "-b", "-c", "-d", "-e"), strict=True):
+    for name, channel in zip(NAMES, ("", *(f"-{letter}" for letter in "abcdefghi")), strict=True):
         unpack(name, bench.directory / name)
         for path in (bench.directory / name).iterdir():
             path.rename(shared / path.name.replace("opencode", f"opencode{channel}"))

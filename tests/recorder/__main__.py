@@ -18,6 +18,7 @@ from recorder.dialect import Dialect
 from recorder.opencode import Sandbox
 from recorder.recording import record, record_upgrade
 from recorder.scenes import bulk
+from recorder.turn_recording import record_turns, record_turns_upgrade
 
 _OLD, _NEW = "1.18.33", "2.0.15"
 
@@ -34,6 +35,8 @@ def main() -> None:
     recorder.add_argument("--out", type=Path, required=True)
     upgrade = commands.add_parser("upgrade", help=f"record {_OLD}, {_NEW}, {_OLD}")
     upgrade.add_argument("--out", type=Path, required=True)
+    for command in (recorder, upgrade):
+        command.add_argument("--turns", action="store_true", help="the scenes about turns")
     arguments = parser.parse_args()
     if arguments.command == "fetch":
         for version in VERSIONS:
@@ -41,9 +44,11 @@ def main() -> None:
     elif arguments.command == "schema":
         sys.stdout.write(_schema(arguments.version))
     elif arguments.command == "record":
-        record(fetch(arguments.version), arguments.out)
+        one = record_turns if arguments.turns else record
+        one(fetch(arguments.version), arguments.out)
     else:
-        record_upgrade(fetch(_OLD), fetch(_NEW), arguments.out)
+        both = record_turns_upgrade if arguments.turns else record_upgrade
+        both(fetch(_OLD), fetch(_NEW), arguments.out)
 
 
 def _schema(version: str) -> str:

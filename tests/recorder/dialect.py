@@ -63,12 +63,20 @@ class Dialect:
         """Replace text in a file of the project."""
         return self._file("edit", name, {"oldString": old, "newString": new}, options)
 
+    def missed_edit(self, name: str) -> Call:
+        """Replace text that is not in the file."""
+        return self.edit(name, "nowhere", "x", status="error", reason="edit_mismatch")
+
     def patch(self, name: str, old: str, new: str) -> Call:
         """Replace a line of a file with the patch tool."""
         hunk = f"*** Update File: {name}\n@@\n-{old}\n+{new}\n"
         added = "*** Add File: added.txt\n+one\n+two\n"
-        text = f"*** Begin Patch\n{added}{hunk}*** End Patch"
-        return Call("patch" if self.is_v2 else "apply_patch", {"patchText": text})
+        return self.patches(added + hunk)
+
+    def patches(self, hunks: str, **options: Any) -> Call:
+        """Apply hunks with the patch tool."""
+        text = f"*** Begin Patch\n{hunks}*** End Patch"
+        return Call("patch" if self.is_v2 else "apply_patch", {"patchText": text}, **options)
 
     def subagent(self, prompt: str, **options: Any) -> Call:
         """Hand a prompt to a sub-agent."""

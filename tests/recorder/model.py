@@ -5,22 +5,28 @@ Every request is answered by the scene named in its last marked user message,
 at the step given by the number of answers after that message, so retries,
 forks and parallel sub-agents need no state. What was issued is kept: it is
 the truth of a recording. It knows nothing about OpenCode's database.
+
+A compaction takes that message away. The summary, which the model writes too,
+therefore says where the scene goes on: `[[name+3]]` is its step 3.
 """
 
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-from recorder.script import Issued, Scene, Step
+from recorder import wire
+from recorder.script import Issued, Request, Scene, Step, Usage
 
-_MARKER = re.compile(r"\[\[([a-z0-9_.-]+)\]\]")
+_MARKER = re.compile(r"\[\[([a-z0-9_.-]+)(?:\+(\d+))?\]\]")
 _HANG_SECONDS = 120.0
-_PROMPT_TOKENS = 100
-_COMPLETION_TOKENS = 10
+_SUMMARISE = re.compile(r"MUST summarize the conversation|the existing checkpoint")
+_BUSY = (429, 503)
+SUMMARY = Usage(prompt=400, completion=30)
 
 
 class ScriptedModel:
@@ -30,6 +36,9 @@ class ScriptedModel:
         self._scenes: dict[str, Scene] = {}
         self._lock = threading.Lock()
         self._issued: list[Issued] = []
+        self._requests: list[Request] = []
+        self._attempts: Counter[tuple[str, int]] = Counter()
+        self._reached: Counter[str] = Counter()
         self._unscripted: list[str] = []
         self.stopping = threading.Event()
         self._server = _Server(self)
@@ -52,8 +61,8 @@ class ScriptedModel:
 
     @property
     def url(self) -> str:
-        """Return the base URL for the provider's settings."""
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
+        """Return the URL under which every provider has a folder of its own name."""
+        return f"http://127.0.0.1:{self._server.server_port}"
 
     @property
     def issued(self) -> tuple[Issued, ...]:
@@ -62,50 +71,100 @@ class ScriptedModel:
             return tuple(self._issued)
 
     @property
+    def requests(self) -> tuple[Request, ...]:
+        """Return what was asked so far, in order, but for titles."""
+        with self._lock:
+            return tuple(self._requests)
+
+    @property
     def unscripted(self) -> tuple[str, ...]:
         """Return the prompts that no scene answers: a mistake in the script."""
         with self._lock:
             return tuple(self._unscripted)
+
+    @property
+    def scenes(self) -> dict[str, Scene]:
+        """Return what is playable, by name."""
+        with self._lock:
+            return dict(self._scenes)
 
     def add(self, *scenes: Scene) -> None:
         """Make scenes playable; a scene of the same name is replaced."""
         with self._lock:
             self._scenes.update({scene.name: scene for scene in scenes})
 
-    def answer(self, request: dict[str, Any]) -> tuple[Step, list[Issued]]:
-        """Return the step that answers a request, and the calls that it issues."""
-        if not request.get("tools"):  # titles, summaries
-            return Step(text="A recorded session"), []
+    def answer(self, request: dict[str, Any], provider: str) -> Request:
+        """Return how a request is answered; who answers says so with `confirm`."""
+        kind = _kind(request)
         name, number = _locate(request.get("messages", []))
+        if kind == "title":
+            step = Step(text="A recorded session")
+        elif kind == "compaction":
+            number = self._reached[name]  # it is given one text, whose answers cannot be counted
+            step = Step(text=_summary(name, number), usage=SUMMARY)
+        else:
+            step = self._step(name, number)
+        calls = tuple(
+            Issued(name, number, call.call_id or f"call_{name}_{number}_{at}", call)
+            for at, call in enumerate(step.calls)
+        )
+        model = str(request.get("model"))
+        return Request(kind, name, number, provider, model, step.http_status, step, calls)
+
+    def confirm(self, request: Request) -> None:
+        """Note an answer on its way: before its first byte, so what OpenCode saw is known."""
+        with self._lock:
+            if request.kind != "title":
+                self._requests.append(request)
+            if request.status == 200:
+                self._issued.extend(request.issued)
+
+    def _step(self, name: str, number: int) -> Step:
         with self._lock:
             scene = self._scenes.get(name)
             if scene is None:
                 self._unscripted.append(name)
-                return Step(text="No scene."), []
+                return Step(text="No scene.")
             if number >= len(scene.steps):
-                return Step(text="Done."), []
+                return Step(text="Done.")
             step = scene.steps[number]
-            calls = [
-                Issued(name, number, call.call_id or f"call_{name}_{number}_{at}", call)
-                for at, call in enumerate(step.calls)
-            ]
-            return step, calls
+            attempt = self._attempts[name, number]
+            self._attempts[name, number] += 1
+            if attempt < len(step.refusals):
+                return Step(http_status=step.refusals[attempt])
+            self._reached[name] = number + 1
+            return step
 
-    def confirm(self, calls: list[Issued]) -> None:
-        """Note that calls are on their way."""
-        with self._lock:
-            self._issued.extend(calls)
+
+def _kind(request: dict[str, Any]) -> str:
+    """Tell what is asked for: a step, a title, or a summary of the session (in 2.x with tools)."""
+    messages = request.get("messages", [])
+    texts = {
+        role: [_text(m.get("content")) for m in messages if m.get("role") == role]
+        for role in ("system", "user")
+    }
+    if any(_SUMMARISE.search(text) for text in texts["user"][-2:]):  # the second time it complains
+        return "compaction"
+    if request.get("tools"):
+        return "step"
+    return "title" if any("title" in text for text in texts["system"]) else "compaction"
+
+
+def _summary(name: str, number: int) -> str:
+    """Return a summary under one of the headings without which 2.x takes none."""
+    return f"## Objective\n\nGo on with [[{name}+{number}]]\n"
 
 
 def _locate(messages: list[dict[str, Any]]) -> tuple[str, int]:
     """Find the last marked user message and count the answers after it."""
     name, number = "", 0
     for message in messages:
-        if message.get("role") == "user":
-            marks = _MARKER.findall(_text(message.get("content")))
-            if marks:
-                name, number = marks[-1], 0
-        elif message.get("role") == "assistant":
+        marks = _MARKER.findall(_text(message.get("content")))
+        role = message.get("role")
+        # Only a summary goes on with a step, whoever seems to say it.
+        if marks and (role == "user" or marks[-1][1]):
+            name, number = marks[-1][0], int(marks[-1][1] or 0)
+        elif role == "assistant":
             number += 1
     return name, number
 
@@ -115,41 +174,6 @@ def _text(content: object) -> str:
         return content
     parts = content if isinstance(content, list) else []
     return "\n".join(str(part.get("text", "")) for part in parts if isinstance(part, dict))
-
-
-def _chunks(step: Step, calls: list[Issued]) -> Iterator[dict[str, Any]]:
-    """Yield the deltas of an answer: text, each call in three pieces, the end, the usage."""
-    yield _delta({"role": "assistant", "content": step.text})
-    for at, issued in enumerate(calls):
-        head = {"index": at, "id": issued.call_id, "type": "function"}
-        start = {"function": {"name": issued.call.tool, "arguments": ""}}
-        yield _delta({"tool_calls": [head | start]})
-        text = issued.call.raw_arguments
-        for half in (text[: len(text) // 2], text[len(text) // 2 :]):
-            yield _delta({"tool_calls": [{"index": at, "function": {"arguments": half}}]})
-    yield _delta({}, "tool_calls" if step.calls else "stop")
-    total = _PROMPT_TOKENS + _COMPLETION_TOKENS
-    yield _chunk([]) | {
-        "usage": {
-            "prompt_tokens": _PROMPT_TOKENS,
-            "completion_tokens": _COMPLETION_TOKENS,
-            "total_tokens": total,
-        }
-    }
-
-
-def _delta(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-    return _chunk([{"index": 0, "delta": delta, "finish_reason": finish}])
-
-
-def _chunk(choices: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "id": "scripted",
-        "object": "chat.completion.chunk",
-        "created": 0,
-        "model": "scripted-model",
-        "choices": choices,
-    }
 
 
 class _Server(ThreadingHTTPServer):
@@ -172,20 +196,24 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep the test output clean."""
 
     def do_POST(self) -> None:
-        """Answer a chat completion."""
+        """Answer a chat completion; the first folder of the path names the provider."""
         request = json.loads(self.rfile.read(int(self.headers.get("content-length", "0"))))
         model = self.server.model
-        step, calls = model.answer(request)
+        answer = model.answer(request, self.path.split("/")[1])
+        step = answer.step
+        if step.hang:
+            model.confirm(replace(answer, status=0))
         if step.delay or step.hang:
             model.stopping.wait(_HANG_SECONDS if step.hang else step.delay)
+        if not step.hang:
+            model.confirm(answer)
         if step.http_status != 200:
-            self._fail(step.http_status)
+            self._fail(step)
             return
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.end_headers()
-        model.confirm(calls)  # before the first byte: what OpenCode has seen is always known
-        chunks = list(_chunks(step, calls))
+        chunks = list(wire.chunks(step, answer.issued, answer.model))
         for chunk in chunks[:-3] if step.stall else chunks:
             self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
             self.wfile.flush()
@@ -193,10 +221,12 @@ class _Handler(BaseHTTPRequestHandler):
             model.stopping.wait(_HANG_SECONDS)
         self.wfile.write(b"data: [DONE]\n\n")
 
-    def _fail(self, status: int) -> None:
-        body = json.dumps({"error": {"message": "scripted failure", "type": "scripted"}}).encode()
-        self.send_response(status)
+    def _fail(self, step: Step) -> None:
+        body = json.dumps(wire.error(step.message)).encode()
+        self.send_response(step.http_status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
+        if step.http_status in _BUSY:
+            self.send_header("retry-after-ms", "100")
         self.end_headers()
         self.wfile.write(body)

@@ -17,6 +17,12 @@ from recorder.binaries import Binary
 
 MODEL = "scripted/scripted-model"
 PATCH_MODEL = "scripted/gpt-5-scripted"  # a name for which OpenCode offers its patch tool
+OTHER_MODEL = "second/other-model"  # of another provider, at other prices
+PRICES = {  # US dollars for a million tokens
+    MODEL: {"input": 1.0, "output": 2.0, "cache_read": 0.25, "cache_write": 1.25},
+    PATCH_MODEL: {"input": 1.0, "output": 2.0, "cache_read": 0.25, "cache_write": 1.25},
+    OTHER_MODEL: {"input": 3.0, "output": 15.0, "cache_read": 0.5, "cache_write": 3.75},
+}
 PROJECT = "demo-project"
 SKILLS = ("commit-style", "release-notes", "forbidden-ways")
 _AUTHOR = {
@@ -82,28 +88,42 @@ def _skills(folder: Path) -> None:
 
 
 def _settings(model_url: str, mcp: Path, binary: Binary) -> dict[str, Any]:
-    limits = {"tool_call": True, "limit": {"context": 200_000, "output": 8192}}
-    models = {
-        key.split("/")[1]: limits | {"cost": {"input": 1, "output": 2}}
-        for key in (MODEL, PATCH_MODEL)
-    }
     return {
         "$schema": "https://opencode.ai/config.json",
         "model": MODEL,
         "small_model": MODEL,
         "autoupdate": False,
         "share": "disabled",
-        "provider": {
-            "scripted": {
-                "npm": "@ai-sdk/openai-compatible",
-                "name": "Scripted",
-                "options": {"baseURL": model_url, "apiKey": "none"},
-                "models": models,
-            }
-        },
+        "provider": {name: _provider(name, model_url) for name in ("scripted", "second")},
         "permission": {
             "skill": {"*": "allow", "forbidden-ways": "deny"},
             "bash": {"*": "allow", "shutdown*": "deny", "reboot*": "ask"},
         },
+        "agent": {"general": {"permission": {"task": "allow"}}},
+        **_depth(binary),
         "mcp": {"demo": {"type": "local", "command": ["python3", str(mcp)], "enabled": True}},
+    }
+
+
+def _depth(binary: Binary) -> dict[str, Any]:
+    """Allow sub-agents of sub-agents, where a setting forbids them by default."""
+    depth = {"subagent_depth": 3}
+    if binary.is_v2:
+        return {"experimental": depth}
+    return depth if binary.numbers >= (1, 18) else {}
+
+
+def _provider(name: str, model_url: str) -> dict[str, Any]:
+    limits = {"tool_call": True, "limit": {"context": 200_000, "output": 8192}}
+    models = {
+        model: limits | {"cost": prices}
+        for key, prices in PRICES.items()
+        for provider, _, model in [key.partition("/")]
+        if provider == name
+    }
+    return {
+        "npm": "@ai-sdk/openai-compatible",
+        "name": name.title(),
+        "options": {"baseURL": f"{model_url}/{name}/v1", "apiKey": "none"},
+        "models": models,
     }

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from recorder.binaries import Binary
 from recorder.dialect import Dialect
 from recorder.opencode import Running, Sandbox, wait_for
 from recorder.provision import PATCH_MODEL
-from recorder.script import Scene
+from recorder.script import Request, Scene
 from recorder.server import Server
 from recorder.truth import Truth
 
@@ -34,6 +35,7 @@ class Recording:
         self.sandbox = sandbox
         self.truth = Truth()
         self._noted = 0
+        self._asked = 0
 
     @property
     def dialect(self) -> Dialect:
@@ -44,7 +46,7 @@ class Recording:
         """Play a scene and note its calls."""
         self.sandbox.model.add(*helpers)
         session = self.sandbox.run(scene, **options)
-        self.note(session, scene)
+        self.note(session, scene, agent=options.get("agent"))
         return session
 
     def fork(self, session: str, scene: Scene) -> str:
@@ -67,12 +69,13 @@ class Recording:
         """Start a scene of `scenes.sleeping` and return when its command runs."""
         running = self.sandbox.start(scene, **options)
         wait_for((self.sandbox.project / f"{scene.name}.started").exists)
-        _grace()
+        grace()
         return running
 
     def kill(self, name: str, *, session: str | None = None) -> str:
         """Leave a call running for ever: its process is killed."""
-        scene = scenes.sleeping(self.dialect, name, 60, status="abandoned")
+        command = scenes.sleeping(self.dialect, name, 60, status="abandoned")
+        scene = replace(command, outcome="abandoned")
         running = self.begin(scene, session=session)
         running.kill()
         found = session or running.named_session()
@@ -85,17 +88,53 @@ class Recording:
         running = self.sandbox.start(scene)
         wait_for(lambda: any(one.scene == name for one in self.sandbox.model.issued))
         wait_for(lambda: running.session)
-        _grace()
+        grace()
         running.kill()
         self.note(running.named_session(), scene)
 
-    def note(self, session: str, scene: Scene) -> None:
+    def note(
+        self,
+        session: str,
+        scene: Scene,
+        *,
+        agent: str | None = None,
+        user_skills: tuple[str, ...] = (),
+    ) -> None:
         """Attribute what was issued since the last time."""
         issued = self.sandbox.model.issued
         fresh, self._noted = issued[self._noted :], len(issued)
-        self.truth.played(session, scene.name, fresh, self.sandbox.binary.version)
+        version = self.sandbox.binary.version
+        self.truth.played(session, scene.name, fresh, version)
+        self.truth.turns.played(
+            session,
+            self.sandbox.model.scenes,
+            scene,
+            self.asked(),
+            agent=agent or "build",
+            version=version,
+            user_skills=user_skills,
+        )
         if self.sandbox.model.unscripted:
             raise RuntimeError(f"prompts without a scene: {self.sandbox.model.unscripted}")
+
+    def asked(self) -> tuple[Request, ...]:
+        """Return what the provider was asked since the last time."""
+        requests = self.sandbox.model.requests
+        fresh, self._asked = requests[self._asked :], len(requests)
+        return fresh
+
+    def skills_by_hand(self, server: Server, session: str, last: str) -> None:
+        """Invoke a skill after the scene `last`, and mention another in a prompt (2.x)."""
+        server.invoke_skill(session, "release-notes")
+        self.truth.user_skill(session, "release-notes", "command")
+        before = self.sandbox.model.scenes[last]
+        version = self.sandbox.binary.version
+        self.truth.turns.invoked(session, "release-notes", before, self.asked(), version)
+        scene = scenes.bulk(self.dialect, "mentioned", 2, "release-notes")
+        server.prompt(session, scene, skills=("commit-style",))
+        server.settle(session)
+        self.note(session, scene, user_skills=("commit-style",))
+        self.truth.user_skill(session, "commit-style", "mention")
 
     def save(self, out: Path, version: str) -> None:
         """Keep the database files and the truth."""
@@ -107,12 +146,12 @@ class Recording:
                 packed = lzma.compress(source.read_bytes(), preset=9 | lzma.PRESET_EXTREME)
                 (out / f"{source.name}.xz").write_bytes(packed)
         document = self.truth.document(version, time.time_ns() // 1_000_000)
-        (out / "truth.json").write_text(json.dumps(document, indent=1) + "\n")
+        (out / "truth.json").write_text(_one_line_each(document))
 
 
 def record(binary: Binary, out: Path) -> None:
     """Record everything that one version can do."""
-    with _sandbox(binary, binary.version) as sandbox:
+    with sandboxed(binary, binary.version) as sandbox:
         recording = Recording(sandbox)
         _plain(recording)
         _interrupted(recording)
@@ -123,7 +162,7 @@ def record(binary: Binary, out: Path) -> None:
 
 def record_upgrade(old: Binary, new: Binary, out: Path) -> None:
     """Record an upgrade with a call left running, work in both, and a downgrade."""
-    with _sandbox(old, f"upgrade-{old.version}-{new.version}") as sandbox:
+    with sandboxed(old, f"upgrade-{old.version}-{new.version}") as sandbox:
         recording = Recording(sandbox)
         shared = _before_upgrade(recording)
         sandbox.switch(new)
@@ -183,6 +222,7 @@ def _interrupted(recording: Recording) -> None:
     recording.play(scenes.bulk(d, "resumed", 3), session=resumed)
     recording.fork(resumed, scenes.bulk(d, "fork-of-killed", 2))
     scene = scenes.sleeping(d, "control-c", 60, status="aborted" if d.is_v2 else "abandoned")
+    scene = replace(scene, outcome="interrupted" if d.is_v2 else "abandoned")
     running = recording.begin(scene)  # 1.x goes without a word, 2.x writes down the interrupt
     running.interrupt()
     recording.note(running.named_session(), scene)
@@ -202,29 +242,20 @@ def _by_the_user(recording: Recording) -> None:
         recording.sandbox.model.add(child)
         _escape(recording, server, other, parent, child)
         if d.is_v2:
-            _skills_by_hand(recording, server, session)
+            recording.skills_by_hand(server, session, "escape")
 
 
 def _escape(
     recording: Recording, server: Server, session: str, scene: Scene, running: Scene
 ) -> None:
     """Interrupt a scene when the command of another, or its own, runs."""
+    scene = replace(scene, outcome="interrupted")
     server.prompt(session, scene)
     wait_for((recording.sandbox.project / f"{running.name}.started").exists)
-    _grace()
+    grace()
     server.interrupt(session)
-    _grace()  # 1.x is idle at once and winds up afterwards
+    grace()  # 1.x is idle at once and winds up afterwards
     recording.note(session, scene)
-
-
-def _skills_by_hand(recording: Recording, server: Server, session: str) -> None:
-    server.invoke_skill(session, "release-notes")
-    recording.truth.user_skill(session, "release-notes", "command")
-    scene = scenes.bulk(recording.dialect, "mentioned", 2, "release-notes")
-    server.prompt(session, scene, skills=("commit-style",))
-    server.settle(session)
-    recording.note(session, scene)
-    recording.truth.user_skill(session, "commit-style", "mention")
 
 
 def _copied_and_deleted(recording: Recording) -> None:
@@ -240,8 +271,20 @@ def _copied_and_deleted(recording: Recording) -> None:
     recording.play(scenes.bulk(d, "after-delete", 5))
 
 
+def _one_line_each(document: dict[str, Any]) -> str:
+    """Return JSON with a line for each entry of a list."""
+    lines = []
+    for key, value in document.items():
+        text = json.dumps(value)
+        if isinstance(value, list) and value:
+            text = ",\n  ".join(json.dumps(entry) for entry in value).join(("[\n  ", "\n ]"))
+        lines.append(f" {json.dumps(key)}: {text}")
+    return ",\n".join(lines).join(("{\n", "\n}\n"))
+
+
 @contextmanager
-def _sandbox(binary: Binary, name: str) -> Iterator[Sandbox]:
+def sandboxed(binary: Binary, name: str) -> Iterator[Sandbox]:
+    """Give a sandbox in a place that says nothing of the machine, and clear it away."""
     root = WORKDIR / name
     shutil.rmtree(root, ignore_errors=True)
     with Sandbox(binary, root) as sandbox:
@@ -249,7 +292,7 @@ def _sandbox(binary: Binary, name: str) -> Iterator[Sandbox]:
     shutil.rmtree(root, ignore_errors=True)  # after a failure it stays, to look at
 
 
-def _grace() -> None:
+def grace() -> None:
     """Let the process write down that its call runs: the command started, the row may follow."""
     limit = time.monotonic() + _GRACE_SECONDS
     wait_for(lambda: time.monotonic() > limit, _GRACE_SECONDS + 5)

@@ -5,6 +5,7 @@ Each function returns a scene whose calls carry the end they provoke. Names of
 scenes are markers in prompts: two scenes played in one sandbox need two names.
 """
 
+from dataclasses import replace
 from functools import partial
 
 from recorder.dialect import Dialect
@@ -30,12 +31,13 @@ def hanging(name: str) -> Scene:
 
 def stalling(d: Dialect, name: str) -> Scene:
     """Fall silent while the arguments of a call stream in: it never gets to run."""
-    return Scene(name, (Step(calls=(d.shell("echo never", status="abandoned"),), stall=True),))
+    step = Step(calls=(d.shell("echo never", status="abandoned"),), stall=True)
+    return Scene(name, (step,), "abandoned")
 
 
 def failing_model(name: str) -> Scene:
     """Let the provider answer with an error that is not retried."""
-    return Scene(name, (Step(http_status=400),))
+    return Scene(name, (Step(http_status=400),), "failed")
 
 
 def skills(d: Dialect) -> Scene:
@@ -135,6 +137,7 @@ def delegation(d: Dialect) -> tuple[Scene, Scene]:
 def interrupted_delegation(d: Dialect, name: str) -> tuple[Scene, Scene]:
     """Return a scene that waits for a sub-agent, and the sub-agent's: a command that takes long."""
     child = sleeping(d, f"{name}-below", 60, status=d.interrupted_shell)
+    child = replace(child, outcome="interrupted")
     return _scene(
         name, Step(calls=(d.subagent(child.prompt, status=d.interrupted_subagent),))
     ), child
@@ -154,7 +157,8 @@ def todos(d: Dialect) -> Scene:
 
 def refused(d: Dialect) -> Scene:
     """Ask for a permission that nobody grants; the turn ends there."""
-    return _scene("refused", Step(calls=(d.shell("reboot now", status="denied"),)))
+    scene = _scene("refused", Step(calls=(d.shell("reboot now", status="denied"),)))
+    return replace(scene, outcome="interrupted")
 
 
 def _scene(name: str, *steps: Step) -> Scene:

@@ -12,6 +12,33 @@ from dataclasses import dataclass, field
 
 CANONICAL = {"bash": "shell", "task": "subagent", "apply_patch": "patch"}
 UNKNOWN = "_unknown"
+_TARGETS = ("filePath", "path", "command", "name", "id", "url")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a call does to one file: `created`, `edited`, `deleted`, `moved`; lines if recorded."""
+
+    operation: str
+    path: str
+    added: int | None = None
+    removed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """
+    Tokens as an OpenAI-style provider reports them.
+
+    Attributes:
+        prompt: All that went in, `cached` among it.
+        completion: All that came out, `reasoning` among it.
+    """
+
+    prompt: int = 100
+    completion: int = 10
+    reasoning: int = 0
+    cached: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +55,8 @@ class Call:
         reason: Reason of the contract, for status `error`.
         exists: False for a tool that the model made up.
         inner: Calls made inside it (`execute` of 2.x): canonical name and status.
+        exit: Exit status that a command has to have; nothing for other tools and for no status.
+        files: What it does to files when it succeeds.
     """
 
     tool: str
@@ -38,6 +67,16 @@ class Call:
     reason: str | None = None
     exists: bool = True
     inner: tuple[tuple[str, str], ...] = ()
+    exit: int | None = None
+    files: tuple["Change", ...] = ()
+
+    @property
+    def target(self) -> str | None:
+        """Return what it is aimed at: a file, a command, a skill."""
+        if isinstance(self.arguments, str):
+            return None
+        found = [self.arguments[key] for key in _TARGETS if key in self.arguments]
+        return found[0] if found and isinstance(found[0], str) else None
 
     @property
     def canonical(self) -> str:
@@ -62,6 +101,10 @@ class Step:
         hang: Never answer: the request stays open until its client goes away.
         stall: Fall silent in the middle of the last call's arguments.
         http_status: Anything but 200 answers with that error instead.
+        message: What that error says.
+        refusals: Errors to answer with first, one for each attempt.
+        usage: What the answer costs.
+        finish: Why it ends; by its calls if nothing is said.
     """
 
     text: str = ""
@@ -70,14 +113,29 @@ class Step:
     hang: bool = False
     stall: bool = False
     http_status: int = 200
+    message: str = "scripted failure"
+    refusals: tuple[int, ...] = ()
+    usage: Usage = Usage()
+    finish: str | None = None
+
+    @property
+    def reason(self) -> str:
+        """Return why it ends, in the provider's words."""
+        return self.finish or ("tool_calls" if self.calls else "stop")
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Steps that answer one prompt, found again by the marker in the prompt."""
+    """
+    Steps that answer one prompt, found again by the marker in the prompt.
+
+    Attributes:
+        outcome: How the turn has to end, in words of the contract.
+    """
 
     name: str
     steps: tuple[Step, ...]
+    outcome: str = "succeeded"
 
     @property
     def marker(self) -> str:
@@ -98,3 +156,24 @@ class Issued:
     step: int
     call_id: str
     call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """
+    What the provider was asked, and how it answered.
+
+    Attributes:
+        kind: `step`, or `compaction`; requests for titles are no part of a session.
+        number: Which step of the scene; of a compaction, the step that it comes before.
+        status: HTTP status of the answer; 0 when it never came.
+    """
+
+    kind: str
+    scene: str
+    number: int
+    provider: str
+    model: str
+    status: int
+    step: Step
+    issued: tuple[Issued, ...] = ()

@@ -8,6 +8,7 @@ no command line. Paths differ by generation; callers do not see that.
 import base64
 import json
 import socket
+import time
 import urllib.error
 import urllib.request
 from types import TracebackType
@@ -81,6 +82,21 @@ class Server:
         """Invoke a skill as the user's slash command does (2.x)."""
         self._call("POST", f"/api/experimental/session/{session}/skill", {"id": skill})
         self.settle(session)
+
+    def compact(self, session: str) -> None:
+        """Ask for a summary of the session, as `/compact` does."""
+        if self._v2:
+            self._post(f"/session/{session}/compact", {})
+        else:
+            provider, _, model = MODEL.partition("/")
+            self._post(f"/session/{session}/summarize", {"providerID": provider, "modelID": model})
+        self.settle(session)
+
+    def archive(self, session: str) -> None:
+        """Put a session away."""
+        path = f"/session/{session}"
+        moment = {"archived": time.time_ns() // 1_000_000}
+        self._call("PATCH", f"/api{path}" if self._v2 else path, {"time": moment})
 
     def interrupt(self, session: str) -> None:
         """Press Escape."""

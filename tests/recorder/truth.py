@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recorder.script import Issued
+from recorder.turns import Turns
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +56,7 @@ class Truth:
     Attributes:
         copies: Calls that forks repeat, in the generation in which they were forked.
         imported: Calls of 1.x that an upgrade repeats in the tables of 2.x, copies among them.
+        turns: What belongs to which prompt.
     """
 
     _entries: list[_Entry] = field(default_factory=list)
@@ -64,6 +66,7 @@ class Truth:
     _user_commands: list[dict[str, str]] = field(default_factory=list)
     copies: int = 0
     imported: int = 0
+    turns: Turns = field(default_factory=Turns)
 
     def played(self, session: str, scene: str, issued: Iterable[Issued], version: str) -> None:
         """Note the calls of a run; those of other scenes are its sub-agents'."""
@@ -78,6 +81,7 @@ class Truth:
 
     def forked(self, origin: str, fork: str) -> None:
         """Note that a fork repeats all that its origin holds so far."""
+        self.turns.forked(origin, fork)
         held = self._held.get(origin, [])
         self.copies += len(held)
         self._held[fork] = [*held, *self._held.get(fork, [])]
@@ -91,15 +95,18 @@ class Truth:
 
     def deleted(self, session: str) -> None:
         """Note that a session is gone; what a fork of it holds is still counted once."""
+        heir = None
         for entry in self._held.pop(session, []):
             heirs = [key for key, held in self._held.items() if entry in held]
             if heirs:
+                heir = heirs[0]
                 self.copies -= 1
                 if entry.session == session:
                     entry.session = heirs[0]
             else:
                 self._entries.remove(entry)
                 self._deleted.append(entry)
+        self.turns.deleted(session, heir)
 
     def user_skill(self, session: str, skill: str, route: str) -> None:
         """Note a skill that the user invoked."""
@@ -120,4 +127,5 @@ class Truth:
             "imported": self.imported,
             "user_skills": self._user_skills,
             "user_commands": self._user_commands,
+            **self.turns.document(),
         }
