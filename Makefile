@@ -42,8 +42,9 @@ scale: $(VENV)/.wheel ## what a year of use makes of the ledger, simulated (PART
 soak: $(VENV)/.wheel ## writers, kills and scrapes at random, held against an exact truth (MINUTES=60)
 	$(BIN)/python tests/soak/run.py $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
-docs: $(VENV)/.wheel ## write the README's generated parts anew
+docs: $(VENV)/.wheel ## write the reference of metrics and the README's generated parts anew
 	$(BIN)/python tests/readme.py --write
+	$(BIN)/python tests/reference.py --write
 
 golden: $(VENV)/.wheel ## write the golden expositions anew; review the diff
 	UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/test_golden.py

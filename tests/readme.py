@@ -12,32 +12,31 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 import click
 
-from opencode_exporter import catalog, classify, events
+from label_meanings import LABELS
+from opencode_exporter import catalog
 from opencode_exporter.cli import _COMMANDS as COMMANDS
-from opencode_exporter.skills import Scope
 
 README: Final = Path(__file__).parent.parent / "README.md"
-_TITLES: Final = {
+TITLES: Final = {
     "skills": "Skills",
     "tools": "Tools",
+    "edits": "Edits and files",
+    "sessions": "Sessions, turns and models",
     "source": "The source",
     "self": "The exporter itself",
 }
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table of Markdown."""
     lines = [list(head)]
     lines.append(["---"] * len(lines[0]))
     lines += [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _code(words: Iterable[str]) -> str:
-    return ", ".join(f"`{word}`" for word in words)
 
 
 def flags() -> dict[str, tuple[click.Option, list[str]]]:
@@ -52,7 +51,7 @@ def flags() -> dict[str, tuple[click.Option, list[str]]]:
 
 
 def _in_order() -> list[str]:
-    return sorted(COMMANDS.commands, key=["serve", "once", "check", "demo"].index)
+    return sorted(COMMANDS.commands, key=["serve", "once", "report", "check", "demo"].index)
 
 
 def _flag_row(name: str, option: click.Option, owners: list[str]) -> list[str]:
@@ -72,92 +71,29 @@ def _flag_row(name: str, option: click.Option, owners: list[str]) -> list[str]:
 def flag_table() -> str:
     """Return the flags of every command, each once."""
     rows = [_flag_row(name, *found) for name, found in flags().items()]
-    return _table(["flag", "default", "command", "meaning, environment variable"], rows)
+    return table(["flag", "default", "command", "meaning, environment variable"], rows)
 
 
 def metric_tables() -> str:
     """Return one table for each group of the catalogue."""
     parts = []
-    for group, title in _TITLES.items():
+    for group, title in TITLES.items():
         rows = (
             [f"`{metric.name}`", metric.kind, ", ".join(metric.labels), metric.help]
             for metric in catalog.METRICS
             if metric.group == group
         )
-        parts.append(f"### {title}\n\n" + _table(["metric", "type", "labels", "meaning"], rows))
+        parts.append(f"### {title}\n\n" + table(["metric", "type", "labels", "meaning"], rows))
     return "\n\n".join(parts)
 
 
-_STATUS: Final = {
-    events.COMPLETED: "it ended well",
-    events.ERROR: "the call failed",
-    events.DENIED: "a rule or the user refused it",
-    events.ABORTED: "the user interrupted it",
-    events.ABANDONED: "it never ended: its process died",
-}
-_REASON: Final = {
-    "not_found": "the skill, tool or file does not exist",
-    "invalid_arguments": "the model's call was malformed",
-    "timeout": "it took too long",
-    "network": "a connection failed",
-    "edit_mismatch": "the text to replace was not there, or there twice",
-    "file_access": "the file system refused",
-    "missing_dependency": "a program that OpenCode needs is not installed",
-    "other": "anything else",
-}
-_EXIT: Final = {
-    "zero": "exit code 0",
-    "nonzero": "another exit code",
-    "timeout": "it was stopped after its timeout",
-    "killed": "it ended without an exit code",
-    "unknown": "the source does not say",
-}
-_TRIGGER: Final = {
-    events.MODEL: "the model called the tool `skill`",
-    events.USER: "a slash command or a mention (2.x records them, 1.x does not)",
-}
-_SCOPE: Final = {
-    "project": "below a project's directory",
-    "user": "below the user's home or configuration",
-    "builtin": "comes with OpenCode",
-}
-
-
-def exits() -> list[str]:
-    """Return every class of a shell call's end, as the code tells them apart."""
-    ended = ((0, ""), (1, ""), (None, "exceeded timeout"), (None, ""))
-    known = [classify.shell_exit(code, text, ended=True) for code, text in ended]
-    return [*known, classify.shell_exit(None, "", ended=False)]
-
-
-def categories() -> dict[str, str]:
-    """Return the categories of tools, each with its built-in tools."""
-    found: dict[str, list[str]] = {}
-    for tool, category in classify.CATEGORIES.items():
-        found.setdefault(category, []).append(tool)
-    meanings = {name: _code(tools) for name, tools in found.items() if name != "other"}
-    meanings["mcp"] = "tools of the MCP servers in OpenCode's configuration"
-    return meanings | {"other": _code(found["other"]) + "; plugins and custom tools"}
-
-
-def _explained(label: str, values: Iterable[str], meanings: Mapping[str, str]) -> list[str]:
-    named = list(values)
-    if apart := set(named) ^ set(meanings):
-        raise ValueError(f"no meaning, or no value, of {label}: {apart}")
-    return [f"`{label}`", "<br>".join(f"`{value}`: {meanings[value]}" for value in named)]
-
-
 def label_table() -> str:
-    """Return the values of the labels with a fixed set."""
-    rows = [
-        _explained("status", events.STATUSES, _STATUS),
-        _explained("reason", classify.REASONS, _REASON),
-        _explained("exit", exits(), _EXIT),
-        _explained("trigger", (events.MODEL, events.USER), _TRIGGER),
-        _explained("category", categories(), categories()),
-        _explained("scope", get_args(Scope), _SCOPE),
-    ]
-    return _table(["label", "values"], rows)
+    """Return the values of those labels that most queries select by."""
+    rows = []
+    for name in ("status", "reason", "exit", "outcome", "trigger", "category", "scope"):
+        values = LABELS[name].values.items()
+        rows.append([f"`{name}`", "<br>".join(f"`{value}`: {text}" for value, text in values)])
+    return table(["label", "values"], rows)
 
 
 PARTS: Final[Mapping[str, Callable[[], str]]] = {

@@ -17,24 +17,11 @@ IDS = [metric.name for metric in METRICS]
 each = pytest.mark.parametrize("metric", METRICS, ids=IDS)
 
 FIXED_LABELS = {
-    "status",
-    "reason",
-    "trigger",
-    "scope",
-    "category",
-    "exit",
-    "source",
-    "generation",
-    "opencode_version",
-    "part",
-    "result",
-    "table",
-    "cause",
-    "metric",
-    "server",
-    "version",
-    "python",
-    "sqlite",
+    *("status", "reason", "trigger", "scope", "category", "exit", "outcome"),
+    *("change", "operation", "language", "session_kind", "role", "mode"),
+    *("token_type", "todo_status"),
+    *("source", "generation", "opencode_version", "part", "result", "table", "cause"),
+    *("metric", "server", "version", "python", "sqlite"),
 }
 """Labels whose values are a fixed set, or as many as there are files, servers or metrics."""
 
@@ -42,21 +29,32 @@ SPECIFIED = """
 skill_invocations_total skill_usage_total skill_duration_seconds skill_errors_total
 skill_sessions_total skill_reloads_total skill_content_bytes_total
 skill_first_used_timestamp_seconds skill_last_used_timestamp_seconds skill_installed
+skill_transitions_total skill_next_tool_total skill_runs_total skill_run_duration_seconds
+skill_run_tool_invocations_total skill_run_retries_total skill_run_tokens_total
+skill_run_cost_usd_total
 tool_invocations_total tool_usage_total tool_duration_seconds tool_wait_seconds tool_errors_total
-tool_in_flight tool_in_flight_oldest_start_timestamp_seconds tool_output_bytes_total
-tool_output_truncated_total tool_info shell_exits_total
+tool_in_flight tool_in_flight_oldest_start_timestamp_seconds tool_retries_total
+tool_output_bytes_total tool_output_truncated_total tool_info shell_exits_total
+edit_attempts_total edit_attempts_per_change edit_abandoned_changes_total edit_lines_total
+file_operations_total file_hot_edits
+sessions_total sessions_active session_tool_invocations turns_total turn_duration_seconds
+messages_total session_errors_total session_compactions_total steps_total step_duration_seconds
+model_response_seconds model_retries_total tokens_total cost_usd_total todos
 up source_info source_supported source_bytes source_last_event_timestamp_seconds
 exporter_build_info exporter_baseline_timestamp_seconds exporter_catching_up exporter_polls_total
 exporter_poll_duration_seconds exporter_last_successful_poll_timestamp_seconds
 exporter_rows_read_total exporter_rows_rejected_total exporter_copies_skipped_total
-exporter_late_ends_total exporter_label_overflow_total exporter_history_progress_ratio
-exporter_ledger_bytes
+exporter_late_ends_total exporter_unattributed_total exporter_label_overflow_total
+exporter_history_progress_ratio exporter_ledger_bytes
 """
 """Names that dashboards and rules rely on: none is renamed or dropped."""
 
 NOT_RECORDED = {
     "opencode_exporter_rows_rejected_total": "real OpenCode writes no row that cannot be decoded",
     "opencode_exporter_label_overflow_total": "no recording has a hundred tools",
+    "opencode_edit_abandoned_changes_total": "in no recording does a turn give up on a file",
+    "opencode_model_retries_total": "no recording has a repeated request",
+    "opencode_file_hot_edits": "it is off unless asked for, as it shows paths",
 }
 """Metrics that no recording shows, and why."""
 
@@ -117,7 +115,7 @@ def test_name_is_the_same_by_both_routes(metric: Metric) -> None:
 def test_otlp_name_and_unit_are_well_formed(metric: Metric) -> None:
     """Dotted lower case; a unit is seconds, bytes, a ratio, an annotation, or none."""
     assert re.fullmatch(r"opencode(\.[a-z]+(_[a-z]+)*)+", metric.otlp)
-    assert re.fullmatch(r"s|By|1|\{[a-z]+\}|", metric.otlp_unit)
+    assert re.fullmatch(r"s|By|1|\{([a-z]+|USD)\}|", metric.otlp_unit)
     if metric.kind == "counter":
         assert metric.otlp_unit
 
@@ -141,11 +139,12 @@ def test_labels_are_bounded(metric: Metric) -> None:
 
 @each
 def test_histograms_alone_have_buckets(metric: Metric) -> None:
-    """Buckets rise, and every histogram measures seconds."""
+    """Buckets rise, and a histogram measures seconds unless its unit says what it counts."""
     assert bool(metric.buckets) == (metric.kind == "histogram")
     assert list(metric.buckets) == sorted(set(metric.buckets))
     if metric.kind == "histogram":
-        assert metric.name.endswith("_seconds")
+        counts = metric.otlp_unit in ("{attempt}", "{invocation}")
+        assert metric.name.endswith("_seconds") != counts
         # Sums are kept as whole numbers: each edge must be one.
         for edge in metric.buckets:
             assert round(edge * metric.scale) == pytest.approx(edge * metric.scale)
@@ -174,7 +173,7 @@ def recorded_names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         name = found.parent.name
         directory: Path = tmp_path_factory.mktemp(name)
         unpack(name, directory)
-        clock = FakeClock(truth(name)["recorded_at_ms"] + HOUR_MS // 2)
+        clock = FakeClock(truth(name)["recorded_at_ms"] + 2 * HOUR_MS)
         page = Bench(directory, clock).read_once().page
         names |= set(re.findall(r"^# TYPE (\S+)", page, re.MULTILINE))
     return names

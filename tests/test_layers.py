@@ -14,15 +14,17 @@ import opencode_exporter
 PACKAGE = Path(opencode_exporter.__file__).parent
 
 ROWS = """
-errors events catalog waker
-config layout reader onlooker source decode programs classify decode_v1 decode_v2 labels identity \
-traces aggregate totals digest batch health disk opencode_config skills
-sessions table table_v1 table_v2 tables tailer read_ahead ledger_file ledger_store open_rows \
-judge ledger
-snapshot exposition
+errors events metric catalog_exporter catalog_sessions catalog_skills catalog_tools catalog waker
+filters config layout reader onlooker source decode programs languages classify details \
+decode_v1 parts_v1 decode_steps_v1 decode_v2 decode_steps_v2 \
+labels identity traces aggregate tally totals digest batch health disk opencode_config skills \
+conversation attempts measures delegation turns talks
+sessions table table_v1 table_v1_messages table_v2 tables tailer read_ahead \
+ledger_file ledger_store open_rows judge ledger
+snapshot exposition report
 web web.yaml web.tls web.config web.auth web.gate web.protocol web.sockets web.landing web.server
 poller pages watcher service check terminal logs
-demo demo_source config_file cli __main__
+demo demo_source config_file cli cli_report __main__
 """
 """
 Modules by row, each row in its own order: a module may import lower rows and
@@ -36,8 +38,8 @@ PLACE = {
 
 SOURCE_SIDE = {
     *("layout", "reader", "onlooker", "source", "sessions"),
-    *("table", "table_v1", "table_v2", "tables", "tailer", "read_ahead"),
-    *("decode", "decode_v1", "decode_v2"),
+    *("table", "table_v1", "table_v1_messages", "table_v2", "tables", "tailer", "read_ahead"),
+    *("decode", "decode_v1", "decode_v2", "parts_v1", "decode_steps_v1", "decode_steps_v2"),
 }
 SINK_SIDE = {"snapshot", "exposition"} | {name for name in PLACE if name.split(".")[0] == "web"}
 

@@ -17,12 +17,16 @@ from opencode_exporter.source import Source
 from rereading import SOURCE, fill
 from support import unpack
 
-SESSION: Final = {"id", "project_id", "time_created", "directory", "version"}
+SESSION: Final = {
+    *("id", "project_id", "time_created", "directory", "version"),
+    *("parent_id", "fork_session_id", "time_archived"),
+}
 ALLOWED: Final = {
     "session": SESSION,
     "session_v2": SESSION,
     "project": {"id", "worktree"},
-    "message": {"id", "session_id", "time_created", "data"},
+    "todo": {"session_id", "status"},
+    "message": {"id", "session_id", "time_created", "time_updated", "data"},
     "part": {"id", "message_id", "session_id", "time_created", "time_updated", "data"},
     "session_message": {
         *("id", "session_id", "type", "seq", "time_created", "time_updated", "data"),
@@ -46,8 +50,7 @@ FORBIDDEN: Final = (
     "SELECT sql FROM sqlite_schema",
     "SELECT name FROM pragma_table_info('account')",
     "SELECT name FROM pragma_table_list",
-    "SELECT * FROM message",
-    "SELECT time_updated FROM message",
+    "SELECT * FROM todo",
     "SELECT title FROM session",
     "PRAGMA table_info(account)",
     "PRAGMA table_list",

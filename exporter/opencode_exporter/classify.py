@@ -44,6 +44,7 @@ CATEGORIES: Final = {
 
 SKILL_TOOL: Final = "skill"
 SHELL_TOOL: Final = "shell"
+AGENT_TOOL: Final = "subagent"
 INVALID_TOOL: Final = "invalid"
 
 REASONS: Final = (
@@ -159,6 +160,22 @@ def verdict(text: str, kind: str = "") -> tuple[str, str]:
         if pattern.search(head):
             return ERROR, reason
     return ERROR, "other"
+
+
+_BY_USER: Final = re.compile(
+    r"The user rejected permission|The user declined|PermissionRejectedError"
+)
+
+
+def is_refusal(text: str) -> bool:
+    """
+    Say whether the error of a denied call means that the user refused it, ending the turn.
+
+    A rule's denial does not end it, nor does a refusal with feedback, which 1.x hands
+    to the model.
+    """
+    head = text[:2000]
+    return _BY_USER.search(head) is not None and "following feedback" not in head
 
 
 _UNKNOWN_TOOL: Final = re.compile(

@@ -11,135 +11,30 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any
 
 import click
 
 from opencode_exporter import __version__, config_file, logs
-from opencode_exporter.config import DEFAULT_LISTEN, Settings, parse_duration, state_directory
+from opencode_exporter.config import DEFAULT_LISTEN, Settings, state_directory
 from opencode_exporter.errors import ConfigError, ExporterError
+from opencode_exporter.filters import Filters, NameFilter
+from opencode_exporter.flags import (
+    COUNTING,
+    FILE,
+    PREFIX,
+    REPORTING,
+    SERVING,
+    SOURCE,
+    WEB,
+    Duration,
+    flag,
+    flags,
+    logging_flags,
+)
 from opencode_exporter.terminal import ProgressBar, print_findings
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-_PREFIX: Final = "OPENCODE_EXPORTER"
-_FILE: Final = click.Path(path_type=Path)
-
-
-class _Duration(click.ParamType[int]):
-    name = "duration"
-
-    def convert(
-        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            return parse_duration(value)
-        except ConfigError as err:
-            self.fail(str(err), param, ctx)
-
-
-def _flag(name: str, **more: Any) -> Callable[[Command], Command]:
-    """Declare a dotted flag and the environment variable of the same name."""
-    variable = name.removeprefix("--").replace(".", "_").replace("-", "_")
-    more.setdefault("show_default", True)
-    return click.option(
-        name, variable, envvar=f"{_PREFIX}_{variable.upper()}", show_envvar=True, **more
-    )
-
-
-def _flags(*flags: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    def declare(command: Command) -> Command:
-        for flag in reversed(flags):
-            command = flag(command)
-        return command
-
-    return declare
-
-
-_SOURCE = _flag(
-    "--source.path",
-    type=_FILE,
-    multiple=True,
-    help="Database, or directory of databases; may be repeated (in the environment: separated "
-    "as in PATH). Default: $OPENCODE_DB, else every opencode*.db of OpenCode's data directory.",
-)
-_COUNTING = _flags(
-    _SOURCE,
-    _flag(
-        "--abandon-after",
-        type=_Duration(),
-        default="6h",
-        help="How long an open invocation may stay without a change before it is abandoned.",
-    ),
-    _flag(
-        "--labels.series-limit",
-        type=click.IntRange(min=100),
-        default=2000,
-        help="Most series per metric; what is beyond goes to _other.",
-    ),
-    _flag(
-        "--labels.project",
-        type=click.Choice(["name", "hash", "off"]),
-        default="name",
-        help="How projects are shown: the worktree's last component, a salted hash, or not.",
-    ),
-)
-_LOGGING = _flags(
-    _flag(
-        "--log.level",
-        type=click.Choice(["debug", "info", "warning", "error"]),
-        default="info",
-        help="Least severe level that is logged.",
-    ),
-    _flag(
-        "--log.format",
-        type=click.Choice(["auto", "logfmt", "json"]),
-        default="auto",
-        help="auto: logfmt on a terminal, JSON elsewhere.",
-    ),
-)
-_WEB = _flags(
-    _flag(
-        "--web.listen-address",
-        multiple=True,
-        default=(DEFAULT_LISTEN,),
-        help="Address to listen on, such as :10777 or [::1]:10777; may be repeated.",
-    ),
-    _flag("--web.telemetry-path", default="/metrics", help="Path of the metrics."),
-    _flag(
-        "--web.config.file",
-        type=_FILE,
-        help="TLS and basic auth, in the exporter-toolkit's format.",
-    ),
-)
-_SERVING = _flags(
-    _flag(
-        "--ledger.path",
-        type=_FILE,
-        help="The ledger. Default: $XDG_STATE_HOME/opencode-exporter/ledger.db, else under "
-        "~/.local/state.",
-    ),
-    _flag(
-        "--history",
-        type=click.Choice(["count", "skip"]),
-        default="count",
-        help="Whether invocations from before the first start count.",
-    ),
-    _flag(
-        "--watch.interval",
-        type=_Duration(),
-        default="30s",
-        help="Poll this often also when no change is reported.",
-    ),
-    _flag(
-        "--watch.force-polling",
-        is_flag=True,
-        help="Look at the files instead of waiting to be told of changes (network shares).",
-    ),
-)
+from opencode_exporter.waker import SystemClock
 
 
 class _Commands(click.Group):
@@ -167,8 +62,8 @@ def _read_config(ctx: click.Context, _param: click.Parameter, path: Path | None)
 @click.option(
     "--config.file",
     "config_file",
-    type=_FILE,
-    envvar=f"{_PREFIX}_CONFIG_FILE",
+    type=FILE,
+    envvar=f"{PREFIX}_CONFIGFILE",
     show_envvar=True,
     expose_value=False,
     is_eager=True,
@@ -187,6 +82,18 @@ def _paths(given: tuple[Path, ...]) -> tuple[Path, ...]:
     return tuple(path.expanduser() for path in given)
 
 
+def _filters(given: dict[str, Any]) -> Filters:
+    """Return what is shown, by kind; a contradiction is the command line's fault."""
+    kinds = {
+        kind: NameFilter(given[f"{kind}_include"], given[f"{kind}_exclude"])
+        for kind in ("tool", "skill")
+    }
+    try:
+        return Filters(**kinds)
+    except ConfigError as err:
+        raise click.UsageError(str(err)) from err
+
+
 def _settings(ledger: Path | None, given: dict[str, Any]) -> Settings:
     """Return the settings of a command from its flags."""
     web_config = (given["web_config_file"],) if given.get("web_config_file") else ()
@@ -197,6 +104,9 @@ def _settings(ledger: Path | None, given: dict[str, Any]) -> Settings:
         abandon_after_ms=given["abandon_after"],
         series_limit=given["labels_series_limit"],
         project_names=given["labels_project"],
+        since_ms=given.get("since") or 0,
+        only_project=given.get("project", ""),
+        filters=_filters(given),
         force_polling=given.get("watch_force_polling", False),
         poll_interval_ms=given.get("watch_interval", 30_000),
         listen=given.get("web_listen_address", (DEFAULT_LISTEN,)),
@@ -206,7 +116,7 @@ def _settings(ledger: Path | None, given: dict[str, Any]) -> Settings:
 
 
 @_COMMANDS.command()
-@_flags(_COUNTING, _SERVING, _WEB, _LOGGING)
+@flags(COUNTING, SERVING, WEB, logging_flags())
 def serve(**given: Any) -> None:
     """Watch the databases and serve the metrics (the default)."""
     logs.configure(given["log_level"], given["log_format"])
@@ -231,7 +141,7 @@ def _serve(settings: Settings) -> None:
 
 
 @_COMMANDS.command()
-@_flags(_COUNTING, _LOGGING)
+@flags(COUNTING, logging_flags())
 def once(**given: Any) -> None:
     """Read everything into a ledger in memory, print the metrics, exit."""
     from opencode_exporter.service import Exporter  # noqa: PLC0415
@@ -247,7 +157,33 @@ def once(**given: Any) -> None:
 
 
 @_COMMANDS.command()
-@_SOURCE
+@flags(COUNTING, REPORTING, logging_flags("error"))
+def report(**given: Any) -> None:
+    """Print skills, tools, edits and models by use; keeps no ledger, needs no server."""
+    from opencode_exporter.report import Asked, figures, output  # noqa: PLC0415
+    from opencode_exporter.service import Exporter  # noqa: PLC0415
+
+    logs.configure(given["log_level"], given["log_format"])
+    settings = _settings(None, given)
+    with ProgressBar() as bar:
+        exporter = Exporter(settings, os.environ, Path.home(), progress=bar.show)
+        exporter.poll()
+    snapshot, states = exporter.pages.snapshot(), exporter.poller.health
+    exporter.close()
+    if any(health.up for health in states.values()):
+        asked = Asked(SystemClock().now_ms(), settings.since_ms, settings.only_project)
+        click.echo(
+            output(figures(snapshot, asked), given["format"], given["top"], os.environ), nl=False
+        )
+    for label, health in states.items():
+        if not health.up:
+            click.echo(f"opencode-exporter: {label}: {health.problem}", err=True)
+    if not all(health.up for health in states.values()):
+        raise SystemExit(1)
+
+
+@_COMMANDS.command()
+@SOURCE
 def check(source_path: tuple[Path, ...]) -> None:
     """Say of each database whether it can be read, and what to do if not."""
     from opencode_exporter.check import examine  # noqa: PLC0415
@@ -263,21 +199,21 @@ def check(source_path: tuple[Path, ...]) -> None:
 
 
 @_COMMANDS.command()
-@_flag(
+@flag(
     "--demo.generation",
     type=click.Choice(["v1", "v2"]),
     default="v2",
     help="Storage generation that the simulated agent writes: 1.x or 2.x.",
 )
-@_flag("--demo.history", type=_Duration(), default="3d", help="How much history there is first.")
-@_flag(
+@flag("--demo.history", type=Duration(), default="3d", help="How much history there is first.")
+@flag(
     "--demo.pace",
     type=click.FloatRange(min=0.01, max=100),
     default=1.0,
     help="How fast the simulated agent works.",
 )
-@_flag("--demo.seed", type=int, default=1, help="Seed of the simulated agent.")
-@_flags(_WEB, _LOGGING)
+@flag("--demo.seed", type=int, default=1, help="Seed of the simulated agent.")
+@flags(WEB, logging_flags())
 def demo(**given: Any) -> None:
     """Serve a temporary database on which a simulated agent works."""
     from opencode_exporter.demo_source import demo_source  # noqa: PLC0415

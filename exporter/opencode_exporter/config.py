@@ -11,11 +11,12 @@ import errno
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 from opencode_exporter.errors import ConfigError
+from opencode_exporter.filters import Filters
 
 DEFAULT_LISTEN: Final = "127.0.0.1:10777"
 _DATABASE: Final = re.compile(r"opencode(-[\w.+-]+)?\.db")
@@ -34,7 +35,10 @@ class Settings:
     history: Literal["count", "skip"] = "count"
     abandon_after_ms: int = 6 * 3_600_000
     series_limit: int = 2000
+    since_ms: int = 0  # older events do not count; Unix
+    only_project: str = ""  # others do not count; empty: every one
     project_names: Literal["name", "hash", "off"] = "name"
+    filters: Filters = field(default_factory=Filters)
     force_polling: bool = False
     poll_interval_ms: int = 30_000
     listen: tuple[str, ...] = (DEFAULT_LISTEN,)

@@ -137,13 +137,19 @@ def message(data: bytes, created: int) -> Message:
     return Message(agent if type(agent) is str else UNKNOWN, created)
 
 
-def is_users_command(part: ToolPart, state: _State) -> bool:
-    """Say whether a shell part is a command that the user typed (``!cmd``): no invocation."""
-    if len(part.callID) != _ULID_LETTERS or not _ULID.fullmatch(part.callID):
+def is_users_command(call_id: str, code: object, truncated: object) -> bool:
+    """
+    Say whether a shell part is a command that the user typed (``!cmd``): no invocation.
+
+    Args:
+        call_id: The part's call id.
+        code: Its ``metadata.exit``.
+        truncated: Its ``metadata.truncated``.
+    """
+    if len(call_id) != _ULID_LETTERS or not _ULID.fullmatch(call_id):
         return False
     # OpenCode notes exit and truncation on every call of the model that ran.
-    meta = state.metadata or _Metadata()
-    return meta.exit is None and meta.truncated is None
+    return code is None and truncated is None
 
 
 def invocation(
@@ -171,8 +177,10 @@ def invocation(
     state = part.state
     if state is None:
         raise Unusable("state")
-    if part.tool == "bash" and is_users_command(part, state):
-        return None
+    if part.tool == "bash":
+        meta = state.metadata or _Metadata()
+        if is_users_command(part.callID, meta.exit, meta.truncated):
+            return None
     times = state.time
     start, end = (times.start, times.end) if times is not None else (None, None)
     if state.status in _ENDED:

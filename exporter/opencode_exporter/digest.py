@@ -2,9 +2,11 @@
 The digest: what needs no judgement, summed where it was read.
 
 Nearly all of a history are invocations that have ended, that no fork can have
-copied and that load no skill.  A digest holds their sums, and the keys by which
-the ledger makes sure that none of them has been counted.  It is all or nothing:
-where one key is known already, the same rows are read again, event by event.
+copied and that load no skill, and steps and remarks that are over.  A digest holds
+their sums, and the keys by which the ledger makes sure that none of them has been
+counted.  It is all or nothing: where one key is known already, the same rows are read
+again, event by event.  Steps and remarks are in it as well: to make turns of them is
+left to the ledger.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ from typing import TypeGuard
 import msgspec
 
 from opencode_exporter import identity
-from opencode_exporter.aggregate import Aggregate, ToolKey, ToolSum
-from opencode_exporter.events import Event, Invocation
+from opencode_exporter.aggregate import Aggregate, ToolKey, ToolSum, Value
+from opencode_exporter.events import Event, Invocation, Remark, Step
+from opencode_exporter.measures import measure
+from opencode_exporter.tally import Sum, Tally
 from opencode_exporter.traces import Blocks, packed
 
 
@@ -29,6 +33,8 @@ class Digest(msgspec.Struct, gc=False, array_like=True):
     traces: Blocks
     sums: list[tuple[ToolKey, ToolSum]]
     first_end: int  # ms, of the call that ended first; 0 without calls
+    rows: list[Step | Remark]  # in the order of the source, of sessions that are plain
+    measures: list[tuple[Sum, Value]]  # what these say by themselves
 
     def claims(self) -> Iterator[tuple[int, int]]:
         """Yield each call's key and its owner."""
@@ -40,7 +46,7 @@ class Digest(msgspec.Struct, gc=False, array_like=True):
 
 
 class Digester:
-    """Sums plain invocations of one generation until it is asked for the digest."""
+    """Sums plain events of one generation until it is asked for the digest."""
 
     def __init__(self, generation: str) -> None:
         self._generation = generation
@@ -48,39 +54,63 @@ class Digester:
         self._traces: dict[int, array[int]] = {}
         self._sums = Aggregate()
         self._first_end = 0
+        self._rows: list[Step | Remark] = []
+        self._session = ("", 0)
 
     def take(self, events: Iterable[Event]) -> list[Event]:
-        """Sum the plain ones, and return the others."""
+        """Sum the plain ones, keep rows for the end, and return the others."""
         left: list[Event] = []
-        claims, add, generation = self._claims, self._sums.add, self._generation
-        session, owner = "", 0
-        time, block = -1, array("Q")
         for event in events:
-            if not _is_plain(event) or (key := identity.invocation_key(event)) in claims:
+            if isinstance(event, Step | Remark):
+                self._rows.append(event)
+            elif not _is_plain(event) or not self._claim(event, identity.invocation_key(event)):
                 left.append(event)  # to be judged; among them namesakes of plain ones
-                continue
-            claims[key] = identity.owner(event, generation)
-            if event.session != session:  # events come session by session
-                session, owner = event.session, identity.session_owner(event.session)
-            print_ = identity.fingerprint(event)
-            if print_ >> identity.PRINT_BITS != time:
-                time = print_ >> identity.PRINT_BITS
-                block = self._traces.setdefault(time, array("Q"))
-            block.append(packed(print_, owner))
-            add(event)
-            if event.ended > 0 and not 0 < self._first_end <= event.ended:
-                self._first_end = event.ended
+            else:
+                self._sums.add(event)
+                if event.ended > 0 and not 0 < self._first_end <= event.ended:
+                    self._first_end = event.ended
         return left
 
-    def digest(self) -> Digest:
-        """Return what was summed."""
-        return Digest(
+    def _claim(self, event: identity.Judged, key: int) -> bool:
+        """Note key and trace of an event, unless the key is taken."""
+        if key in self._claims:
+            return False
+        self._claims[key] = identity.owner(event, self._generation)
+        print_ = identity.fingerprint(event)
+        time = print_ >> identity.PRINT_BITS
+        block = self._traces.get(time)
+        if block is None:
+            block = self._traces[time] = array("Q")
+        block.append(packed(print_, self._owner_of(event.session)))
+        return True
+
+    def _owner_of(self, session: str) -> int:
+        if self._session[0] != session:  # events come session by session
+            self._session = (session, identity.session_owner(session))
+        return self._session[1]
+
+    def digest(self) -> tuple[Digest, list[Event]]:
+        """Return what was summed, and the rows of sessions that are to be judged."""
+        odd = {row.session for row in self._rows if row.suspect or not row.is_over}
+        rows: list[Step | Remark] = []
+        left: list[Event] = []
+        tally = Tally()
+        for row in self._rows:
+            if row.session in odd or not self._claim(row, identity.row_key(row)):
+                left.append(row)
+                continue
+            rows.append(row)
+            measure(tally, row)
+        digest = Digest(
             keys=array("q", self._claims.keys()).tobytes(),
             owners=array("q", self._claims.values()).tobytes(),
             traces={time: block.tobytes() for time, block in self._traces.items()},
             sums=[*self._sums.tools().items()],
             first_end=self._first_end,
+            rows=rows,
+            measures=[*tally.sums.items()],
         )
+        return digest, left
 
 
 def _is_plain(event: Event) -> TypeGuard[Invocation]:

@@ -25,8 +25,18 @@ UNKNOWN: Final = "_unknown"
 OVERFLOW: Final = "_other"
 """Label value used past a label's limit, and for what no shipped list knows."""
 
+TODO_STATUSES: Final = ("pending", "in_progress", "completed", "cancelled")
+"""What 1.x knows of todo items; values of the label ``todo_status``."""
+
 MODEL: Final = "model"
 USER: Final = "user"
+
+
+SUCCEEDED: Final = "succeeded"
+FAILED: Final = "failed"
+INTERRUPTED: Final = "interrupted"
+OUTCOMES: Final = (SUCCEEDED, FAILED, INTERRUPTED, ABANDONED)
+"""How a turn or a skill run ends; values of the label ``outcome``."""
 
 
 class Session(msgspec.Struct, frozen=True, gc=False):
@@ -35,6 +45,9 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     id: str
     project: str
     created: int
+    parent: str = ""  # id of the session that started it, of a sub-agent's
+    is_fork: bool = False  # says so itself: 2.x only
+    directory: str = ""  # what its relative paths begin at
 
 
 class Invocation(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
@@ -83,6 +96,95 @@ class UserSkillLoad(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=
     suspect: bool = False
 
 
+class FileChange(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What a completed invocation did to one file."""
+
+    operation: str  # read, edited, created, deleted, moved
+    language: str
+    added: int = 0  # lines
+    removed: int = 0
+    path: str = ""  # only where --files.top asks for it
+
+
+class StepCall(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """An invocation as its step shows it, when the step is over."""
+
+    tool: str
+    status: str | None  # None: open, for the step is
+    vouched: bool = True
+    skill: str = ""  # of a skill load: the name
+    started: int = 0
+    ended: int = 0
+    failed: bool = False  # error, or an exit code that is not 0
+    refused: bool = False  # by the user, which ends the turn
+    targets: tuple[int, ...] = ()  # hashes of the files, URL, skill or command it is about
+    child: str = ""  # id of the session that it started
+    files: tuple[FileChange, ...] = ()
+    inner: tuple[tuple[str, str], ...] = ()  # tool and status of the calls inside ``execute``
+
+
+class Tokens(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Tokens by type; they do not overlap."""
+
+    input: int = 0
+    output: int = 0
+    reasoning: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+
+
+class Step(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
+    """One step of the model: an assistant's message with its invocations."""
+
+    session: str
+    message: str
+    generation: str
+    created: int
+    is_over: bool = False  # nothing of it will change
+    completed: int = 0
+    streamed: int = 0  # 2.x only
+    agent: str = UNKNOWN
+    provider: str = UNKNOWN
+    model: str = UNKNOWN
+    finish: str = ""  # the source's word; empty: it did not finish
+    error: str = ""  # name of the error, as the source has it
+    tokens: Tokens = Tokens()
+    cost: int = 0  # in 10**-10 US dollars
+    retries: int = 0
+    calls: tuple[StepCall, ...] = ()
+    is_summary: bool = False  # of a compaction of 1.x: belongs to no turn
+    is_note: bool = False  # a command that the user typed: no step of the model
+    where: Session = Session("", UNKNOWN, 0)
+    suspect: bool = False
+
+
+class Remark(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
+    """
+    A row of a session that is no step: what the user says, what 2.x says of a turn.
+
+    ``kind``: ``human`` (a message that wants an answer), ``idle`` (the turn is over,
+    2.x), ``note`` (synthetic, a command typed by the user, a compaction).
+    """
+
+    session: str
+    message: str
+    generation: str
+    created: int
+    kind: str
+    is_over: bool = True
+    role: str = ""  # where it counts as a message
+    agent: str = UNKNOWN
+    outcome: str = ""  # of idle
+    compaction: str = ""  # auto, manual
+    skills: tuple[str, ...] = ()  # that the user invoked with it
+    provider: str = UNKNOWN  # of what a compaction used
+    model: str = UNKNOWN
+    tokens: Tokens = Tokens()
+    cost: int = 0
+    where: Session = Session("", UNKNOWN, 0)
+    suspect: bool = False
+
+
 class Rejection(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     """A row, or one call of a row, that could not be decoded and was set aside."""
 
@@ -90,4 +192,4 @@ class Rejection(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True
     cause: str
 
 
-Event = Invocation | UserSkillLoad | Rejection
+Event = Invocation | UserSkillLoad | Rejection | Step | Remark

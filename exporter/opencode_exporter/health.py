@@ -12,7 +12,7 @@ from typing import Final
 
 from opencode_exporter import catalog as c
 
-_POLL_EDGES: Final = tuple(round(edge * c.POLL_DURATION.scale) for edge in c.POLL_BUCKETS)
+_POLL_EDGES: Final = tuple(round(edge * c.POLL_DURATION.scale) for edge in c.POLL_DURATION.buckets)
 
 
 @dataclass
@@ -23,6 +23,7 @@ class SourceHealth:
     supported: bool = True
     versions: dict[str, str] = field(default_factory=dict)  # by generation
     bytes: dict[str, int] = field(default_factory=dict)  # by part
+    todos: dict[str, dict[str, int]] = field(default_factory=dict)  # by session and status
     polls: dict[str, int] = field(default_factory=lambda: {"ok": 0, "error": 0})
     durations: list[int] = field(default_factory=lambda: [0] * (len(_POLL_EDGES) + 2))
     last_poll_ms: int = 0

@@ -19,7 +19,7 @@ from zlib import crc32
 
 from xxhash import xxh3_64_intdigest
 
-from opencode_exporter.events import Invocation, Rejection, UserSkillLoad
+from opencode_exporter.events import Invocation, Rejection, Remark, Step, UserSkillLoad
 
 _KEY_BITS: Final = 47
 _KEY_MASK: Final = (1 << _KEY_BITS) - 1
@@ -43,7 +43,8 @@ SESSION_BITS: Final = 24
 _SESSION_MASK: Final = (1 << SESSION_BITS) - 1
 
 
-def _hash(text: str) -> int:
+def hashed(text: str) -> int:
+    """Return 64 bits that stand for a text."""
     return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
 
 
@@ -55,7 +56,7 @@ def key(text: str, at: int = 0) -> int:
         text: What to hash.
         at: When it began, ms; must never change with the text.
     """
-    return (at >> _TIME_SHIFT & _TIME_MASK) << _KEY_BITS | _hash(text) & _KEY_MASK
+    return (at >> _TIME_SHIFT & _TIME_MASK) << _KEY_BITS | hashed(text) & _KEY_MASK
 
 
 def invocation_key(event: Invocation) -> int:
@@ -66,6 +67,16 @@ def invocation_key(event: Invocation) -> int:
 def namesake_key(event: Invocation) -> int:
     """Return the key of a further call with the same message and call id."""
     return key(f"n {event.message} {event.part} {event.call}", event.message_created)
+
+
+def row_key(event: Step | Remark) -> int:
+    """Return the key of a message, which both generations share."""
+    return key(f"m {event.message}", event.created)
+
+
+def session_key(session: str) -> int:
+    """Return the key of a session: of its conversation, and of its having been counted."""
+    return key(f"c {session}")
 
 
 def load_key(event: UserSkillLoad) -> int:
@@ -83,7 +94,11 @@ def session_skill_key(session: str, skill: str) -> int:
     return key(f"s {session} {skill}")
 
 
-def owner(event: Invocation | UserSkillLoad, generation: str) -> int:
+Judged = Invocation | UserSkillLoad | Step | Remark
+"""Events that count once, and that a fork can copy."""
+
+
+def owner(event: Judged, generation: str) -> int:
     """Return which row a key stands for: its generation and a hash of its part."""
     bits = _V1 if generation == "v1" else _V2
     if isinstance(event, Invocation) and event.part:
@@ -102,11 +117,15 @@ def same_row(one: int, other: int) -> bool:
 
 
 def _print(text: str, at: int) -> int:
-    return (at >> _TIME_SHIFT & _PRINT_TIME_MASK) << PRINT_BITS | _hash(text) & _PRINT_MASK
+    return (at >> _TIME_SHIFT & _PRINT_TIME_MASK) << PRINT_BITS | hashed(text) & _PRINT_MASK
 
 
-def fingerprint(event: Invocation | UserSkillLoad) -> int:
+def fingerprint(event: Judged) -> int:
     """Return what a fork's copy of the event shares with it: call id, tool, start."""
+    if isinstance(event, Step):
+        return _print(f"m assistant {event.created}", event.created)
+    if isinstance(event, Remark):
+        return _print(f"m {event.role or event.kind} {event.created}", event.created)
     if isinstance(event, UserSkillLoad):
         return _print(f"u {event.at} {event.skill}", event.at)
     if event.started:
@@ -121,4 +140,4 @@ def waiting_fingerprint(event: Invocation) -> int:
 
 def session_owner(session: str) -> int:
     """Return the owner of a fingerprint: its session."""
-    return _hash(session) & _SESSION_MASK
+    return hashed(session) & _SESSION_MASK

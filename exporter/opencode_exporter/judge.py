@@ -15,7 +15,8 @@ from typing import Final
 from opencode_exporter import identity
 from opencode_exporter.batch import Chunk
 from opencode_exporter.digest import Digest
-from opencode_exporter.events import Event, Invocation, Rejection, UserSkillLoad
+from opencode_exporter.events import Event, Invocation, Rejection, Remark, Step, UserSkillLoad
+from opencode_exporter.identity import Judged
 from opencode_exporter.labels import clean
 from opencode_exporter.traces import BlockLookup, Traces
 
@@ -101,7 +102,7 @@ class Judge:
         self.seen.update(digest.claims())
         self.traces.add(digest.traces)
 
-    def admit(self, event: Invocation | UserSkillLoad, key: int, generation: str) -> Verdict:
+    def admit(self, event: Judged, key: int, generation: str) -> Verdict:
         """Decide about an event that has ended, and note the verdict."""
         me = identity.owner(event, generation)
         known = self._owner(key)
@@ -125,6 +126,18 @@ class Judge:
         for call in calls:
             if not call.suspect:
                 self._leave_open(call)
+
+    def is_open(self, event: Step | Remark, key: int) -> bool:
+        """Say whether a row that is not over waits for its end, and is nobody's copy."""
+        if self._owner(key) is not None or (event.suspect and self._is_copy(event)):
+            return False
+        self.traces.leave(identity.fingerprint(event), self._me(event.session))
+        return True
+
+    def admit_late(self, step: Step, key: int) -> Verdict:
+        """Decide about a step whose key was not prepared with its chunk."""
+        self._ask(key)
+        return self.admit(step, key, step.generation)
 
     def admit_open(self, call: Invocation, key: int, generation: str) -> Verdict:
         """Decide about a call that has not ended; NEW leaves it to be admitted at its end."""
@@ -152,16 +165,14 @@ class Judge:
         self.seen[key] = _ONCE
         return True
 
-    def _known(
-        self, event: Invocation | UserSkillLoad, key: int, known: int, me: int
-    ) -> tuple[Verdict, int]:
+    def _known(self, event: Judged, key: int, known: int, me: int) -> tuple[Verdict, int]:
         """Decide about an event whose key is taken; return it, or the key of its own."""
         if not identity.same_generation(known, me):
             if known & identity.COPIED_BIT:
                 return Verdict.REPEAT, key
             self.seen[key] = known | identity.COPIED_BIT
             return Verdict.UPGRADED, key
-        if identity.same_row(known, me) or isinstance(event, UserSkillLoad):
+        if identity.same_row(known, me) or not isinstance(event, Invocation):
             return Verdict.REPEAT, key
         # Another call of the message with the same call id.
         key = identity.namesake_key(event)
@@ -177,7 +188,7 @@ class Judge:
             self._owners[key] = self._lookup([key]).get(key)
         return self._owner(key)
 
-    def _is_copy(self, event: Invocation | UserSkillLoad) -> bool:
+    def _is_copy(self, event: Judged) -> bool:
         """Say whether another session has an event with the same fingerprint."""
         me = self._me(event.session)
         for print_ in _fingerprints(event):
@@ -192,16 +203,18 @@ class Judge:
         return self._session[1]
 
 
-def _fingerprints(event: Invocation | UserSkillLoad) -> tuple[int, ...]:
+def _fingerprints(event: Judged) -> tuple[int, ...]:
     surest = identity.fingerprint(event)
-    if isinstance(event, UserSkillLoad) or event.status is not None:
-        return (surest,)
-    return surest, identity.waiting_fingerprint(event)
+    if isinstance(event, Invocation) and event.status is None:
+        return surest, identity.waiting_fingerprint(event)
+    return (surest,)
 
 
 def _key(table: str, event: Event) -> int:
     if isinstance(event, UserSkillLoad):
         return identity.load_key(event)
+    if isinstance(event, Step | Remark):
+        return identity.row_key(event)
     if isinstance(event, Rejection):
         return identity.rejection_key(table, event)
     return identity.invocation_key(event)
@@ -216,5 +229,5 @@ def _first_load_keys(events: Iterable[Event]) -> list[int]:
     return [
         first_load_key(event.session, event.skill)
         for event in events
-        if not isinstance(event, Rejection) and event.skill is not None
+        if isinstance(event, Invocation | UserSkillLoad) and event.skill is not None
     ]

@@ -16,7 +16,12 @@ from opencode_exporter.events import OVERFLOW, UNKNOWN
 _RESERVED: Final = (UNKNOWN, OVERFLOW)
 _LIMITS: Final = {"tool": 100, "skill": 100}
 _OTHER_LIMIT: Final = 50
-OPEN_LABELS: Final = frozenset({"tool", "skill", "agent", "project", "program"})
+OPEN_LABELS: Final = frozenset(
+    {
+        *("tool", "skill", "from_skill", "to_skill", "agent", "project", "program"),
+        *("provider", "model", "finish", "error", "path"),
+    }
+)
 """Labels whose values come from the source; all others have a fixed set."""
 _OVERFLOW_SERIES: Final = 10  # the most that overflow makes: trigger by status
 MAX_LENGTH: Final = 128

@@ -17,7 +17,7 @@ from opencode_exporter.errors import SourceUnsupportedError
 
 COLUMNS: Final[Mapping[str, frozenset[str]]] = {
     "session": frozenset({"id", "project_id", "time_created"}),
-    "message": frozenset({"id", "session_id", "time_created", "data"}),
+    "message": frozenset({"id", "session_id", "time_created", "time_updated", "data"}),
     "part": frozenset({"id", "message_id", "session_id", "time_created", "time_updated", "data"}),
     "session_v2": frozenset({"id", "project_id", "time_created"}),
     "session_message": frozenset(
@@ -26,7 +26,10 @@ COLUMNS: Final[Mapping[str, frozenset[str]]] = {
 }
 """What we rely on; tables may have more columns, and OpenCode's versions do."""
 
-_LATER: Final = frozenset({"directory", "version"})  # of sessions: not in every version
+_LATER: Final = frozenset(
+    {"directory", "version", "parent_id", "fork_session_id", "time_archived"}
+)  # of sessions: not in every version
+_OPTIONAL: Final = ("project", "todo")  # not in every version
 _ROWID: Final = frozenset({"ROWID", ""})  # no column: how SQLite names the rowid, or none at all
 
 READABLE: Final[Mapping[str, frozenset[str]]] = {
@@ -34,6 +37,7 @@ READABLE: Final[Mapping[str, frozenset[str]]] = {
     "session": COLUMNS["session"] | _LATER | _ROWID,
     "session_v2": COLUMNS["session_v2"] | _LATER | _ROWID,
     "project": frozenset({"id", "worktree"}) | _ROWID,
+    "todo": frozenset({"session_id", "status"}) | _ROWID,
     "json_each": frozenset({"value", "json", "root", ""}),  # a function of SQLite, no table
 }
 """All that may be read, by table."""
@@ -60,7 +64,7 @@ def layout_of(query: Callable[[str], apsw.Cursor]) -> Layout:
         SourceUnsupportedError: A table or column that we rely on is not there.
     """
     columns = {}
-    for table in (*COLUMNS, "project"):
+    for table in (*COLUMNS, *_OPTIONAL):
         found = frozenset(row[1] for row in query(f"PRAGMA table_info({table})"))
         if found:
             columns[table] = found

@@ -9,7 +9,7 @@ committed.  Nothing here reads opencode.db, and nothing here knows about HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -21,11 +21,21 @@ from opencode_exporter.batch import Chunk, Cursor, OpenRow
 from opencode_exporter.classify import CATEGORIES
 from opencode_exporter.digest import Digest
 from opencode_exporter.errors import LedgerError
-from opencode_exporter.events import ABANDONED, COMPLETED, UNKNOWN, Invocation, UserSkillLoad
+from opencode_exporter.events import (
+    ABANDONED,
+    COMPLETED,
+    UNKNOWN,
+    Invocation,
+    Remark,
+    Step,
+    UserSkillLoad,
+)
 from opencode_exporter.judge import Judge, Verdict, first_load_key
 from opencode_exporter.labels import Slots, clean
 from opencode_exporter.ledger_store import Batch, Place, Store
 from opencode_exporter.open_rows import OpenRows
+from opencode_exporter.talks import NEVER, Talks
+from opencode_exporter.tally import Tally
 from opencode_exporter.totals import Series, changed_by
 from opencode_exporter.waker import Clock, steady_ms
 
@@ -39,8 +49,23 @@ class Published(NamedTuple):
     series: Series
     names: Mapping[str, tuple[str, ...]]  # names that hold a slot, by label
     in_flight: tuple[tuple[str, int], ...]  # tool and start (ms) of what runs now
+    active: Mapping[str, int]  # sessions and when they changed (ms), of the last minutes
     baseline_ms: int
     late_ms: int
+
+
+class Scope(NamedTuple):
+    """Which events count: a report may leave out old ones, and those of other projects."""
+
+    since_ms: int = 0
+    project: str = ""  # empty: every one
+
+    def holds(self, at: int, project: str) -> bool:
+        """Say whether what happened at a time (ms) in a project counts."""
+        return at >= self.since_ms and self.project in ("", project)
+
+
+EVERYTHING: Final = Scope()
 
 
 class Ledger:
@@ -52,15 +77,26 @@ class Ledger:
         clock: Time of day.
         series_limit: The most series that one metric may have.
         counts_history: Whether what the source holds before the baseline counts.
+        abandon_after_ms: How long something open may stay without a change.
+        scope: What counts, of all that is read.
     """
 
     def __init__(
-        self, store: Store, clock: Clock, *, series_limit: int, counts_history: bool
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        series_limit: int,
+        counts_history: bool,
+        abandon_after_ms: int,
+        scope: Scope = EVERYTHING,
     ) -> None:
         self._store = store
         self._clock = clock
         self._limit = series_limit
         self._counts_history = counts_history
+        self._abandon_after = abandon_after_ms
+        self._scope = scope
         self.installed_skills: frozenset[str] = frozenset()
         self.late_ms = 0  # when, by the stopwatch, old invocations last came in
         self.reload()
@@ -85,6 +121,13 @@ class Ledger:
         slots, self._cursors, rows, self.meta = read
         self.slots, self._open = Slots(slots), OpenRows(rows)
         self._judge = Judge(store.owners, store.traces, is_empty=not self._cursors)
+        self.talks = Talks(
+            store,
+            self.meta["salt"],
+            self._abandon_after,
+            admit=self._admit_lost,
+            now=self._clock.now_ms,
+        )
         self._publish(series)
         self._begin()
 
@@ -95,6 +138,7 @@ class Ledger:
             in_flight=tuple(
                 (self._shown_tool(call), call.started) for call in self._open.running()
             ),
+            active=dict(self.talks.active()),
             baseline_ms=self.baseline_ms,
             late_ms=self.late_ms,
         )
@@ -106,6 +150,8 @@ class Ledger:
     def _begin(self) -> None:
         self._batch = Batch()
         self._sums = Aggregate()
+        self._tally = Tally()
+        self.talks.begin(self._tally)
         self._deltas: list[Delta] = []
         self._judge.begin()
         self._open.changed = {}
@@ -163,6 +209,7 @@ class Ledger:
         self._take_events(source, chunk)
         for row in chunk.open_rows:
             self._keep_open((source, chunk.table, row.row), chunk, row)
+        self.talks.gone(chunk.settled)
         for row_id in chunk.settled:
             self._open.set((source, chunk.table, row_id), None)
         if chunk.cursor is not None:
@@ -175,6 +222,7 @@ class Ledger:
 
     def _take_events(self, source: str, chunk: Chunk) -> None:
         keys = self._judge.prepare(chunk)
+        self.talks.prepare(chunk.events)
         self._judge.note_open(call for row in chunk.open_rows for call in row.calls)
         plain = self._judge.admit_plain(chunk.events, keys, chunk.generation)
         for event, key, admitted in zip(chunk.events, keys, plain, strict=True):
@@ -182,21 +230,57 @@ class Ledger:
                 self._end(source, chunk, event, key, admitted=admitted)
             elif isinstance(event, UserSkillLoad):
                 self._load(event, key, chunk.generation)
+            elif isinstance(event, Step | Remark):
+                self._take_row(event, key)
             elif self._judge.once(key):
                 self._delta(c.ROWS_REJECTED, (source, chunk.table, event.cause))
 
     def is_new(self, digest: Digest) -> bool:
         """Say whether the calls of a digest may be counted unseen."""
         keys = digest.key_list()
+        if self._scope != EVERYTHING:
+            return False
         return self._judge.is_new(digest, keys) and not self._open.concerns_any(keys)
 
     def _take(self, digest: Digest) -> None:
         self._judge.admit_digest(digest)
+        self.talks.prepare(digest.rows)
+        for row in digest.rows:
+            self.talks.take(row, counts=self._counting, measured=True)
         if not self._counting:
             self._learn_tools(tool for (tool, vouched, *_), _ in digest.sums if vouched)
             return
         self._sums.absorb(digest.sums)
+        self._tally.absorb(digest.measures)
         self._note_lateness(digest.first_end)
+
+    def _take_row(self, event: Step | Remark, key: int) -> None:
+        """Take in a row of a session: it moves the session's turns on, if it is new."""
+        counts = self._counting and self._scope.holds(event.created, event.where.project)
+        if not event.is_over:
+            if self._judge.is_open(event, key):
+                self.talks.begun(event, counts=counts)
+            return
+        verdict = self._judge.admit(event, key, event.generation)
+        if verdict is Verdict.NEW:
+            self.talks.take(event, counts=counts)
+        else:
+            self.talks.ended(event)
+            if verdict is Verdict.FORKED:
+                self.talks.meet(event, counts=counts)
+
+    def _admit_lost(self, step: Step) -> bool:
+        self._open.sleep(step.message)
+        return self._judge.admit_late(step, identity.row_key(step)) is Verdict.NEW
+
+    def settle(self, is_silent: Callable[[int], bool]) -> None:
+        """
+        End what has waited too long: open steps and turns, and sessions.
+
+        Args:
+            is_silent: Says of what last changed at a time, ms, whether that is too long ago.
+        """
+        self.talks.settle(is_silent)
 
     def _delta(self, metric: c.Metric, labels: Labels, value: int = 1) -> None:
         self._deltas.append(Delta(metric, labels, value, value))
@@ -223,7 +307,8 @@ class Ledger:
         first: bool | None = None
         if event.skill is not None and event.status == COMPLETED:
             first = self._first_in_session(event.session, event.skill)
-        if not self._counting:
+        self.talks.touch(event.session, event.ended)
+        if not self._counting or not self._scope.holds(event.started, event.project):
             self._learn(event)
             return
         self._sums.add(event)
@@ -250,7 +335,7 @@ class Ledger:
         verdict = self._judge.admit(event, key, generation)
         if verdict is Verdict.NEW:
             first = self._first_in_session(event.session, event.skill)
-            if self._counting:
+            if self._counting and self._scope.holds(event.at, event.project):
                 self._sums.add_skill_load(event, first_in_session=first)
         elif verdict is not Verdict.REPEAT:
             self._delta(c.COPIES_SKIPPED, (_CAUSES[verdict],))
@@ -287,12 +372,21 @@ class Ledger:
                 the batch is kept; the source is read again from the old cursor.
         """
         try:
-            deltas = (*self._deltas, *self._sums.fold(self.slots, self.knows))
+            deltas = (
+                *self._deltas,
+                *self._sums.fold(self.slots, self.knows),
+                *self._tally.fold(self.slots, self.knows),
+            )
             changed = changed_by(deltas, self.published.series, self._limit)
             batch = self._batch
             batch.slots = self.slots.new
             batch.seen, batch.traces = self._judge.seen, self._judge.traces.new()
             batch.open_rows = self._open.changed
+            batch.talks = {
+                identity.session_key(talk.id): (due if due < NEVER else None, talk)
+                for talk in self.talks.changed.values()
+                for due in [self.talks.due_of(talk)]
+            }
             batch.series = {
                 (metric, labels): value
                 for metric, values in changed.items()

@@ -21,7 +21,7 @@ import apsw
 from opencode_exporter.errors import LedgerBusyError, LedgerDamagedError, LedgerError
 
 APPLICATION_ID: Final = 0x4F434C47  # "OCLG"
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 _WAL_BYTES: Final = 4 << 20
 _CACHE_KIB: Final = 4_000
 _SCHEMA: Final = """
@@ -41,6 +41,8 @@ CREATE TABLE open_row (
 ) WITHOUT ROWID;
 CREATE TABLE seen (key INTEGER PRIMARY KEY, owner INTEGER NOT NULL);
 CREATE TABLE trace (time INTEGER PRIMARY KEY, block BLOB NOT NULL);
+CREATE TABLE talk (key INTEGER PRIMARY KEY, due INTEGER, state BLOB NOT NULL);
+CREATE INDEX talk_due ON talk (due, key) WHERE due IS NOT NULL;
 """
 
 DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError)

@@ -18,6 +18,7 @@ import apsw
 import msgspec
 
 from opencode_exporter.batch import Cursor, OpenRow
+from opencode_exporter.conversation import Conversation
 from opencode_exporter.errors import LedgerError
 from opencode_exporter.ledger_file import DAMAGE, damaged, let_go, open_file, wal_of
 from opencode_exporter.traces import Blocks
@@ -32,6 +33,8 @@ Place = tuple[str, str, str]
 
 _open_row = msgspec.json.Decoder(OpenRow).decode
 _cursor = msgspec.json.Decoder(Cursor).decode
+_talk = msgspec.msgpack.Decoder(Conversation).decode
+_pack = msgspec.msgpack.Encoder().encode
 _encode = msgspec.json.Encoder().encode
 
 _GARBLED: Final = (*DAMAGE, apsw.SQLError, ValueError)
@@ -48,6 +51,8 @@ class Batch(msgspec.Struct):
     open_rows: dict[Place, OpenRow | None] = msgspec.field(default_factory=dict)
     slots: list[tuple[str, str]] = msgspec.field(default_factory=list)
     meta: dict[str, str] = msgspec.field(default_factory=dict)
+    talks: dict[int, tuple[int | None, Conversation]] = msgspec.field(default_factory=dict)
+    """Conversations by the keys of their sessions, with when they are due (ms) or None."""
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__struct_fields__)
@@ -122,6 +127,32 @@ class Store:
         with self._reading():
             return dict(self._db.execute(sql, (apsw.carray(array("q", times)),)))
 
+    def conversations(self, keys: Iterable[int]) -> dict[int, Conversation]:
+        """Return those conversations that are there, by the keys of their sessions."""
+        sql = "SELECT key, state FROM talk WHERE key IN (SELECT value FROM carray(?))"
+        with self._reading():
+            rows = self._db.execute(sql, (apsw.carray(array("q", keys)),))
+            return {key: _talk(state) for key, state in rows}
+
+    def due(
+        self, after: tuple[int, int], until: int, most: int
+    ) -> list[tuple[tuple[int, int], Conversation]]:
+        """
+        Return some conversations in the order in which they are due.
+
+        Args:
+            after: Time (ms) and key behind which to begin.
+            until: Those due at this time, ms, are the last.
+            most: How many at most.
+        """
+        sql = (
+            "SELECT due, key, state FROM talk "
+            "WHERE (due, key) > (?, ?) AND due <= ? ORDER BY due, key LIMIT ?"
+        )
+        with self._reading():
+            rows = self._db.execute(sql, (*after, until, most))
+            return [((due, key), _talk(state)) for due, key, state in rows]
+
     def write(self, batch: Batch) -> None:
         """
         Write a batch: all of it or nothing.
@@ -148,6 +179,10 @@ class Store:
                     ((*place, _encode(value).decode()) for place, value in batch.cursors.items()),
                 )
                 self._write_open_rows(batch.open_rows)
+                db.executemany(
+                    "INSERT OR REPLACE INTO talk VALUES (?, ?, ?)",
+                    ((key, due, _pack(talk)) for key, (due, talk) in batch.talks.items()),
+                )
                 db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", batch.meta.items())
         except DAMAGE as err:
             raise damaged(self.path) from err

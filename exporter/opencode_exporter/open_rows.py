@@ -10,6 +10,7 @@ look at them all each time.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
@@ -17,6 +18,9 @@ from opencode_exporter import identity
 from opencode_exporter.batch import OpenRow
 from opencode_exporter.events import Invocation
 from opencode_exporter.ledger_store import Place
+
+_ITSELF: Final = ("", "")
+"""Among the calls of a row that were given up: its step."""
 
 
 class OpenRows:
@@ -100,6 +104,12 @@ class OpenRows:
         calls = tuple(call for call in row.calls if (call.call, call.part) != name)
         left = (*row.given_up, name) if given_up else row.given_up
         self.set(place, msgspec.structs.replace(row, calls=calls, given_up=left))
+
+    def sleep(self, row_id: str) -> None:
+        """Note that the step of a row has been given up: only its calls may be waited for."""
+        for place, row in [*self._rows.items()]:
+            if place[2] == row_id and _ITSELF not in row.given_up:
+                self.set(place, msgspec.structs.replace(row, given_up=(*row.given_up, _ITSELF)))
 
     def is_late(self, place: Place, call: Invocation) -> bool:
         """Say whether an end was given up before, and forget that it was."""

@@ -41,8 +41,10 @@ class Pages:
             servers=self._poller.servers,
             build=BUILD,
             projects=self._settings.project_names,
+            filters=self._settings.filters,
             series_limit=self._settings.series_limit,
             steady_ms=steady_ms(self._clock),
+            now_ms=self._clock.now_ms(),
         )
         return take(self._ledger, around)
 

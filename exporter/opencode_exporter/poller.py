@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +26,7 @@ from opencode_exporter.health import SourceHealth
 from opencode_exporter.ledger import Ledger
 from opencode_exporter.read_ahead import WORTH_IT_ROWS, read_ahead
 from opencode_exporter.reader import Reader
-from opencode_exporter.sessions import directories, opencode_version
+from opencode_exporter.sessions import archived, directories, opencode_version, todos
 from opencode_exporter.skills import InstalledSkill, SkillScanner
 from opencode_exporter.source import Signature, Source
 from opencode_exporter.tailer import Tailer
@@ -108,8 +108,21 @@ class Poller:
             self._poll(source)
         if self._clock.monotonic() - self._scanned >= _SCAN_EVERY_S:
             self._scan_skills()
-        if not self._ledger.baseline_ms and not self.stopping:
+        if self.stopping:
+            return
+        self._settle()
+        if not self._ledger.baseline_ms:
             self._set_baseline()
+
+    def _settle(self) -> None:
+        """End what has been silent too long; once more if that cannot be written now."""
+        try:
+            self._ledger.settle(self._tailer.patience.is_over)
+            self._ledger.commit()
+        except LedgerDamagedError:
+            raise
+        except LedgerError as err:
+            self.fail(err)
 
     def _set_baseline(self) -> None:
         """
@@ -213,7 +226,7 @@ class Poller:
 
     def _take_in(self, source: Source, health: SourceHealth, reader: Reader) -> None:
         label = source.label
-        intake = self._intake(label, health)
+        intake = self._intake(label, health, reader)
         stretches = self._tailer.ahead(reader, self._ledger.cursors(label))
         rows_ahead = sum(stretch.rows for stretch in stretches)
         if rows_ahead >= WORTH_IT_ROWS and not reader.is_unnoticed:
@@ -221,19 +234,27 @@ class Poller:
             with contextlib.closing(ahead) as chunks:
                 intake(chunks)
             stretches = self._tailer.ahead(reader, self._ledger.cursors(label))
-        rows = [*self._ledger.open_rows(label), *self._sleeping_rows(label)]
+        rows = [*self._ledger.open_rows(label), *self._sleeping_rows(label, reader)]
         intake(self._tailer.read(reader, stretches, rows))
         if self.stopping:
             return
         for chunk in self._tailer.settle(reader, self._ledger.open_rows(label)):
             self._ledger.apply(label, chunk)
+        self._look_again(label, reader, self._ledger.talks.overdue_steps())
+        health.todos = todos(reader, self._ledger.talks.active())
 
-    def _sleeping_rows(self, label: str) -> list[OpenRow]:
+    def _look_again(self, label: str, reader: Reader, rows: Mapping[str, list[str]]) -> None:
+        for chunk in self._tailer.again(reader, rows):
+            self._ledger.apply(label, chunk)
+
+    def _sleeping_rows(self, label: str, reader: Reader) -> list[OpenRow]:
         """Return the rows to look at besides, once in a while."""
         if not self._are_due(label):
             self._passed_over.add(label)
             return []
         self._passed_over.discard(label)
+        talks = self._ledger.talks
+        talks.archive(archived(reader, talks.unobserved()))
         self._looked[label] = self._clock.monotonic()
         before_ms = self._clock.now_ms() - self._abandon_after
         return self._ledger.sleeping_rows(label, before_ms)
@@ -242,7 +263,9 @@ class Poller:
         last = self._looked.get(label)
         return last is None or self._clock.monotonic() - last >= _SLEEPERS_EVERY_S
 
-    def _intake(self, label: str, health: SourceHealth) -> Callable[[Iterable[Chunk]], None]:
+    def _intake(
+        self, label: str, health: SourceHealth, reader: Reader
+    ) -> Callable[[Iterable[Chunk]], None]:
         """Return what takes chunks of a source into the ledger, and tells how far it is."""
         rows = 0
 
@@ -250,6 +273,8 @@ class Poller:
             nonlocal rows
             waiting = 0
             for chunk in chunks:
+                # Before more of a session counts, how its open rows ended meanwhile.
+                self._look_again(label, reader, self._ledger.talks.open_rows(chunk))
                 self._ledger.apply(label, chunk)
                 rows += chunk.rows
                 waiting += chunk.rows
@@ -268,6 +293,8 @@ class Poller:
     def _has_waited(self, label: str) -> bool:
         """Say whether something of an unchanged source has waited long enough."""
         if label in self._passed_over and self._are_due(label):
+            return True
+        if self._ledger.talks.overdue_steps():
             return True
         return any(
             row.calls and self._tailer.patience.is_over(row.silent_since)

@@ -193,7 +193,8 @@ def _summed(table: Table, found: Iterable[Taken]) -> Iterator[Taken]:
         whole.chunk.extend(taken.chunk)
         whole = Taken(whole.chunk, [*whole.newest, *taken.newest][-DENSE:])
     if whole.newest:
-        whole.chunk.digest = digester.digest()
+        whole.chunk.digest, rows = digester.digest()
+        whole.chunk.events += rows
         yield whole
 
 

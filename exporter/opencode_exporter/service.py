@@ -22,7 +22,7 @@ from opencode_exporter import __version__
 from opencode_exporter.config import Settings, sources
 from opencode_exporter.errors import ConfigError, LedgerDamagedError, LedgerError
 from opencode_exporter.exposition import Rendered
-from opencode_exporter.ledger import Ledger
+from opencode_exporter.ledger import Ledger, Scope
 from opencode_exporter.ledger_file import set_aside
 from opencode_exporter.ledger_store import Store
 from opencode_exporter.pages import Pages
@@ -54,6 +54,8 @@ def open_ledger(settings: Settings, clock: Clock) -> Ledger:
                 clock,
                 series_limit=settings.series_limit,
                 counts_history=settings.history == "count",
+                abandon_after_ms=settings.abandon_after_ms,
+                scope=Scope(settings.since_ms, settings.only_project),
             )
         except BaseException:
             store.drop()

@@ -1,12 +1,15 @@
-"""Sessions of the source: in which project they are, and what wrote them."""
+"""Sessions of the source: where they belong, what wrote them, and what they have to do."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections import Counter
+from collections.abc import Collection
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Final
 
-from opencode_exporter.events import UNKNOWN, Session
+from opencode_exporter.events import OVERFLOW, TODO_STATUSES, UNKNOWN, Session
 from opencode_exporter.reader import Reader
 
 _GLOBAL: Final = "global"
@@ -26,14 +29,21 @@ class Sessions:
     """Sessions by id, remembered for one poll."""
 
     def __init__(self, reader: Reader, table: str) -> None:
+        has = reader.layout.columns.get(table, frozenset())
+        # As bytes: reading a text that is no UTF-8 fails.
+        later = [
+            f"CAST(s.{name} AS BLOB)" if name in has else "NULL"
+            for name in ("parent_id", "fork_session_id", "directory")
+        ]
+        join = ""
         if {"id", "worktree"} <= reader.layout.columns.get("project", frozenset()):
-            # As bytes: reading a text that is no UTF-8 fails.
-            project = "CAST(p.worktree AS BLOB)", "LEFT JOIN project p ON p.id = s.project_id"
+            later.append("CAST(p.worktree AS BLOB)")
+            join = "LEFT JOIN project p ON p.id = s.project_id"
         else:
-            project = "NULL", ""
+            later.append("NULL")
         self._sql = (
-            f"SELECT s.time_created, s.project_id = '{_GLOBAL}', {project[0]} "
-            f"FROM {table} s {project[1]} WHERE s.id = ?"
+            f"SELECT s.time_created, s.project_id = '{_GLOBAL}', {', '.join(later)} "
+            f"FROM {table} s {join} WHERE s.id = ?"
         )
         self._reader = reader
         self._known: dict[str, Session] = {}
@@ -51,11 +61,50 @@ class Sessions:
         row = self._reader.query(self._sql, (session_id,)).fetchone()
         if row is None:
             return Session(session_id, UNKNOWN, 0)
-        created, is_global, worktree = row
-        began = created if isinstance(created, int) else 0
-        if isinstance(worktree, bytes):
-            worktree = worktree.decode("utf-8", "replace")
-        return Session(session_id, project_of(_GLOBAL if is_global else None, worktree), began)
+        created, is_global, *texts = row
+        parent, origin, directory, worktree = map(_text, texts)
+        return Session(
+            session_id,
+            project_of(_GLOBAL if is_global else None, worktree),
+            created if isinstance(created, int) else 0,
+            parent or "",
+            bool(origin),
+            directory or "",
+        )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "replace")
+
+
+def archived(reader: Reader, ids: Collection[str]) -> set[str]:
+    """Return those of some sessions that are archived."""
+    found: set[str] = set()
+    for table in set(reader.layout.sessions.values()):
+        if "time_archived" in reader.layout.columns[table]:
+            rows = reader.query(
+                f"SELECT id FROM {table} WHERE time_archived IS NOT NULL "
+                "AND id IN (SELECT value FROM json_each(?))",
+                (json.dumps([*ids]),),
+            )
+            found.update(str(session_id) for (session_id,) in rows)
+    return found
+
+
+def todos(reader: Reader, ids: Collection[str]) -> dict[str, dict[str, int]]:
+    """Return the todo items of some sessions, by session and status; 2.x keeps none."""
+    counted: dict[str, Counter[str]] = {}
+    if {"session_id", "status"} <= reader.layout.columns.get("todo", frozenset()):
+        rows = reader.query(
+            "SELECT CAST(session_id AS BLOB), CAST(status AS BLOB), count(*) FROM todo "
+            "WHERE session_id IN (SELECT value FROM json_each(?)) GROUP BY 1, 2",
+            (json.dumps([*ids]),),
+        )
+        for session, status, count in rows:
+            name = _text(status)
+            shown = name if name in TODO_STATUSES else OVERFLOW
+            counted.setdefault(_text(session) or UNKNOWN, Counter())[shown] += count
+    return {session: dict(counts) for session, counts in counted.items()}
 
 
 def directories(reader: Reader) -> set[tuple[str, str]]:

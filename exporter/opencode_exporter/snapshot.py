@@ -4,7 +4,7 @@ The snapshot: every series at one moment, as both sinks render it.
 Put together from what the ledger has committed and what is known of sources and
 of ourselves; immutable once made.  Applies the rules about what is shown:
 nothing that counts before the baseline, zeros for names known beforehand, the
-choice of how projects are named.
+choice of how projects are named, tools and skills that are left out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Final, Literal
 from opencode_exporter import catalog as c
 from opencode_exporter.aggregate import Labels, Value, merge
 from opencode_exporter.classify import CATEGORIES, SKILL_TOOL
-from opencode_exporter.events import OVERFLOW, STATUSES, UNKNOWN
+from opencode_exporter.events import OVERFLOW, STATUSES, TODO_STATUSES, UNKNOWN
+from opencode_exporter.filters import Filters
 from opencode_exporter.health import SourceHealth
 from opencode_exporter.labels import clean, limit_of
 from opencode_exporter.ledger import Ledger, Published
@@ -27,6 +28,7 @@ ProjectNames = Literal["name", "hash", "off"]
 Snapshot = Mapping[c.Metric, Mapping[Labels, Value]]
 """Values in each metric's scale; see `catalog.Metric`."""
 
+_ACTIVE_MS: Final = 5 * 60_000
 _CATCH_UP_SHOWN_MS: Final = 5 * 60_000  # long enough for every scrape interval in use
 
 
@@ -39,8 +41,10 @@ class Surroundings:
     servers: frozenset[str]  # names of MCP servers in OpenCode's configuration
     build: tuple[str, str, str]  # version, python, sqlite
     projects: ProjectNames
+    filters: Filters
     series_limit: int
     steady_ms: int  # of a clock that is never set
+    now_ms: int  # time of day, Unix
 
 
 def take(ledger: Ledger, around: Surroundings) -> Snapshot:
@@ -64,9 +68,10 @@ def take(ledger: Ledger, around: Surroundings) -> Snapshot:
             for skill in around.skills
         }
         shown |= _in_flight(known)
+        _add_active(shown, known, around)
     _add_sources(shown, around.sources)
     _add_ourselves(shown, ledger, around)
-    return shown
+    return {m: around.filters.shown(m.labels, series) for m, series in shown.items()}
 
 
 def _names(slots: Iterable[str], known: Iterable[str], label: str) -> list[str]:
@@ -135,6 +140,20 @@ def _in_flight(known: Published) -> dict[c.Metric, dict[Labels, Value]]:
     return {c.TOOL_IN_FLIGHT: counts, c.TOOL_OLDEST_START: oldest}
 
 
+def _add_active(
+    shown: dict[c.Metric, dict[Labels, Value]], known: Published, around: Surroundings
+) -> None:
+    """Add what is true of the sessions that have just changed, and of no others."""
+    active = {session for session, at in known.active.items() if around.now_ms - at < _ACTIVE_MS}
+    shown[c.SESSIONS_ACTIVE] = {(): len(active)}
+    todos: dict[Labels, Value] = {(status,): 0 for status in (*TODO_STATUSES, OVERFLOW)}
+    for health in around.sources.values():
+        for session in active & health.todos.keys():
+            for status, count in health.todos[session].items():
+                todos[status,] = merge(c.TODOS, todos.get((status,)), count)
+    shown[c.TODOS] = todos
+
+
 def _add_sources(
     shown: dict[c.Metric, dict[Labels, Value]], sources: Mapping[str, SourceHealth]
 ) -> None:
@@ -165,9 +184,11 @@ def _add_ourselves(
     shown[c.CATCHING_UP] = {(): int(bool(late))}
     if baseline_ms := ledger.published.baseline_ms:
         shown[c.BASELINE] = {(): baseline_ms}
+    shown.setdefault(c.UNATTRIBUTED, {}).setdefault((), 0)
     for metric, values in (
         (c.COPIES_SKIPPED, ("fork", "upgrade")),
         (c.LATE_ENDS, ("completed", "error", "denied", "aborted")),
+        *([(c.COMPACTIONS, ("auto", "manual"))] if baseline_ms else []),
     ):
         series = shown.setdefault(metric, {})
         for value in values:

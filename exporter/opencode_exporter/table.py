@@ -120,11 +120,25 @@ class Intake:
         )
 
 
-def states(reader: Reader, table: str, ids: list[str]) -> dict[str, tuple[int, int]]:
-    """Return (updated, size) of the rows that still exist, without reading their data."""
+def states(
+    reader: Reader,
+    table: str,
+    ids: list[str],
+    size: str = "octet_length(data)",
+    values: tuple[object, ...] = (),
+) -> dict[str, tuple[int, int]]:
+    """
+    Return (updated, size) of the rows that still exist, without reading their data.
+
+    Args:
+        reader: The open source.
+        table: The table.
+        ids: Of its rows.
+        size: An expression whose value changes when a row does.
+        values: Those of its placeholders.
+    """
     sql = (
-        f"SELECT id, time_updated, octet_length(data) FROM {table} "
-        "WHERE id IN (SELECT value FROM json_each(?))"
+        f"SELECT id, time_updated, {size} FROM {table} WHERE id IN (SELECT value FROM json_each(?))"
     )
-    rows = reader.query(sql, (json.dumps(ids),))
-    return {str(name): (integer(updated), integer(size)) for name, updated, size in rows}
+    rows = reader.query(sql, (*values, json.dumps(ids)))
+    return {str(name): (integer(updated), integer(found)) for name, updated, found in rows}

@@ -15,6 +15,7 @@ from opencode_exporter.decode import Unusable
 from opencode_exporter.events import Event, Invocation, Rejection
 from opencode_exporter.reader import Reader
 from opencode_exporter.sessions import Sessions
+from opencode_exporter.shape_v2 import Row
 from opencode_exporter.table import (
     LOOKS,
     WITHOUT_BOUNDS,
@@ -80,9 +81,7 @@ class MessageTable:
             usable = isinstance(data, bytes) and session is not None and text(row_id) is not None
             blob = data if usable else b""
             size += len(blob)
-            row = decode_v2.Row(
-                shown(row_id), shown(kind), integer(created), integer(updated), blob
-            )
+            row = Row(shown(row_id), shown(kind), integer(created), integer(updated), blob)
             events, final = self._decode(row, session or "", now)
             intake.add(row.id, row.changed, len(blob), integer(seq), events, final=final)
             if rows >= bounds.rows or size >= bounds.bytes:
@@ -93,7 +92,7 @@ class MessageTable:
         intake.chunk.rows = rows
         return Taken(intake.chunk, [*newest])
 
-    def _decode(self, row: decode_v2.Row, session_id: str, now: int) -> tuple[list[Event], bool]:
+    def _decode(self, row: Row, session_id: str, now: int) -> tuple[list[Event], bool]:
         if row.type not in decode_v2.ROW_TYPES:
             return [], True
         try:

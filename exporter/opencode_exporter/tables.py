@@ -10,15 +10,21 @@ from __future__ import annotations
 from opencode_exporter.reader import Reader
 from opencode_exporter.table import Table
 from opencode_exporter.table_v1 import PartTable
+from opencode_exporter.table_v1_messages import StepTable
 from opencode_exporter.table_v2 import MessageTable
 from opencode_exporter.waker import Clock
 
 
 def tables(reader: Reader, clock: Clock) -> tuple[Table, ...]:
-    """Return the tables to tail, v1 first: an upgrade copies from v1 to v2."""
+    """
+    Return the tables to tail, v1 first: an upgrade copies from v1 to v2.
+
+    Calls come before the steps that hold them.
+    """
     found: list[Table] = []
     if "v1" in reader.layout.sessions:
         found.append(PartTable(reader, clock))
+        found.append(StepTable(reader, clock))
     if "v2" in reader.layout.sessions:
         found.append(MessageTable(reader, clock))
     return tuple(found)

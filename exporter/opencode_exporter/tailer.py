@@ -89,15 +89,14 @@ class Tailer:
 
     def ahead(self, reader: Reader, cursors: Mapping[str, Cursor]) -> list[Stretch]:
         """Return what has not been read yet, table by table in the order of `read`."""
-        found = [
-            _stretch(reader, table, cursors.get(table.name, Cursor()))
-            for table in tables(reader, self._clock)
+        known = tables(reader, self._clock)
+        found = [_stretch(reader, table, cursors.get(table.name, Cursor())) for table in known]
+        # What the second generation has, the first may have brought already.
+        first = next((t.generation for t, s in zip(known, found, strict=True) if s.rows), "")
+        return [
+            msgspec.structs.replace(stretch, is_first=not cursors and table.generation == first)
+            for table, stretch in zip(known, found, strict=True)
         ]
-        for number, stretch in enumerate(found):
-            if stretch.rows and not cursors:
-                found[number] = msgspec.structs.replace(stretch, is_first=True)
-                break
-        return found
 
     def stretch(self, reader: Reader, stretch: Stretch, last: int) -> Iterator[Taken]:
         """Yield the first rows of a stretch, up to a rowid, as `between` does."""
@@ -128,6 +127,14 @@ class Tailer:
                 return
             after = taken.newest[-1]
             yield taken
+
+    def again(self, reader: Reader, rows: Mapping[str, list[str]]) -> Iterator[Chunk]:
+        """Yield what some rows say now, by table; those that are gone say nothing."""
+        for table in tables(reader, self._clock) if rows else ():
+            if table.name in rows:
+                chunk = table.read_again(rows[table.name]).chunk
+                reader.verify()
+                yield chunk
 
     def settle(self, reader: Reader, open_rows: Iterable[OpenRow]) -> Iterator[Chunk]:
         """Yield the open calls that will not end any more, as abandoned."""

@@ -129,7 +129,13 @@ class Simulation:
         self.issued = 0
 
     def _opened(self) -> Ledger:
-        return Ledger(Store(self._path), SystemClock(), series_limit=2000, counts_history=True)
+        return Ledger(
+            Store(self._path),
+            SystemClock(),
+            series_limit=2000,
+            counts_history=True,
+            abandon_after_ms=6 * 3_600_000,
+        )
 
     def take(self, events: list[Invocation]) -> None:
         """
@@ -140,7 +146,8 @@ class Simulation:
         """
         digester = Digester("v1")
         left = digester.take(events)
-        chunk = Chunk("part", "v1", events=left, digest=digester.digest(), rows=len(events))
+        digest, _ = digester.digest()
+        chunk = Chunk("part", "v1", events=left, digest=digest, rows=len(events))
         if chunk.digest is None or not self._ledger.is_new(chunk.digest):
             raise SystemExit("An invocation that was never issued before is known.")
         self._apply(chunk, events)

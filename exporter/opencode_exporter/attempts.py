@@ -1,0 +1,69 @@
+"""
+Attempts: retries, and changes that take more than one try, within a turn.
+
+Pure.  Files, commands and URLs are known by salted hashes only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from opencode_exporter.classify import CATEGORIES
+from opencode_exporter.conversation import Change, Turn
+from opencode_exporter.events import COMPLETED, ERROR, Step, StepCall
+from opencode_exporter.identity import hashed
+
+_MOST: Final = 4096
+"""Targets of one turn that are kept in mind; beyond, the oldest are forgotten."""
+
+
+def is_edit(call: StepCall) -> bool:
+    """Say whether a call is an attempt to change a file."""
+    return CATEGORIES.get(call.tool) == "edit"
+
+
+def retries(turn: Turn, step: Step, salt: str) -> list[StepCall]:
+    """
+    Return the calls of a step that are retries, and note how its attempts went.
+
+    A retry has the tool and the target of a call in an earlier step of the turn, whose
+    latest attempt failed.  Of a patch, one file suffices.
+    """
+    here: dict[int, bool] = {}
+    found = []
+    for call in step.calls:
+        about = [hashed(f"{salt} {call.tool} {target}") for target in call.targets]
+        if any(turn.failed.get(key) for key in about):
+            found.append(call)
+        here |= dict.fromkeys(about, call.failed)
+    turn.failed |= here
+    while len(turn.failed) > _MOST:
+        del turn.failed[next(iter(turn.failed))]
+    return found
+
+
+def note_changes(turn: Turn, step: Step, salt: str) -> Iterator[tuple[str, int]]:
+    """
+    Yield tool and number of attempts of each change that a step brought about.
+
+    Attempts of all edit tools on a file count together, under the tool of the last.  One
+    that was denied, aborted or abandoned tried nothing.
+    """
+    for call in step.calls:
+        if not is_edit(call) or call.status not in (COMPLETED, ERROR):
+            continue
+        for target in call.targets:
+            file = hashed(f"{salt} {target}")
+            before = turn.changes.pop(file, None)
+            attempts = before.attempts + 1 if before else 1
+            if call.status == COMPLETED:
+                turn.changed.add(file)
+                yield call.tool, attempts
+            elif len(turn.changes) < _MOST:
+                turn.changes[file] = Change(attempts, call.tool)
+
+
+def abandoned_changes(turn: Turn) -> list[str]:
+    """Return the tool of the last attempt for each file on which all attempts failed."""
+    return [change.tool for file, change in turn.changes.items() if file not in turn.changed]

@@ -1,0 +1,242 @@
+"""
+Decode v1: a row of ``message`` with its parts becomes a step of the model or a remark.
+
+Pure.  Knows what OpenCode 1.2 to 1.18 mean by it; does not know where rows come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final, NamedTuple
+
+import msgspec
+
+from opencode_exporter import classify
+from opencode_exporter.decode import Unusable, mapping, text_or, whole
+from opencode_exporter.decode_v1 import is_users_command
+from opencode_exporter.details import Asked, Recorded, amount, file_changes, parse_asked, targets
+from opencode_exporter.events import (
+    ABORTED,
+    COMPLETED,
+    DENIED,
+    ERROR,
+    UNKNOWN,
+    Remark,
+    Session,
+    Step,
+    StepCall,
+    Tokens,
+)
+from opencode_exporter.parts_v1 import (
+    Cache,
+    MessageData,
+    Part,
+    State,
+    Time,
+    Used,
+    parse_message,
+)
+
+SETTLED_MS: Final = 60_000
+"""How long after its row a message's parts may still come: each is a write of its own."""
+
+_USD: Final = 10**10  # what a dollar is in the unit of `Step.cost`
+_NEVER: Final = 1 << 53  # ms: JavaScript has no whole numbers behind it
+_DEAREST: Final = 10**6  # US dollars of one step: what costs more is no cost
+
+
+class MessageRow(NamedTuple):
+    """A row of ``message``."""
+
+    id: str
+    created: int
+    updated: int
+    data: bytes
+
+    def may_grow(self, now: int) -> bool:
+        """
+        Say whether parts of it may be missing because they are written after it.
+
+        By the row's last change: when it was created is what a fork and an import copy.
+        """
+        return (self.updated or self.created) > now - SETTLED_MS
+
+
+def step_or_remark(
+    row: MessageRow, parts: Collection[Part], session: Session, now: int
+) -> Step | Remark:
+    """
+    Return what a message says: a step of the model, or a remark.
+
+    Args:
+        row: The message.
+        parts: What `parse_part` returned of its parts, in their order.
+        session: Its session.
+        now: Unix ms; a message without parts waits for them for a while.
+
+    Raises:
+        Unusable: The row's data are not JSON, or of no known role.
+    """
+    data = parse_message(row.data)
+    if data.role == "assistant":
+        return _step(row, data, parts, session, now)
+    if data.role == "user":
+        return _remark(row, data, parts, session, now)
+    raise Unusable("role")
+
+
+def _remark(
+    row: MessageRow, data: MessageData, parts: Collection[Part], session: Session, now: int
+) -> Remark:
+    """Return what the user says; until a part tells what it is, it may become anything."""
+    compaction = ""
+    for part in parts:
+        if part.type == "compaction":
+            compaction = "auto" if part.auto else "manual"
+    is_synthetic = all(part.synthetic is True for part in parts)
+    is_over = bool(compaction) or not is_synthetic or not row.may_grow(now)
+    is_note = bool(compaction) or (is_synthetic and (bool(parts) or not is_over))
+    return Remark(
+        session=session.id,
+        message=row.id,
+        generation="v1",
+        created=row.created,
+        kind="note" if is_note else "human",
+        is_over=is_over,
+        role="user",
+        agent=_agent(data),
+        compaction=compaction,
+        where=session,
+        suspect=row.created < session.created,
+    )
+
+
+def _step(
+    row: MessageRow, data: MessageData, parts: Collection[Part], session: Session, now: int
+) -> Step:
+    """
+    Return a step of the model.
+
+    One that ran here is completed after its parts.  A fork and an import write the
+    completed row first and its parts one by one: a step that finished is whole when
+    each ``step-start`` has its end; the call of a command's sub-agent has neither.
+    """
+    calls = []
+    tokens, cost, retries, going_on, typed = Tokens(), 0, 0, 0, False
+    for part in parts:
+        kind = part.type
+        if kind == "tool":
+            if _is_typed(part):
+                typed = True
+            else:
+                calls.append(_call(part, session.directory))
+        elif kind == "step-start":
+            going_on += 1
+        elif kind == "step-finish":
+            going_on -= 1
+            tokens = _sum(tokens, part.tokens)
+            cost += _cost(part.cost)
+        elif kind == "retry":
+            retries += 1
+    finish = text_or(data.finish, "")
+    completed = data.time.completed if data.time is not None else None
+    is_whole = not finish or (bool(parts) and going_on <= 0) or not row.may_grow(now)
+    return Step(
+        session=session.id,
+        message=row.id,
+        generation="v1",
+        created=row.created,
+        is_over=completed is not None and is_whole,
+        completed=_number(completed),
+        agent=_agent(data),
+        provider=text_or(data.providerID, UNKNOWN),
+        model=text_or(data.modelID, UNKNOWN),
+        finish=finish,
+        error=_error(data.error),
+        tokens=tokens,
+        cost=cost,
+        retries=retries,
+        calls=tuple(calls),
+        is_summary=isinstance(data.summary, msgspec.Raw) and bytes(data.summary) == b"true",
+        is_note=typed and not calls and not finish,
+        where=session,
+        suspect=row.created < session.created,
+    )
+
+
+def _call(part: Part, directory: str) -> StepCall:
+    state = part.state or State()
+    meta = state.metadata or Recorded()
+    tool = classify.canonical(part.tool or UNKNOWN)
+    is_read = tool in classify.CATEGORIES or tool == classify.INVALID_TOOL
+    asked = parse_asked(state.input) if is_read else Asked()
+    status, vouched, refused = None, state.status == "running", False
+    if state.status == "completed":
+        status, vouched = COMPLETED, True
+        if tool == classify.INVALID_TOOL:
+            error = text_or(asked.error, "")
+            tool, status = classify.refused_call(text_or(asked.tool, UNKNOWN), error)[0], ERROR
+    elif state.status == "error":
+        status = classify.verdict(state.error)[0]
+        vouched = status != ABORTED  # may end before the name was checked
+        refused = status == DENIED and classify.is_refusal(state.error)
+    skill = child = ""
+    if tool == classify.SKILL_TOOL and status == COMPLETED:
+        skill = text_or(meta.name, text_or(asked.name, UNKNOWN))
+    elif tool == classify.AGENT_TOOL:
+        child = text_or(meta.sessionId, "")
+    times = state.time or Time()
+    return StepCall(
+        tool,
+        status,
+        vouched,
+        skill,
+        _number(times.start),
+        _number(times.end),
+        status == ERROR or (type(meta.exit) is int and meta.exit != 0),
+        refused,
+        targets(tool, asked, meta, directory),
+        child,
+        file_changes(tool, status, asked, meta, ""),
+    )
+
+
+def _is_typed(part: Part) -> bool:
+    """Say whether a call is a command that the user typed."""
+    if part.tool != "bash":
+        return False
+    meta = (part.state.metadata if part.state else None) or Recorded()
+    return is_users_command(part.callID, meta.exit, meta.truncated)
+
+
+def _sum(before: Tokens, used: Used | None) -> Tokens:
+    if used is None:
+        return before
+    cache = used.cache or Cache()
+    return Tokens(
+        before.input + amount(used.input),
+        before.output + amount(used.output),
+        before.reasoning + amount(used.reasoning),
+        before.cache_read + amount(cache.read),
+        before.cache_write + amount(cache.write),
+    )
+
+
+def _cost(dollars: object) -> int:
+    if not isinstance(dollars, int | float) or isinstance(dollars, bool):
+        return 0
+    return round(dollars * _USD) if 0 < dollars < _DEAREST else 0
+
+
+def _number(value: object) -> int:
+    """Return a time, 0 for what is none."""
+    return value if type(value) is int and 0 < value < _NEVER else 0
+
+
+def _agent(data: MessageData) -> str:
+    return text_or(data.agent, text_or(data.mode, UNKNOWN))
+
+
+def _error(error: object) -> str:
+    """Return the name of an error; one without a name is an error all the same."""
+    return whole(text_or(mapping(error).get("name"), UNKNOWN)) if error else ""

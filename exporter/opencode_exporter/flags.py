@@ -1,0 +1,231 @@
+"""
+Flags: what each command can be told, declared once.
+
+A flag is named after what it is about, with dots, and its environment variable
+after the flag.  Knows no command.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from opencode_exporter.config import DEFAULT_LISTEN, parse_duration
+from opencode_exporter.errors import ConfigError
+from opencode_exporter.filters import parse_pattern
+from opencode_exporter.waker import SystemClock
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+PREFIX: Final = "OPENCODE_EXPORTER"
+FILE: Final = click.Path(path_type=Path)
+
+
+class Duration(click.ParamType[int]):
+    """Milliseconds, from 90s, 6h or 1h30m."""
+
+    name = "duration"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Return what a flag says."""
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_duration(value)
+        except ConfigError as err:
+            self.fail(str(err), param, ctx)
+
+
+class Since(click.ParamType[int]):
+    """Unix milliseconds, from how long ago or a date or time of this machine's zone."""
+
+    name = "duration|date"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Return what a flag says."""
+        if isinstance(value, int):
+            return value
+        try:
+            return max(1, SystemClock().now_ms() - parse_duration(value))
+        except ConfigError:
+            pass
+        try:
+            return max(1, round(datetime.fromisoformat(value).astimezone().timestamp() * 1000))
+        except (ValueError, OverflowError, OSError):
+            hint = "write for example 7d, 24h or 2026-11-01"
+            self.fail(f"{value!r} is neither a duration nor a date: {hint}", param, ctx)
+
+
+class Pattern(click.ParamType["re.Pattern[str] | None"]):
+    """A regular expression of names."""
+
+    name = "regex"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> re.Pattern[str] | None:
+        """Return what a flag says."""
+        try:
+            return parse_pattern(value)
+        except ConfigError as err:
+            self.fail(str(err), param, ctx)
+
+
+def flag(name: str, **more: Any) -> Callable[[Command], Command]:
+    """Declare a dotted flag and the environment variable of the same name."""
+    variable = name.removeprefix("--").replace(".", "_").replace("-", "_")
+    more.setdefault("show_default", True)
+    return click.option(
+        name, variable, envvar=f"{PREFIX}_{variable.upper()}", show_envvar=True, **more
+    )
+
+
+def flags(*several: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Declare several flags, in this order."""
+
+    def declare(command: Command) -> Command:
+        for one in reversed(several):
+            command = one(command)
+        return command
+
+    return declare
+
+
+SOURCE = flag(
+    "--source.path",
+    type=FILE,
+    multiple=True,
+    help="Database, or directory of databases; may be repeated (in the environment: separated "
+    "as in PATH). Default: $OPENCODE_DB, else every opencode*.db of OpenCode's data directory.",
+)
+
+
+def _filter_flags(kind: str) -> Callable[[Command], Command]:
+    include, exclude = f"--{kind}.include", f"--{kind}.exclude"
+    return flags(
+        flag(
+            include,
+            type=Pattern(),
+            help=f"Regular expression of the {kind}s to show, all others being left out; it has to "
+            f"match the whole name. Not together with {exclude}.",
+        ),
+        flag(
+            exclude,
+            type=Pattern(),
+            help=f"Regular expression of the {kind}s to leave out; it has to match the whole name. "
+            f"They go on being counted. Not together with {include}.",
+        ),
+    )
+
+
+COUNTING = flags(
+    SOURCE,
+    flag(
+        "--abandon-after",
+        type=Duration(),
+        default="6h",
+        help="How long an open invocation may stay without a change before it is abandoned.",
+    ),
+    flag(
+        "--labels.series-limit",
+        type=click.IntRange(min=100),
+        default=2000,
+        help="Most series per metric; what is beyond goes to _other.",
+    ),
+    flag(
+        "--labels.project",
+        type=click.Choice(["name", "hash", "off"]),
+        default="name",
+        help="How projects are shown: the worktree's last component, a salted hash, or not.",
+    ),
+    _filter_flags("tool"),
+    _filter_flags("skill"),
+)
+
+
+def logging_flags(level: str = "info") -> Callable[[Command], Command]:
+    """Declare what is logged, and from which level on if nothing is said."""
+    return flags(
+        flag(
+            "--log.level",
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            default=level,
+            help="Least severe level that is logged.",
+        ),
+        flag(
+            "--log.format",
+            type=click.Choice(["auto", "logfmt", "json"]),
+            default="auto",
+            help="auto: logfmt on a terminal, JSON elsewhere.",
+        ),
+    )
+
+
+WEB = flags(
+    flag(
+        "--web.listen-address",
+        multiple=True,
+        default=(DEFAULT_LISTEN,),
+        help="Address to listen on, such as :10777 or [::1]:10777; may be repeated.",
+    ),
+    flag("--web.telemetry-path", default="/metrics", help="Path of the metrics."),
+    flag(
+        "--web.config.file",
+        type=FILE,
+        help="TLS and basic auth, in the exporter-toolkit's format.",
+    ),
+)
+SERVING = flags(
+    flag(
+        "--ledger.path",
+        type=FILE,
+        help="The ledger. Default: $XDG_STATE_HOME/opencode-exporter/ledger.db, else under "
+        "~/.local/state.",
+    ),
+    flag(
+        "--history",
+        type=click.Choice(["count", "skip"]),
+        default="count",
+        help="Whether invocations from before the first start count.",
+    ),
+    flag(
+        "--watch.interval",
+        type=Duration(),
+        default="30s",
+        help="Poll this often also when no change is reported.",
+    ),
+    flag(
+        "--watch.force-polling",
+        is_flag=True,
+        help="Look at the files instead of waiting to be told of changes (network shares).",
+    ),
+)
+REPORTING = flags(
+    flag(
+        "--since",
+        type=Since(),
+        help="Leave out what happened before: a duration such as 7d or 24h, or a date or time such "
+        "as 2026-11-01, of this machine's time zone.",
+    ),
+    flag("--project", default="", help="Leave out all projects but the one of this name."),
+    flag(
+        "--top",
+        type=click.IntRange(min=1),
+        default=10,
+        help="Most rows of a table on the terminal; JSON has all.",
+    ),
+    flag(
+        "--format",
+        type=click.Choice(["terminal", "json"]),
+        default="terminal",
+        help="A page to read, or the same figures for programs.",
+    ),
+)

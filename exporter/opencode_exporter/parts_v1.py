@@ -1,0 +1,144 @@
+"""
+The JSON of v1's messages and their parts, as far as a step or a remark asks for it.
+
+Pure.  Typed decoders skip the rest, above all the outputs of calls; what they refuse
+is read again leniently, so that one odd field loses no step.  Knows what fields are
+called and not what they mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from opencode_exporter.decode import REFUSED, Unusable, loads, mapping, text_or, whole
+from opencode_exporter.details import Recorded, Unread, asked_raw, recorded_fields
+
+
+class Cache(msgspec.Struct, gc=False):
+    """Tokens that a provider had, or put, in its cache."""
+
+    read: Any = None
+    write: Any = None
+
+
+class Used(msgspec.Struct, gc=False):
+    """What a ``step-finish`` took, its cost aside."""
+
+    input: Any = None
+    output: Any = None
+    reasoning: Any = None
+    cache: Cache | None = None
+
+
+class Time(msgspec.Struct, gc=False):
+    """Moments: of a call its ends, of a message when it was completed."""
+
+    start: Any = None
+    end: Any = None
+    completed: Any = None
+
+
+class State(msgspec.Struct, gc=False):
+    """The state of a call, without its output."""
+
+    status: str = ""
+    input: Unread = msgspec.UNSET
+    error: str = ""
+    metadata: Recorded | None = None
+    time: Time | None = None
+
+
+class Part(msgspec.Struct, gc=False):
+    """The JSON of a part, as far as its message asks for it."""
+
+    type: str = ""
+    tool: str = ""
+    callID: str = ""  # noqa: N815  # OpenCode's name
+    state: State | None = None
+    tokens: Used | None = None
+    cost: Any = None
+    synthetic: Any = None
+    auto: Any = None
+
+
+class MessageData(msgspec.Struct, gc=False):
+    """The JSON of a message, as far as it is asked for."""
+
+    role: Any = None
+    agent: Any = None
+    mode: Any = None
+    providerID: Any = None  # noqa: N815  # OpenCode's names
+    modelID: Any = None  # noqa: N815
+    finish: Any = None
+    error: Any = None
+    summary: Unread = msgspec.UNSET  # true of an assistant's; of a user's all that changed
+    time: Time | None = None
+
+
+OTHER_PART: Final = Part()
+"""A part of which its message asks nothing but that it is there."""
+
+_part = msgspec.json.Decoder(Part).decode
+_message = msgspec.json.Decoder(MessageData).decode
+
+
+def parse_part(data: bytes | None) -> Part:
+    """Return a part; of one that is unreadable, as of one not given, only that it is there."""
+    if data is None:
+        return OTHER_PART
+    try:
+        return _part(data)
+    except REFUSED:
+        return _part_leniently(data)
+
+
+def _part_leniently(data: bytes) -> Part:
+    try:
+        found = mapping(loads(data))
+    except Unusable:  # the table of parts counts it as rejected
+        return OTHER_PART
+    state, used = mapping(found.get("state")), mapping(found.get("tokens"))
+    cache, times = mapping(used.get("cache")), mapping(state.get("time"))
+    return Part(
+        type=text_or(found.get("type"), ""),
+        tool=whole(text_or(found.get("tool"), "")),
+        callID=text_or(found.get("callID"), ""),
+        state=State(
+            text_or(state.get("status"), ""),
+            asked_raw(state.get("input")),
+            text_or(state.get("error"), ""),
+            Recorded(**recorded_fields(state.get("metadata"))),
+            Time(times.get("start"), times.get("end")),
+        ),
+        tokens=Used(
+            used.get("input"),
+            used.get("output"),
+            used.get("reasoning"),
+            Cache(cache.get("read"), cache.get("write")),
+        ),
+        cost=found.get("cost"),
+        synthetic=found.get("synthetic"),
+        auto=found.get("auto"),
+    )
+
+
+def parse_message(data: bytes) -> MessageData:
+    """
+    Return what a message's data say.
+
+    Raises:
+        Unusable: They are no JSON object.
+    """
+    try:
+        return _message(data)
+    except REFUSED:
+        found = loads(data)
+    if not isinstance(found, dict):
+        raise Unusable("shape")
+    names = "role", "agent", "mode", "providerID", "modelID", "finish", "error"
+    given = {name: whole(found.get(name)) for name in names}
+    is_summary = msgspec.Raw(b"true") if found.get("summary") is True else msgspec.UNSET
+    times = mapping(found.get("time"))
+    return MessageData(**given, summary=is_summary, time=Time(completed=times.get("completed")))

@@ -1,0 +1,145 @@
+"""
+Sums over a snapshot: what a query language would do with the series.
+
+Knows the kinds of metrics, no single one of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from opencode_exporter.catalog import Metric
+from opencode_exporter.events import (
+    ABANDONED,
+    ABORTED,
+    COMPLETED,
+    DENIED,
+    ERROR,
+    FAILED,
+    INTERRUPTED,
+    SUCCEEDED,
+)
+from opencode_exporter.report.document import Calls, Durations, Outcomes, Tokens
+from opencode_exporter.report.quantiles import quantile
+from opencode_exporter.snapshot import Snapshot
+
+Key = tuple[str, ...]
+_DIGITS = 6  # a float's noise is nothing to print
+
+
+class Sums:
+    """The series of a snapshot, summed by some of their labels."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def by(self, metric: Metric, *labels: str) -> Counter[Key]:
+        """Return sums by labels in the ledger's integers; series at 0 are not there."""
+        sums: Counter[Key] = Counter()
+        at = [metric.labels.index(label) for label in labels]
+        for key, value in self._snapshot.get(metric, {}).items():
+            if isinstance(value, list):
+                raise TypeError(f"{metric.name} is a histogram")
+            sums[tuple(key[i] for i in at)] += value
+        return +sums
+
+    def inner(self, metric: Metric, outer: tuple[str, ...], inner: str) -> dict[Key, Counter[str]]:
+        """Return sums by some labels, each by one more."""
+        nested: dict[Key, Counter[str]] = {}
+        for (*key, value), count in self.by(metric, *outer, inner).items():
+            nested.setdefault(tuple(key), Counter())[value] += count
+        return nested
+
+    def cells(self, metric: Metric, *labels: str) -> dict[Key, list[int]]:
+        """Return the cells of histograms, summed by labels."""
+        sums: dict[Key, list[int]] = {}
+        at = [metric.labels.index(label) for label in labels]
+        for labelled, value in self._snapshot.get(metric, {}).items():
+            if not isinstance(value, list):
+                raise TypeError(f"{metric.name} is no histogram")
+            key = tuple(labelled[i] for i in at)
+            old = sums.get(key, [0] * len(value))
+            sums[key] = [a + b for a, b in zip(old, value, strict=True)]
+        return sums
+
+    def durations(self, metric: Metric, *labels: str) -> dict[Key, Durations]:
+        """Return what the histograms of a metric tell, by labels."""
+        return {key: durations(metric, cells) for key, cells in self.cells(metric, *labels).items()}
+
+    def total(self, metric: Metric) -> int:
+        """Return the sum over all series, in the ledger's integers."""
+        return self.by(metric)[()]
+
+
+def durations(metric: Metric, cells: list[int] | None = None) -> Durations:
+    """Return what the cells of a histogram tell."""
+    *counts, total = cells or [0] * (len(metric.buckets) + 2)
+    count = sum(counts)
+    if not count:
+        return NO_DURATIONS
+    middle, high = (quantile(q, metric.buckets, counts) for q in (0.5, 0.95))
+    return Durations(
+        count=count,
+        mean_seconds=round(total / metric.scale / count, _DIGITS),
+        p50_seconds=None if middle is None else round(middle, _DIGITS),
+        p95_seconds=None if high is None else round(high, _DIGITS),
+    )
+
+
+NO_DURATIONS = Durations(0, None, None, None)
+
+
+def calls(counts: Mapping[str, int]) -> Calls:
+    """Return invocations from their counts by status."""
+    known = Counter(counts)
+    return Calls(
+        total=known.total(),
+        completed=known[COMPLETED],
+        error=known[ERROR],
+        denied=known[DENIED],
+        aborted=known[ABORTED],
+        abandoned=known[ABANDONED],
+        success_rate=_rate(known[COMPLETED], known[ERROR]),
+    )
+
+
+def outcomes(counts: Mapping[str, int]) -> Outcomes:
+    """Return turns or runs from their counts by outcome."""
+    known = Counter(counts)
+    return Outcomes(
+        total=known.total(),
+        succeeded=known[SUCCEEDED],
+        failed=known[FAILED],
+        interrupted=known[INTERRUPTED],
+        abandoned=known[ABANDONED],
+        success_rate=_rate(known[SUCCEEDED], known[FAILED]),
+    )
+
+
+def _rate(good: int, bad: int) -> float | None:
+    return round(good / (good + bad), _DIGITS) if good + bad else None
+
+
+def tokens(counts: Mapping[str, int]) -> Tokens:
+    """Return tokens from their counts by type."""
+    known = Counter(counts)
+    return Tokens(
+        total=known.total(),
+        input=known["input"],
+        output=known["output"],
+        reasoning=known["reasoning"],
+        cache_read=known["cache_read"],
+        cache_write=known["cache_write"],
+    )
+
+
+def dollars(metric: Metric, value: int) -> float:
+    """Return US dollars of the ledger's integers."""
+    return round(value / metric.scale, _DIGITS)
+
+
+def when(ms: int) -> str | None:
+    """Return a time of the ledger, ms, as text; None where there is none."""
+    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}" if ms else None

@@ -1,0 +1,206 @@
+"""
+The JSON of OpenCode 2.x: a row of ``session_message``, as far as it is asked for.
+
+Pure.  A typed decoder reads almost every row and skips what is not asked for; what
+it refuses is read again leniently, so that one odd field loses no call.  Does not
+know what the fields mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from opencode_exporter.decode import REFUSED, Unusable, loads, mapping, text_or, whole
+from opencode_exporter.details import Recorded, Unread, asked_raw, recorded_fields
+from opencode_exporter.usage import Used, used_leniently
+
+
+class Row(NamedTuple):
+    """A row of ``session_message`` that can hold what we count."""
+
+    id: str
+    type: str
+    created: int
+    changed: int
+    data: bytes
+
+
+class Times(msgspec.Struct, gc=False):
+    """When a call was asked for, began and ended."""
+
+    created: int | None = None
+    ran: int | None = None
+    completed: int | None = None
+
+
+class Content(msgspec.Struct, gc=False):
+    """A piece of a call's output."""
+
+    type: str = ""
+    text: str = ""
+
+
+class Error(msgspec.Struct, gc=False):
+    """Why a call failed."""
+
+    type: str = ""
+    message: str = ""
+
+
+class InnerCall(msgspec.Struct, gc=False):
+    """A call inside ``execute``."""
+
+    tool: str = ""
+    status: str = ""
+
+
+class Metadata(Recorded, gc=False):
+    """What a call recorded, with what only 2.x has."""
+
+    toolCalls: list[InnerCall] | None = None  # noqa: N815  # OpenCode's name
+
+
+class State(msgspec.Struct, gc=False):
+    """How far a call is, and with what."""
+
+    status: str = ""
+    input: Unread = msgspec.UNSET
+    content: list[Content] | None = None
+    error: Error | None = None
+    metadata: Metadata | None = None
+
+    @property
+    def text(self) -> str:
+        """The output, as a text."""
+        return "".join(part.text for part in self.content or () if part.type == "text")
+
+
+class Item(msgspec.Struct, gc=False):
+    """A piece of a step; those of the type ``tool`` are calls."""
+
+    type: str = ""
+    id: str = ""
+    name: str = ""
+    state: State | None = None
+    time: Times | None = None
+
+
+class MessageTimes(msgspec.Struct, gc=False):
+    """When a message was begun, answered and over."""
+
+    created: Any = None
+    completed: Any = None
+    streamed: Any = None
+
+
+class Model(msgspec.Struct, gc=False):
+    """Which model was asked."""
+
+    providerID: Any = None  # noqa: N815
+    id: Any = None
+
+
+class Data(msgspec.Struct, gc=False):
+    """The data of a row, whatever its type."""
+
+    agent: Any = None
+    content: list[Item] = []  # msgspec copies empty defaults
+    time: MessageTimes | None = None
+    skill: Any = None
+    name: Any = None
+    text: Any = None
+    skills: Any = None
+    model: Model | None = None
+    finish: Any = None
+    error: Any = None
+    tokens: Used | None = None
+    cost: Any = None
+    retry: Any = None
+    outcome: Any = None
+    reason: Any = None
+    status: Any = "completed"  # of a compaction: older ones do not say
+
+
+_data = msgspec.json.Decoder(Data).decode
+
+
+def parse(row: Row) -> tuple[Data, list[str]]:
+    """
+    Return a row's data, and the causes for which calls of it cannot be used.
+
+    Raises:
+        Unusable: It is no JSON object.
+    """
+    try:
+        return _data(row.data), []
+    except REFUSED:
+        return _parse_leniently(loads(row.data))
+
+
+_PLAIN = (
+    *("agent", "skill", "name", "skills", "finish", "error", "cost", "retry"),
+    *("outcome", "reason", "status"),
+)
+
+
+def _parse_leniently(found: Any) -> tuple[Data, list[str]]:
+    if not isinstance(found, dict):
+        raise Unusable("shape")
+    content = found.get("content")
+    items: list[Item] = []
+    odd = [] if content is None or isinstance(content, list) else ["shape"]
+    for raw in content if isinstance(content, list) else []:
+        if mapping(raw).get("type") != "tool":
+            continue
+        try:
+            items.append(_item_leniently(raw))
+        except Unusable as err:
+            odd.append(err.cause)
+    times, model = mapping(found.get("time")), mapping(found.get("model"))
+    more = {key: whole(found[key]) for key in _PLAIN if key in found}
+    return Data(
+        content=items,
+        text=found.get("text"),
+        time=MessageTimes(times.get("created"), times.get("completed"), times.get("streamed")),
+        model=Model(whole(model.get("providerID")), whole(model.get("id"))),
+        tokens=used_leniently(found.get("tokens")),
+        **more,
+    ), odd
+
+
+def _item_leniently(raw: dict[str, Any]) -> Item:
+    for key, cause in (("name", "tool_name"), ("id", "call_id")):
+        if not isinstance(raw.get(key), str):
+            raise Unusable(cause)
+    state = raw.get("state")
+    if not isinstance(state, dict):
+        raise Unusable("state")
+    times, error = mapping(raw.get("time")), mapping(state.get("error"))
+    parts = state.get("content")
+    return Item(
+        type="tool",
+        id=whole(raw["id"]),
+        name=whole(raw["name"]),
+        state=State(
+            status=text_or(state.get("status"), ""),
+            input=asked_raw(state.get("input")),
+            content=[
+                Content(text_or(part.get("type"), ""), text_or(part.get("text"), ""))
+                for part in map(mapping, parts if isinstance(parts, list) else [])
+            ],
+            error=Error(text_or(error.get("type"), ""), text_or(error.get("message"), "")),
+            metadata=_metadata_leniently(mapping(state.get("metadata"))),
+        ),
+        time=Times(times.get("created"), times.get("ran"), times.get("completed")),
+    )
+
+
+def _metadata_leniently(meta: dict[str, Any]) -> Metadata:
+    calls = meta.get("toolCalls")
+    inner = [
+        InnerCall(whole(text_or(call.get("tool"), "")), text_or(call.get("status"), ""))
+        for call in map(mapping, calls if isinstance(calls, list) else [])
+    ]
+    return Metadata(**recorded_fields(meta), toolCalls=inner)

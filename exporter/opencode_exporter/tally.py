@@ -1,0 +1,105 @@
+"""
+Tally: sums by metric and labels, as they are named in the source.
+
+Pure: no disk, no clock.  Labels become those that are shown only when the sums are
+folded, so that equal ones are looked up once.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from opencode_exporter import catalog as c
+from opencode_exporter.aggregate import Delta, Value, merge
+from opencode_exporter.events import OVERFLOW, UNKNOWN, StepCall
+from opencode_exporter.labels import OPEN_LABELS, Slots, clean
+
+_DOUBT: Final = "\0"
+_SLOT_OF: Final = {"from_skill": "skill", "to_skill": "skill"}
+"""Labels that share the slots of another one."""
+_EDGES: Final = {
+    metric.name: [round(edge * metric.scale) for edge in metric.buckets] for metric in c.METRICS
+}
+
+Sum = tuple[str, tuple[str, ...]]
+"""A metric's name, and labels as the source names them."""
+
+
+def tool_of(call: StepCall) -> str:
+    """Return a tool's name as a tally takes it: in doubt where the source does not vouch."""
+    return call.tool if call.vouched else _DOUBT + call.tool
+
+
+class Tally:
+    """Counts and observations that wait to be folded."""
+
+    def __init__(self, sums: Iterable[tuple[Sum, Value]] = ()) -> None:
+        self.sums: dict[Sum, Value] = dict(sums)
+        """A number in the metric's scale, or the cells of a histogram."""
+
+    def add(self, metric: c.Metric, *labels: str, value: int = 1) -> None:
+        """Add to a counter, in the metric's scale."""
+        key = (metric.name, labels)
+        self.sums[key] = self.sums.get(key, 0) + value  # type: ignore[operator]
+
+    def observe(self, metric: c.Metric, value: int, *labels: str) -> None:
+        """Add an observation to a histogram, in the metric's scale."""
+        key, edges = (metric.name, labels), _EDGES[metric.name]
+        cells = self.sums.get(key)
+        if cells is None:
+            cells = self.sums[key] = [0] * (len(edges) + 2)
+        cells[bisect_left(edges, value)] += 1  # type: ignore[index]
+        cells[-1] += value  # type: ignore[index]
+
+    def absorb(self, sums: Iterable[tuple[Sum, Value]]) -> None:
+        """Add sums that were made elsewhere."""
+        for key, value in sums:
+            self.sums[key] = merge(c.BY_NAME[key[0]], self.sums.get(key), value)
+
+    def fold(self, slots: Slots, is_known: Callable[[str, str], bool]) -> Iterator[Delta]:
+        """
+        Yield what the sums add to each series.
+
+        Args:
+            slots: Which names may be labels; new ones take their slots here.
+            is_known: Whether a name in doubt is real, by label and name.
+        """
+        shown = _Shown(slots, is_known)
+        for (name, raw), value in self.sums.items():
+            metric = c.BY_NAME[name]
+            labels = shown.labels(metric, raw)
+            events = sum(value[:-1]) if isinstance(value, list) else value
+            cut = OVERFLOW in labels and OVERFLOW not in raw
+            yield Delta(metric, labels, value, events, cut)
+
+
+class _Shown:
+    """Labels as they are shown; each is looked up once."""
+
+    def __init__(self, slots: Slots, is_known: Callable[[str, str], bool]) -> None:
+        self._slots = slots
+        self._is_known = is_known
+        self._known: dict[tuple[str, str], str] = {}
+
+    def labels(self, metric: c.Metric, raw: tuple[str, ...]) -> tuple[str, ...]:
+        """Return what a metric shows for labels of the source."""
+        return tuple(
+            self._value(label, value) if label in OPEN_LABELS else value
+            for label, value in zip(metric.labels, raw, strict=True)
+        )
+
+    def _value(self, label: str, name: str) -> str:
+        key = (_SLOT_OF.get(label, label), name)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._look_up(*key)
+        return found
+
+    def _look_up(self, label: str, name: str) -> str:
+        real = not name.startswith(_DOUBT)
+        name = clean(name.removeprefix(_DOUBT))
+        if real or self._slots.holds(label, name) or self._is_known(label, name):
+            return self._slots.take(label, name)
+        return UNKNOWN

@@ -1,0 +1,23 @@
+"""Every recording shows what an independent computation over the whole database expects."""
+
+from __future__ import annotations
+
+import pytest
+
+from opencode_exporter.languages import language_of
+from oracle.comparing import differences
+from oracle.totals import expected
+from support import HOUR_MS, RECORDINGS, Bench, truth, unpack
+
+NAMES = sorted(path.parent.name for path in RECORDINGS.glob("*/truth.json"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_agrees_with_the_independent_computation(name: str, bench: Bench) -> None:
+    """Sessions, turns, steps, runs, tokens, cost, edits: the first read counts them all."""
+    unpack(name, bench.directory)
+    bench.clock.ms = truth(name)["recorded_at_ms"] + 24 * HOUR_MS
+    page = bench.read_once()
+    wanted = expected(*sorted(bench.directory.rglob("opencode*.db")), of=language_of)
+    del wanted["opencode_todos"]  # of sessions that are active, and none is a day later
+    assert list(differences(wanted, page)) == []
