@@ -2,7 +2,7 @@
 Rows that hold secrets where nothing should be: open, broken, or of invented names.
 
 Owns what is written, in both generations; the planter says where a secret was.
-Every row is written at once and may be written again as its end.
+Each row is written by a transaction of its own, stamped with the time of day.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ import apsw
 from planting import Planter
 
 _NOBODY: Final = "a name that the model invented"
+
+
+def _step(*calls: dict[str, Any]) -> str:
+    """Return the data of a step of 2.x."""
+    created = time.time_ns() // 1_000_000
+    return json.dumps({"time": {"created": created}, "agent": "build", "content": calls})
 
 
 class OddRows:
@@ -46,45 +52,46 @@ class OddRows:
     def _secret(self, place: str) -> str:
         return self._planter.secret(f"odd rows: {place}")
 
-    def begin(self) -> None:
-        """Write calls that have not ended, broken rows, and calls of what does not exist."""
-        for generation in self.generations:
-            write = self._write_v1 if generation == "v1" else self._write_v2
-            for call in self._open(generation) + self._invented(generation):
-                write(json.dumps(call))
-            for data in self._broken(generation):
-                write(data)
+    def write(self) -> None:
+        """Write broken rows, calls of what does not exist, and calls that have not ended."""
         if "v1" in self.generations:
             self._message(f'{{"role": "{self._secret("role")}"}}')
             self._message(f'{{"role": "assistant", {self._secret("broken message")}')
-
-    def go_on(self) -> None:
-        """Let more calls begin, and open ones print, while somebody looks."""
-        self.begin()
+            for data in self._broken("v1"):
+                self._part(data)
+            for call in self._invented("v1") + self._open("v1"):
+                self._part(json.dumps(call))
+        if "v2" in self.generations:
+            for data in self._broken("v2"):
+                self._row(data)
+            for call in self._invented("v2"):
+                self._row(_step(call))
+            # All in the last step: a later one would say that they are abandoned.
+            self._row(_step(*self._open("v2")))
 
     # What is written.
 
     def _open(self, generation: str) -> list[dict[str, Any]]:
-        inputs = {
-            "skill": {"name" if generation == "v1" else "id": self._secret("open skill")},
-            "bash" if generation == "v1" else "shell": {
-                "command": f"SECRET={self._secret('open command')} aws s3 ls",
-                "description": self._secret("description of an open command"),
-            },
-            "edit": {
-                "filePath": f"/x/{self._secret('open filePath')}.py",
-                "path": f"/x/{self._secret('open path')}.py",
-                "oldString": self._secret("open oldString"),
-                "newString": self._secret("open newString"),
-            },
+        is_old = generation == "v1"
+        command = f"SECRET={self._secret('open command')} aws s3 ls"
+        path = f"/x/{self._secret('open path')}.py"
+        inputs: dict[str, dict[str, str]] = {
+            "skill": {"name" if is_old else "id": self._secret("open skill")},
+            "bash" if is_old else "shell": {"command": command},
+            "edit": {"filePath" if is_old else "path": path, "oldString": self._secret("old")},
             "webfetch": {"url": f"https://x.example/{self._secret('open url')}"},
         }
-        return [
+        name = self._secret(f"{_NOBODY}, not looked up yet")
+        early = self._call(
+            generation, name, "pending" if is_old else "streaming", {"input": name, "raw": name}
+        )
+        running = [
             self._call(
                 generation, tool, "running", {"input": given, "title": self._secret("title")}
             )
             for tool, given in inputs.items()
         ]
+        return [*running, early]
 
     def _invented(self, generation: str) -> list[dict[str, Any]]:
         name = self._secret(_NOBODY)
@@ -95,42 +102,42 @@ class OddRows:
         error = said if generation == "v1" else {"type": "tool.execution", "message": said}
         calls = [self._call(generation, "skill", "error", {"input": {key: name}, "error": error})]
         if generation == "v1":
-            given = {"tool": name, "error": f"Model tried to call unavailable tool '{name}'."}
-            calls.append(self._call("v1", "invalid", "completed", {"input": given, "output": name}))
-            calls.append(self._call("v1", name, "pending", {"input": {}, "raw": name}))
+            # The model may also call that tool itself, with whatever it likes.
+            for says in ("Model tried to call unavailable tool", "Invalid input for tool"):
+                given = {"tool": name, "error": f"{says} {name}."}
+                state = {"input": given, "output": name}
+                calls.append(self._call("v1", "invalid", "completed", state))
             calls.append(
                 self._call("v1", name, "error", {"input": {}, "error": "Tool execution aborted"})
             )
         else:
             gone = {"type": "unknown", "message": f'No tool named "{name}" is currently available'}
-            calls.append(self._call("v2", name, "streaming", {"input": name}))
             calls.append(self._call("v2", name, "error", {"input": {}, "error": gone}))
             broken = {"type": "tool.input-json", "message": name}
             calls.append(self._call("v2", name, "error", {"input": {}, "error": broken}))
             inner = {"toolCalls": [{"tool": "demo.echo", "status": "error", "error": name}]}
-            given = {"input": {"code": name}, "metadata": inner, "content": []}
-            calls.append(self._call("v2", "execute", "completed", given))
+            ended = {"input": {"code": name}, "metadata": inner, "content": []}
+            calls.append(self._call("v2", "execute", "completed", ended))
         return calls
 
     def _broken(self, generation: str) -> list[str | bytes]:
-        whole = json.dumps(
-            self._call(generation, "read", "completed", {"input": {"path": self._secret("cut")}})
-        )
+        given = {"input": {"path": self._secret("cut")}}
+        whole = json.dumps(self._call(generation, "read", "completed", given))
         odd_time = self._call(generation, "read", "completed", {"output": self._secret("odd time")})
-        (odd_time.get("time") or odd_time["state"]["time"]).update(start=self._secret("start"))
-        (odd_time.get("time") or odd_time["state"]["time"]).update(ran=self._secret("ran"))
+        times = odd_time["state"]["time"] if generation == "v1" else odd_time["time"]
+        times |= {"start": self._secret("start"), "ran": self._secret("ran")}
         no_state = self._call(generation, "read", "completed", {})
         no_state["state"] = self._secret("state")
+        keyless = no_state | {"callID": {self._secret("key"): self._secret("call id")}}
+        unknown = self._call(generation, "read", self._secret("status"), {})
+        calls = [unknown, odd_time, no_state, keyless]
+        made = [json.dumps(call) if generation == "v1" else _step(call) for call in calls]
+        cut = b'{"type": "tool", "tool": "read", "callID": "' + self._secret("UTF-8").encode()
         return [
+            *made,
             whole[:-9],
             json.dumps([self._secret("a list")]),
-            json.dumps(self._call(generation, "read", self._secret("status"), {})),
-            json.dumps(odd_time),
-            json.dumps(no_state),
-            json.dumps(no_state | {"callID": {self._secret("key"): self._secret("call id")}}),
-            b'{"type": "tool", "tool": "read", "callID": "'
-            + self._secret("UTF-8").encode()
-            + b"\xff",
+            cut + b"\xff",
             self._secret("no JSON at all"),
         ]
 
@@ -151,7 +158,7 @@ class OddRows:
 
     # How it is written.
 
-    def _write_v1(self, data: str | bytes) -> None:
+    def _part(self, data: str | bytes) -> None:
         self._number += 1
         now = time.time_ns() // 1_000_000
         message, session = self._db.execute(
@@ -173,12 +180,9 @@ class OddRows:
             (f"msg_odd_{self._number}", session, now, now, data),
         )
 
-    def _write_v2(self, data: str | bytes) -> None:
+    def _row(self, data: str | bytes) -> None:
         self._number += 1
         now = time.time_ns() // 1_000_000
-        if isinstance(data, str) and data.startswith('{"type"') and data.endswith("}"):
-            step = {"time": {"created": now}, "agent": "build", "content": [json.loads(data)]}
-            data = json.dumps(step)
         session, last = self._db.execute(
             "SELECT session_id, max(seq) FROM session_message GROUP BY session_id LIMIT 1"
         ).get

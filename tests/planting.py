@@ -19,7 +19,7 @@ import apsw
 
 PREFIX: Final = "zqhushqz"
 """What every secret begins with; nothing else holds it."""
-_SECRET: Final = re.compile(rf"{PREFIX}\d+")
+_SECRET: Final = re.compile(rf"{PREFIX}\d{{6}}")
 _ALIGNMENTS: Final = 3  # of base64
 
 _KEPT: Final = frozenset(
@@ -106,7 +106,7 @@ class Planter:
     def plant(self, path: Path) -> None:
         """Replace every text of a database, the tables included that are never read."""
         with apsw.Connection(str(path)) as db:
-            tables = [name for (name,) in db.execute(_TABLES).fetchall()]
+            tables = [str(name) for (name,) in db.execute(_TABLES).fetchall()]
             for table in tables:
                 if table in ("part", "message", "session_message"):
                     self._plant_rows(db, table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class Planted:
 
     place: Place
     planter: Planter
+    rows: OddRows
 
     def assert_clean(self, **outputs: str | bytes) -> None:
         """Fail on a secret in any output, and say which texts it came from."""
@@ -37,14 +38,13 @@ class Planted:
 
 
 @pytest.fixture(params=RECORDINGS)
-def planted(request: pytest.FixtureRequest, tmp_path: Path) -> Planted:
+def planted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Planted]:
     """A recording in which every text is a secret, with odd rows, beside skills on disk."""
     place, planter = Place(tmp_path), Planter()
     unpack(request.param, place.source.parent)
     planter.plant(place.source)
     rows = OddRows(place.source, planter)
-    rows.begin()
-    rows.close()
+    rows.write()
     skill = place.home / ".config" / "opencode" / "skills" / "local"
     skill.mkdir(parents=True)
     words = [planter.secret(what) for what in ("skill's description", "skill's text")]
@@ -53,7 +53,8 @@ def planted(request: pytest.FixtureRequest, tmp_path: Path) -> Planted:
         f'{{"mcp": {{"demo": {{"environment": {{"KEY": "{planter.secret("MCP server")}"}}}}}}, '
         f'"provider": {{"p": {{"options": {{"apiKey": "{planter.secret("API key")}"}}}}}}}}'
     )
-    return Planted(place, planter)
+    yield Planted(place, planter, rows)
+    rows.close()
 
 
 def files_in(directory: Path) -> Mapping[str, bytes]:
@@ -64,7 +65,6 @@ def files_in(directory: Path) -> Mapping[str, bytes]:
 def test_served_pages_ledger_and_log_hold_no_secret(planted: Planted, tmp_path: Path) -> None:
     """Pages in every format, the ledger's files and a log in full detail, while it works."""
     state = tmp_path / "state"
-    rows = OddRows(planted.place.source, planted.planter)
     with Served(planted.place.source, state, *DEBUG, home=planted.place.home) as served:
         wait_for(served.is_ready, 30)
         for _ in range(2):
@@ -76,7 +76,7 @@ def test_served_pages_ledger_and_log_hold_no_secret(planted: Planted, tmp_path: 
                 missing=served.get("/nothing").content,
                 **files_in(state),
             )
-            rows.go_on()
+            planted.rows.write()
         page = served.page()
         assert page.by("opencode_tool_in_flight", "tool")
         assert page.total("opencode_exporter_rows_rejected_total") > 0
@@ -85,13 +85,12 @@ def test_served_pages_ledger_and_log_hold_no_secret(planted: Planted, tmp_path: 
         served.start()
         wait_for(served.is_ready, 30)
         planted.assert_clean(again=served.get("/metrics").content, **files_in(state))
-    rows.close()
 
 
 @pytest.mark.parametrize(
     "words",
-    [("once", *DEBUG), ("check",), ("report", *DEBUG), ("report", "--format", "html", *DEBUG)],
-    ids=lambda words: " ".join(words),
+    [("once", *DEBUG), ("check",), ("report", *DEBUG), ("report", "--format", "json", *DEBUG)],
+    ids=" ".join,
 )
 def test_what_a_command_prints_holds_no_secret(words: tuple[str, ...], planted: Planted) -> None:
     """Neither stdout nor the log of a command that reads the database names what it read."""
@@ -114,9 +113,8 @@ def test_failure_of_ours_is_told_without_row_content(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError(planted.planter.secret("exception"))
 
-    monkeypatch.setattr("opencode_exporter.ledger.Ledger.take", fail)
-    planted.place.source.rename(bench.source)
-    exporter = bench.exporter(in_memory=True)
+    monkeypatch.setattr("opencode_exporter.ledger.Ledger.apply", fail)
+    exporter = bench.exporter(in_memory=True, source_paths=(planted.place.source,))
     caplog.set_level("DEBUG")
     exporter.poll()
     health = [state.problem for state in exporter.poller.health.values()]

@@ -177,6 +177,12 @@ def test_totals_are_everything_together() -> None:
     assert (totals.tokens.total, totals.cost_usd) == (1_050_009, 12.5)
 
 
+def test_what_runs_now_is_not_known_of_one_project() -> None:
+    """The gauge of invocations in flight has no project, so a report on one says null."""
+    asked = Asked(NOON_MS, project="shop")
+    assert figures(snapshot(), asked).totals.in_flight is None
+
+
 def test_every_source_is_listed_with_its_state() -> None:
     """One that cannot be read is there and says so; rejected rows are not passed over."""
     broken, good = REPORT.sources

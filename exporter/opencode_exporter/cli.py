@@ -63,7 +63,7 @@ def _read_config(ctx: click.Context, _param: click.Parameter, path: Path | None)
     "--config.file",
     "config_file",
     type=FILE,
-    envvar=f"{PREFIX}_CONFIGFILE",
+    envvar=f"{PREFIX}_CONFIG_FILE",
     show_envvar=True,
     expose_value=False,
     is_eager=True,
@@ -105,7 +105,7 @@ def _settings(ledger: Path | None, given: dict[str, Any]) -> Settings:
         series_limit=given["labels_series_limit"],
         project_names=given["labels_project"],
         since_ms=given.get("since") or 0,
-        only_project=given.get("project", ""),
+        only_project=given.get("project") or "",
         filters=_filters(given),
         force_polling=given.get("watch_force_polling", False),
         poll_interval_ms=given.get("watch_interval", 30_000),
@@ -159,7 +159,7 @@ def once(**given: Any) -> None:
 @_COMMANDS.command()
 @flags(COUNTING, REPORTING, logging_flags("error"))
 def report(**given: Any) -> None:
-    """Print skills, tools, edits and models by use; keeps no ledger, needs no server."""
+    """Print skills, tools, edits and models by use; needs no server."""
     from opencode_exporter.report import Asked, figures, output  # noqa: PLC0415
     from opencode_exporter.service import Exporter  # noqa: PLC0415
 
@@ -185,7 +185,7 @@ def report(**given: Any) -> None:
 @_COMMANDS.command()
 @SOURCE
 def check(source_path: tuple[Path, ...]) -> None:
-    """Say of each database whether it can be read, and what to do if not."""
+    """Say whether each database can be read, and what to do if not."""
     from opencode_exporter.check import examine  # noqa: PLC0415
     from opencode_exporter.config import sources  # noqa: PLC0415
     from opencode_exporter.poller import label_sources  # noqa: PLC0415

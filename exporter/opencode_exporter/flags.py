@@ -215,7 +215,7 @@ REPORTING = flags(
         help="Leave out what happened before: a duration such as 7d or 24h, or a date or time such "
         "as 2026-11-01, of this machine's time zone.",
     ),
-    flag("--project", default="", help="Leave out all projects but the one of this name."),
+    flag("--project", help="Leave out all projects but the one of this name."),
     flag(
         "--top",
         type=click.IntRange(min=1),

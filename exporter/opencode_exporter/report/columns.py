@@ -6,8 +6,8 @@ Each function returns columns of rows from which it is told how to get the figur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeVar
 
 from rich.text import Text
 
@@ -17,7 +17,7 @@ from opencode_exporter.report.grid import Column, Page
 from opencode_exporter.report.marks import Marks, rate_text
 
 Row = TypeVar("Row")
-_BAR = 8
+_BAR: Final = 8
 
 
 def use(page: Page, title: str, rows: Sequence[Row], of: Callable[[Row], int]) -> list[Column[Row]]:
@@ -92,3 +92,18 @@ def large(title: str, of: Callable[[Row], int], drop: int = 0, unit: str = "") -
 def cost(of: Callable[[Row], float], drop: int = 0) -> Column[Row]:
     """Return US dollars."""
     return Column("Cost", lambda row: units.dollars(of(row)), drop)
+
+
+def heating(page: Page, every: Iterable[Calls]) -> Callable[[Calls | None], Text]:
+    """Return what makes a cell of a heatmap, all equally wide: how good, and of how many."""
+    digits = max(len(units.count(calls.total)) for calls in every)
+
+    def heat(calls: Calls | None) -> Text:
+        if calls is None:
+            return Text("")
+        rate = calls.success_rate
+        share = page.marks.nothing if rate is None else units.rate(rate)
+        shade = "" if rate is None else page.marks.shade(rate)
+        return rate_text(f"{shade} {share:>6} of {units.count(calls.total):>{digits}}", rate)
+
+    return heat

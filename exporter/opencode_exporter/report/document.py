@@ -84,7 +84,11 @@ class Period(msgspec.Struct, frozen=True):
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """Everything together; ``invocations`` are those of tools, model's skill loads included."""
+    """
+    Everything together; ``invocations`` are those of tools, the model's skill loads included.
+
+    What is in flight is known of all projects together only.
+    """
 
     sessions: int
     sessions_by_kind: dict[str, int]
@@ -92,7 +96,7 @@ class Totals(msgspec.Struct, frozen=True):
     turn_duration: Durations
     steps: int
     invocations: Calls
-    in_flight: int
+    in_flight: int | None
     skill_loads: Calls
     tokens: Tokens
     cost_usd: float

@@ -44,7 +44,7 @@ def figures(snapshot: Snapshot, asked: Asked) -> d.Report:
         project=asked.project or None,
         sources=_sources(sums),
         period=_period(sums),
-        totals=_totals(sums),
+        totals=_totals(sums, asked),
         skills=skills,
         never_used=_never_used(sums, {figure.skill for figure in skills}),
         tools=_tools(sums),
@@ -95,7 +95,7 @@ def _statuses(sums: Sums, metric: c.Metric) -> Counter[str]:
     return Counter({status: count for (status,), count in sums.by(metric, "status").items()})
 
 
-def _totals(sums: Sums) -> d.Totals:
+def _totals(sums: Sums, asked: Asked) -> d.Totals:
     kinds = {kind: count for (kind,), count in sums.by(c.SESSIONS, "session_kind").items()}
     turns = {end: count for (end,), count in sums.by(c.TURNS, "outcome").items()}
     used = {kind: count for (kind,), count in sums.by(c.TOKENS, "token_type").items()}
@@ -106,7 +106,7 @@ def _totals(sums: Sums) -> d.Totals:
         turn_duration=durations(c.TURN_DURATION, sums.cells(c.TURN_DURATION).get(())),
         steps=sums.total(c.STEPS),
         invocations=calls(_statuses(sums, c.TOOL_INVOCATIONS)),
-        in_flight=sums.total(c.TOOL_IN_FLIGHT),
+        in_flight=None if asked.project else sums.total(c.TOOL_IN_FLIGHT),
         skill_loads=calls(_statuses(sums, c.SKILL_INVOCATIONS)),
         tokens=tokens(used),
         cost_usd=dollars(c.COST, sums.total(c.COST)),

@@ -63,8 +63,10 @@ def _rows(totals: Totals) -> Iterator[tuple[str, str, Text]]:
     yield "Sessions", units.count(totals.sessions), Text(kinds)
     yield "Turns", units.count(totals.turns.total), _turns(totals)
     yield "Steps", units.count(totals.steps), Text("")
-    running = f", {totals.in_flight:,} running now" if totals.in_flight else ""
-    yield "Invocations", units.count(totals.invocations.total), _ends(totals.invocations) + running
+    ends = _ends(totals.invocations)
+    if totals.in_flight:
+        ends.append(f"{', ' if ends else ''}{totals.in_flight:,} running now")
+    yield "Invocations", units.count(totals.invocations.total), ends
     yield "Skill loads", units.count(totals.skill_loads.total), _ends(totals.skill_loads)
     tokens = totals.tokens
     kinds = ", ".join(

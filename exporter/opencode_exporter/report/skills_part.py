@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
+from typing import Final
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from opencode_exporter.report import columns as col
-from opencode_exporter.report import units
-from opencode_exporter.report.document import Calls, Report, SkillFigures, Transition
+from opencode_exporter.report.document import Report, SkillFigures, Transition
 from opencode_exporter.report.grid import Column, Page, grid
-from opencode_exporter.report.marks import rate_text
 
-_CELL_WIDTH = 20
+_CELL_WIDTH: Final = 20
 
 
 def skills(report: Report, page: Page) -> Iterator[RenderableType]:
@@ -97,7 +96,7 @@ def agents(report: Report, page: Page) -> Iterator[RenderableType]:
     ranked = sorted(by_agent, key=lambda one: (-by_agent[one], one))
     fitting = ranked[: max(1, (page.width - _CELL_WIDTH) // _CELL_WIDTH)]
 
-    heat = heating(page, cells.values())
+    heat = col.heating(page, cells.values())
 
     def column(agent: str) -> Column[str]:
         return Column(agent, lambda skill: heat(cells.get((agent, skill))))
@@ -106,18 +105,3 @@ def agents(report: Report, page: Page) -> Iterator[RenderableType]:
     yield from grid(page, "Skill", str, [column(agent) for agent in fitting], rows)
     if left_out := ranked[len(fitting) :]:
         yield Text(f"Not on this page: {', '.join(left_out)}.", style="dim")
-
-
-def heating(page: Page, every: Iterable[Calls]) -> Callable[[Calls | None], Text]:
-    """Return what makes a cell of a heatmap, all equally wide: how good, and of how many."""
-    digits = max(len(units.count(calls.total)) for calls in every)
-
-    def heat(calls: Calls | None) -> Text:
-        if calls is None:
-            return Text("")
-        rate = calls.success_rate
-        share = page.marks.nothing if rate is None else units.rate(rate)
-        shade = "" if rate is None else page.marks.shade(rate)
-        return rate_text(f"{shade} {share:>6} of {units.count(calls.total):>{digits}}", rate)
-
-    return heat

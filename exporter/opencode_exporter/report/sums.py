@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Final
 
 from opencode_exporter.catalog import Metric
 from opencode_exporter.events import (
@@ -26,7 +27,8 @@ from opencode_exporter.report.quantiles import quantile
 from opencode_exporter.snapshot import Snapshot
 
 Key = tuple[str, ...]
-_DIGITS = 6  # a float's noise is nothing to print
+_DIGITS: Final = 6  # a float's noise is nothing to print
+_LATEST_MS: Final = 253_370_764_800_000  # 9999-01-01: a source may say any time
 
 
 class Sums:
@@ -88,7 +90,7 @@ def durations(metric: Metric, cells: list[int] | None = None) -> Durations:
     )
 
 
-NO_DURATIONS = Durations(0, None, None, None)
+NO_DURATIONS: Final = Durations(0, None, None, None)
 
 
 def calls(counts: Mapping[str, int]) -> Calls:
@@ -141,5 +143,7 @@ def dollars(metric: Metric, value: int) -> float:
 
 
 def when(ms: int) -> str | None:
-    """Return a time of the ledger, ms, as text; None where there is none."""
-    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}" if ms else None
+    """Return a time of the ledger, ms, as text; None where there is none, or no calendar's."""
+    if not 0 < ms < _LATEST_MS:
+        return None
+    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"

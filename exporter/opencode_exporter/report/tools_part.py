@@ -12,7 +12,6 @@ from opencode_exporter.report import columns as col
 from opencode_exporter.report import units
 from opencode_exporter.report.document import LanguageFigures, ModelFigures, Report, ToolFigures
 from opencode_exporter.report.grid import Column, Page, grid
-from opencode_exporter.report.skills_part import heating
 
 Model = tuple[str, str]
 """Provider and model."""
@@ -49,7 +48,7 @@ def edits(report: Report, page: Page) -> Iterator[RenderableType]:
     models = sorted(by_model, key=lambda one: (-by_model[one], one))
     names = _names(models)
 
-    heat = heating(page, cells.values())
+    heat = col.heating(page, cells.values())
 
     def column(tool: str) -> Column[Model]:
         return Column(tool, lambda model: heat(cells.get((tool, model))))

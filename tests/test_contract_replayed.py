@@ -1,0 +1,43 @@
+"""What happens while the exporter looks on counts as what it finds when all is over."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from opencode_exporter.languages import language_of
+from oracle.comparing import differences
+from oracle.totals import expected
+from replaying import Replay
+from support import RECORDINGS, Bench, exposed, unpack
+
+NAMES = sorted(path.parent.name for path in RECORDINGS.glob("*/truth.json"))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("name", NAMES)
+def test_row_by_row_with_restarts_in_between(name: str, seed: int, bench: Bench) -> None:
+    """Turns go on over polls and restarts, and end with the sums of the whole database."""
+    chance = random.Random(seed)  # noqa: S311  # of a test
+    replay = Replay(unpack(name, bench.directory / "old"), bench.source)
+    moves = replay.moves()
+    bench.clock.ms = moves[0].at
+    exporter = bench.exporter()
+    for move in moves:
+        bench.clock.ms = max(bench.clock.ms, move.at)
+        move.write()
+        if chance.random() < 0.5:
+            exporter.poll()
+        if chance.random() < 0.1:
+            exporter.close()
+            exporter = bench.exporter()
+    replay.close()
+    exporter.poll()
+    bench.clock.advance(hours=24)
+    exporter.poll()
+    wanted = expected(bench.source, of=language_of)
+    del wanted["opencode_todos"]
+    found = list(differences(wanted, exposed(exporter)))
+    assert not found, "\n".join(found)
+    exporter.close()
