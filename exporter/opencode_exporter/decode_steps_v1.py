@@ -106,7 +106,7 @@ def _remark(
         role="user",
         agent=_agent(data),
         compaction=compaction,
-        where=session,
+        where=session.kept(),
         suspect=row.created < session.created,
     )
 
@@ -159,7 +159,7 @@ def _step(
         calls=tuple(calls),
         is_summary=isinstance(data.summary, msgspec.Raw) and bytes(data.summary) == b"true",
         is_note=typed and not calls and not finish,
-        where=session,
+        where=session.kept(),
         suspect=row.created < session.created,
     )
 
@@ -176,6 +176,7 @@ def _call(part: Part, directory: str) -> StepCall:
         if tool == classify.INVALID_TOOL:
             error = text_or(asked.error, "")
             tool, status = classify.refused_call(text_or(asked.tool, UNKNOWN), error)[0], ERROR
+            vouched = False  # the model can call that tool itself, and say anything
     elif state.status == "error":
         status = classify.verdict(state.error)[0]
         vouched = status != ABORTED  # may end before the name was checked

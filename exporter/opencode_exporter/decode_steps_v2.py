@@ -85,7 +85,7 @@ def step(row: Row, data: Data, calls: list[StepCall], session: Session, now: int
         cost=cost_of(data.cost),
         retries=amount(mapping(data.retry).get("attempt")),
         calls=tuple(calls),
-        where=session,
+        where=session.kept(),
         suspect=row.created < session.created,
     )
 
@@ -116,7 +116,7 @@ def remark(row: Row, data: Data, skills: tuple[str, ...], session: Session, now:
         role="user" if row.type == "user" else "",
         outcome=text_or(data.outcome, ABANDONED) if kind == "idle" else "",
         skills=skills,
-        where=session,
+        where=session.kept(),
         suspect=row.created < session.created,
     )
     return _compaction(found, data) if row.type == _COMPACTION else found

@@ -227,7 +227,7 @@ def _ended(
     if tool == classify.INVALID_TOOL:
         asked = _asked(state)
         tool, reason = classify.refused_call(text_or(asked.tool, UNKNOWN), text_or(asked.error, ""))
-        status = ERROR
+        status, vouched = ERROR, False  # the model can call that tool itself, and say anything
     elif state.status == "error":
         status, reason = classify.verdict(state.error)
         vouched = status != ABORTED  # may end before the name was checked

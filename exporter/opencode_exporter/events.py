@@ -49,6 +49,10 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     is_fork: bool = False  # says so itself: 2.x only
     directory: str = ""  # what its relative paths begin at
 
+    def kept(self) -> Session:
+        """Return what may be kept of it: a path stays in the source."""
+        return msgspec.structs.replace(self, directory="") if self.directory else self
+
 
 class Invocation(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     """

@@ -256,6 +256,8 @@ class Ledger:
 
     def _take_row(self, event: Step | Remark, key: int) -> None:
         """Take in a row of a session: it moves the session's turns on, if it is new."""
+        if isinstance(event, Step):
+            event = self._step_without_inventions(event)
         counts = self._counting and self._scope.holds(event.created, event.where.project)
         if not event.is_over:
             if self._judge.is_open(event, key):
@@ -354,12 +356,32 @@ class Ledger:
             key = identity.invocation_key(call)
             verdict = self._judge.admit_open(call, key, chunk.generation)
             if verdict is Verdict.NEW:
-                calls.append(call)
+                calls.append(self._without_inventions(call))
             elif verdict is not Verdict.REPEAT:
                 self._delta(c.COPIES_SKIPPED, (_CAUSES[verdict],))
         only_repeats = chunk.generation == "v1" and row.calls and not calls and not given_up
         kept = msgspec.structs.replace(row, calls=tuple(calls), given_up=given_up)
         self._open.set(place, None if only_repeats else kept)
+
+    def _without_inventions(self, call: Invocation) -> Invocation:
+        """Return an open call with those names alone that are known to be real."""
+        tool, skill = clean(call.tool), call.skill
+        if not call.vouched and not self.knows("tool", tool):
+            call = msgspec.structs.replace(call, tool=UNKNOWN)
+        if skill is not None and not self.knows("skill", clean(skill)):
+            call = msgspec.structs.replace(call, skill=UNKNOWN)
+        return call
+
+    def _step_without_inventions(self, step: Step) -> Step:
+        if all(call.vouched or self.knows("tool", clean(call.tool)) for call in step.calls):
+            return step
+        calls = tuple(
+            call
+            if call.vouched or self.knows("tool", clean(call.tool))
+            else msgspec.structs.replace(call, tool=UNKNOWN)
+            for call in step.calls
+        )
+        return msgspec.structs.replace(step, calls=calls)
 
     # What a commit makes of it.
 
