@@ -15,8 +15,8 @@ from databases import V1
 from opencode_exporter.batch import Chunk
 from opencode_exporter.demo.rows import text
 from opencode_exporter.source import Source
-from opencode_exporter.table import WITHOUT_BOUNDS
-from opencode_exporter.table_v1_messages import StepTable
+from opencode_exporter.tables.messages_v1 import StepTable
+from opencode_exporter.tables.table import WITHOUT_BOUNDS
 from opencode_exporter.waker import SystemClock
 from support import FakeClock
 

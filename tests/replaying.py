@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,7 +87,7 @@ class Replay:
                 moves += self._of_message(table, row, places[row["id"]])
         for row in self._rows("part") if self._has("part") else ():
             place = (places[row["message_id"]], 1)
-            moves.append(Move(self._at(row), place, lambda row=row: self._insert("part", row)))
+            moves.append(Move(self._at(row), place, partial(self._insert, "part", row)))
         return sorted(moves, key=lambda move: (move.at, move.place))
 
     def _at(self, row: dict[str, Any]) -> int:

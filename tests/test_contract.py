@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from opencode_exporter.languages import language_of
+from opencode_exporter.decode.languages import language_of
 from oracle.comparing import differences
 from oracle.totals import expected
 from support import HOUR_MS, RECORDINGS, Bench, truth, unpack

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from opencode_exporter.languages import language_of
+from opencode_exporter.decode.languages import language_of
 from oracle.comparing import differences
 from oracle.totals import expected
 from replaying import Replay

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opencode_exporter.classify import CATEGORIES
-from opencode_exporter.details import (
+from opencode_exporter.decode.details import (
     Asked,
     Recorded,
     asked_raw,
@@ -24,8 +24,8 @@ from opencode_exporter.details import (
     recorded_fields,
     targets,
 )
+from opencode_exporter.decode.languages import language_of
 from opencode_exporter.events import FileChange
-from opencode_exporter.languages import language_of
 from oracle import edits, reading, runs
 from oracle.model import Call, Row, Session
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opencode_exporter.languages import LANGUAGES, language_of
+from opencode_exporter.decode.languages import LANGUAGES, language_of
 
 
 @pytest.mark.parametrize(

@@ -14,17 +14,22 @@ import opencode_exporter
 PACKAGE = Path(opencode_exporter.__file__).parent
 
 ROWS = """
-errors events metric catalog_exporter catalog_sessions catalog_skills catalog_tools catalog waker
-filters config layout reader onlooker source decode programs languages classify details \
-decode_v1 parts_v1 decode_steps_v1 decode_v2 decode_steps_v2 \
-labels identity traces aggregate tally totals digest batch health disk opencode_config skills \
-conversation attempts measures delegation turns talks
-sessions table table_v1 table_v1_messages table_v2 tables tailer read_ahead \
-ledger_file ledger_store open_rows judge ledger
-snapshot exposition report
+errors events waker catalog.metric catalog.exporter catalog.sessions catalog.skills \
+catalog.tools catalog
+filters config layout reader onlooker source classify decode decode.values decode.programs \
+decode.languages decode.details decode.usage decode.calls_v1 decode.parts_v1 decode.steps_v1 \
+decode.shape_v2 decode.steps_v2 decode.rows_v2 labels identity traces aggregate \
+turns turns.tally turns.conversation turns.attempts turns.measures turns.delegation turns.turns \
+digest batch turns.talks health disk opencode_config skills
+sessions tables.table tables.parts_v1 tables.messages_v1 tables.messages_v2 tables tailer \
+read_ahead ledger ledger.totals ledger.file ledger.store ledger.open_rows ledger.judge \
+ledger.ledger
+snapshot exposition report.units report.marks report.quantiles report.document report.sums \
+report.figures report.grid report.columns report.headline report.skills_part report.tools_part \
+report.page report
 web web.yaml web.tls web.config web.auth web.gate web.protocol web.sockets web.landing web.server
 poller pages watcher service check terminal logs
-demo demo_source config_file cli cli_report __main__
+demo demo_source config_file flags cli __main__
 """
 """
 Modules by row, each row in its own order: a module may import lower rows and
@@ -36,12 +41,15 @@ PLACE = {
     for column, name in enumerate(names.split())
 }
 
-SOURCE_SIDE = {
-    *("layout", "reader", "onlooker", "source", "sessions"),
-    *("table", "table_v1", "table_v1_messages", "table_v2", "tables", "tailer", "read_ahead"),
-    *("decode", "decode_v1", "decode_v2", "parts_v1", "decode_steps_v1", "decode_steps_v2"),
+SOURCE_SIDE = {"layout", "reader", "onlooker", "source", "sessions", "tailer", "read_ahead"} | {
+    name for name in PLACE if name.split(".")[0] in ("decode", "tables")
 }
-SINK_SIDE = {"snapshot", "exposition"} | {name for name in PLACE if name.split(".")[0] == "web"}
+SINK_SIDE = {"snapshot", "exposition"} | {
+    name for name in PLACE if name.split(".")[0] in ("report", "web")
+}
+
+
+DECODERS = {name for name in PLACE if name.startswith("decode.") and name.endswith(("v1", "v2"))}
 
 CLOCKS = {
     "waker": "it is the clock that all others are given",
@@ -143,8 +151,13 @@ def test_web_knows_errors_and_rendered_pages_alone() -> None:
 
 def test_nothing_behind_decode_knows_a_generation_from_a_decoder() -> None:
     """Only the tables choose between the decoders; all others see events."""
-    knowing = {name_of(path) for path in FILES if own_imports(path) & {"decode_v1", "decode_v2"}}
-    assert knowing == {"table_v1", "table_v2"}
+    inside = {name for name in PLACE if name.startswith("decode")}
+    knowing = {
+        name_of(path)
+        for path in FILES
+        if name_of(path) not in inside and own_imports(path) & DECODERS
+    }
+    assert knowing == {"tables.parts_v1", "tables.messages_v1", "tables.messages_v2"}
 
 
 def reads_a_clock(path: Path) -> bool:

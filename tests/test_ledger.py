@@ -14,8 +14,8 @@ import pytest
 
 from databases import V1
 from opencode_exporter.errors import LedgerBusyError, LedgerError
-from opencode_exporter.ledger_file import SCHEMA_VERSION
-from opencode_exporter.ledger_store import Batch, Store
+from opencode_exporter.ledger.file import SCHEMA_VERSION
+from opencode_exporter.ledger.store import Batch, Store
 from support import Bench, exposed
 from test_counting import counted, polled
 
@@ -23,7 +23,7 @@ TESTS = Path(__file__).parent
 HOLDER = """
 import sys
 from pathlib import Path
-from opencode_exporter.ledger_store import Store
+from opencode_exporter.ledger.store import Store
 store = Store(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()

@@ -12,7 +12,7 @@ from databases import V1, V2, call
 from neighbour import Neighbour
 from opencode_exporter import poller, read_ahead, tailer
 from opencode_exporter.service import Exporter
-from opencode_exporter.table_v1 import PartTable
+from opencode_exporter.tables.parts_v1 import PartTable
 from support import Bench, exposed
 
 COUNT = "opencode_tool_invocations_total"

@@ -113,7 +113,7 @@ def test_failure_of_ours_is_told_without_row_content(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError(planted.planter.secret("exception"))
 
-    monkeypatch.setattr("opencode_exporter.ledger.Ledger.apply", fail)
+    monkeypatch.setattr("opencode_exporter.ledger.ledger.Ledger.apply", fail)
     exporter = bench.exporter(in_memory=True, source_paths=(planted.place.source,))
     caplog.set_level("DEBUG")
     exporter.poll()

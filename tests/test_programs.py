@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opencode_exporter.programs import KNOWN_PROGRAMS, OTHER, program_of
+from opencode_exporter.decode.programs import KNOWN_PROGRAMS, OTHER, program_of
 
 
 def named(*texts: str) -> list[object]:

@@ -71,7 +71,7 @@ def assert_matches(name: str, page: Exposed) -> None:
 
 
 def test_every_recording_is_there() -> None:
-    """The five versions and the upgrade between generations are recorded, and so are their turns."""
+    """Five versions, their turns, and the upgrades between generations are recorded."""
     assert NAMES == [
         "1.14.48",
         "1.17.11",

@@ -15,7 +15,7 @@ from opencode_exporter.batch import Anchor
 from opencode_exporter.events import Rejection, Session, Step
 from opencode_exporter.sessions import Sessions, archived, todos
 from opencode_exporter.source import Source
-from opencode_exporter.table import WITHOUT_BOUNDS
+from opencode_exporter.tables.table import WITHOUT_BOUNDS
 from opencode_exporter.tailer import CHUNK_ROWS, Tailer, resume
 from support import FakeClock, unpack
 

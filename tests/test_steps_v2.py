@@ -10,7 +10,9 @@ from typing import Any, Final
 import apsw
 import pytest
 
-from opencode_exporter.decode_v2 import ROW_TYPES, decode
+from opencode_exporter.decode.languages import language_of
+from opencode_exporter.decode.rows_v2 import ROW_TYPES, decode
+from opencode_exporter.decode.shape_v2 import Row
 from opencode_exporter.events import (
     Event,
     FileChange,
@@ -21,8 +23,6 @@ from opencode_exporter.events import (
     StepCall,
     Tokens,
 )
-from opencode_exporter.languages import language_of
-from opencode_exporter.shape_v2 import Row
 from oracle import edits, model, reading, runs
 from support import unpack
 

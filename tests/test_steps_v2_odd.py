@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from databases import BEGIN_MS, V2
-from opencode_exporter.decode import Unusable
-from opencode_exporter.decode_v2 import ROW_TYPES, decode
+from opencode_exporter.decode.rows_v2 import ROW_TYPES, decode
+from opencode_exporter.decode.shape_v2 import Row
+from opencode_exporter.decode.values import Unusable
 from opencode_exporter.events import Event, Invocation, Rejection, Remark, Session, Step, Tokens
-from opencode_exporter.shape_v2 import Row
 from opencode_exporter.source import Source
-from opencode_exporter.table import WITHOUT_BOUNDS
-from opencode_exporter.table_v2 import MessageTable
+from opencode_exporter.tables.messages_v2 import MessageTable
+from opencode_exporter.tables.table import WITHOUT_BOUNDS
 from oracle import parsing
 from row_shapes import call
 from support import FakeClock

@@ -20,9 +20,9 @@ import msgspec
 from opencode_exporter import identity
 from opencode_exporter.aggregate import Aggregate, ToolKey, ToolSum, Value
 from opencode_exporter.events import Event, Invocation, Remark, Step
-from opencode_exporter.measures import measure
-from opencode_exporter.tally import Sum, Tally
 from opencode_exporter.traces import Blocks, packed
+from opencode_exporter.turns.measures import measure
+from opencode_exporter.turns.tally import Sum, Tally
 
 
 class Digest(msgspec.Struct, gc=False, array_like=True):

@@ -14,7 +14,7 @@ import apsw
 from opencode_exporter import __version__
 from opencode_exporter.config import Settings
 from opencode_exporter.exposition import Rendered, Renderer
-from opencode_exporter.ledger import Ledger
+from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.poller import Poller
 from opencode_exporter.snapshot import Snapshot, Surroundings, take
 from opencode_exporter.waker import Clock, steady_ms

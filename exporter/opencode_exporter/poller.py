@@ -23,7 +23,7 @@ from opencode_exporter.errors import (
     SourceUnsupportedError,
 )
 from opencode_exporter.health import SourceHealth
-from opencode_exporter.ledger import Ledger
+from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.read_ahead import WORTH_IT_ROWS, read_ahead
 from opencode_exporter.reader import Reader
 from opencode_exporter.sessions import archived, directories, opencode_version, todos

@@ -27,8 +27,8 @@ from opencode_exporter.digest import Digest, Digester
 from opencode_exporter.errors import SourceError
 from opencode_exporter.reader import Reader
 from opencode_exporter.source import Source
-from opencode_exporter.table import Table, Taken
 from opencode_exporter.tables import tables
+from opencode_exporter.tables.table import Table, Taken
 from opencode_exporter.tailer import CHUNK_ROWS, Stretch, Tailer, is_there
 from opencode_exporter.waker import SystemClock
 

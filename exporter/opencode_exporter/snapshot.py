@@ -21,7 +21,7 @@ from opencode_exporter.events import OVERFLOW, STATUSES, TODO_STATUSES, UNKNOWN
 from opencode_exporter.filters import Filters
 from opencode_exporter.health import SourceHealth
 from opencode_exporter.labels import clean, limit_of
-from opencode_exporter.ledger import Ledger, Published
+from opencode_exporter.ledger.ledger import Ledger, Published
 from opencode_exporter.skills import InstalledSkill
 
 ProjectNames = Literal["name", "hash", "off"]

@@ -19,8 +19,8 @@ from opencode_exporter.batch import Anchor, Chunk, Cursor, OpenRow
 from opencode_exporter.errors import SourceChangedError
 from opencode_exporter.events import ABANDONED, Invocation
 from opencode_exporter.reader import Reader
-from opencode_exporter.table import Bounds, Table, Taken, integer, shown
 from opencode_exporter.tables import tables
+from opencode_exporter.tables.table import Bounds, Table, Taken, integer, shown
 from opencode_exporter.waker import Clock, Patience
 
 CHUNK_ROWS: Final = 1000  # measured: more or fewer are slower

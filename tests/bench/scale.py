@@ -30,8 +30,8 @@ from opencode_exporter import catalog as c
 from opencode_exporter.batch import Chunk
 from opencode_exporter.digest import Digester
 from opencode_exporter.events import COMPLETED, ERROR, Invocation
-from opencode_exporter.ledger import Ledger
-from opencode_exporter.ledger_store import Store
+from opencode_exporter.ledger.ledger import Ledger
+from opencode_exporter.ledger.store import Store
 from opencode_exporter.waker import SystemClock
 
 CALLS_A_PART: Final = 0.315

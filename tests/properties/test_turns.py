@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from opencode_exporter import identity
 from opencode_exporter.catalog import BY_NAME, Metric
-from opencode_exporter.conversation import Conversation
 from opencode_exporter.events import Remark, Step, StepCall
 from opencode_exporter.labels import Slots
-from opencode_exporter.talks import Due, Talks
-from opencode_exporter.tally import Tally
-from opencode_exporter.totals import changed_by
+from opencode_exporter.ledger.totals import changed_by
+from opencode_exporter.turns.conversation import Conversation
+from opencode_exporter.turns.talks import Due, Talks
+from opencode_exporter.turns.tally import Tally
 from oracle.comparing import LABELS
 from oracle.model import Session
 from oracle.totals import of_sessions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opencode_exporter.metric import POLL_BUCKETS, Metric
+from opencode_exporter.catalog.metric import POLL_BUCKETS, Metric
 
 UP = Metric(
     "source",

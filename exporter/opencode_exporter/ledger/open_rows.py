@@ -17,7 +17,7 @@ import msgspec
 from opencode_exporter import identity
 from opencode_exporter.batch import OpenRow
 from opencode_exporter.events import Invocation
-from opencode_exporter.ledger_store import Place
+from opencode_exporter.ledger.store import Place
 
 _ITSELF: Final = ("", "")
 """Among the calls of a row that were given up: its step."""

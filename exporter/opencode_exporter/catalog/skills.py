@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opencode_exporter.metric import COST_SCALE, DURATION_BUCKETS, STRETCH_BUCKETS, Metric
+from opencode_exporter.catalog.metric import COST_SCALE, DURATION_BUCKETS, STRETCH_BUCKETS, Metric
 
 SKILL_INVOCATIONS = Metric(
     "skills",

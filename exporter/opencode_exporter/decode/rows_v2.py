@@ -13,9 +13,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from opencode_exporter import classify
-from opencode_exporter.decode import Unusable, mapping, moment, text_bytes, text_or, whole
-from opencode_exporter.decode_steps_v2 import remark, step, step_call
-from opencode_exporter.details import Asked, parse_asked
+from opencode_exporter.decode.details import Asked, parse_asked
+from opencode_exporter.decode.programs import program_of
+from opencode_exporter.decode.shape_v2 import Data, Error, Item, Metadata, Row, State, Times, parse
+from opencode_exporter.decode.steps_v2 import remark, step, step_call
+from opencode_exporter.decode.values import Unusable, mapping, moment, text_bytes, text_or, whole
 from opencode_exporter.events import (
     ABANDONED,
     ABORTED,
@@ -29,8 +31,6 @@ from opencode_exporter.events import (
     StepCall,
     UserSkillLoad,
 )
-from opencode_exporter.programs import program_of
-from opencode_exporter.shape_v2 import Data, Error, Item, Metadata, Row, State, Times, parse
 
 _OPEN: Final = {"streaming", "pending", "running"}
 ROW_TYPES: Final = ("assistant", "skill", "user", "idle", "compaction")

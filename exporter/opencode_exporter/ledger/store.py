@@ -18,10 +18,10 @@ import apsw
 import msgspec
 
 from opencode_exporter.batch import Cursor, OpenRow
-from opencode_exporter.conversation import Conversation
 from opencode_exporter.errors import LedgerError
-from opencode_exporter.ledger_file import DAMAGE, damaged, let_go, open_file, wal_of
+from opencode_exporter.ledger.file import DAMAGE, damaged, let_go, open_file, wal_of
 from opencode_exporter.traces import Blocks
+from opencode_exporter.turns.conversation import Conversation
 
 _LEAVE: Final = """
 INSERT INTO trace VALUES (?, ?)

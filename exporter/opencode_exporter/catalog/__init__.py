@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from opencode_exporter.catalog_exporter import *  # noqa: F403
-from opencode_exporter.catalog_sessions import *  # noqa: F403
-from opencode_exporter.catalog_skills import *  # noqa: F403
-from opencode_exporter.catalog_tools import *  # noqa: F403
-from opencode_exporter.metric import DURATION_BUCKETS as DURATION_BUCKETS  # noqa: PLC0414
-from opencode_exporter.metric import Metric as Metric  # noqa: PLC0414  # re-exported
+from opencode_exporter.catalog.exporter import *  # noqa: F403
+from opencode_exporter.catalog.metric import DURATION_BUCKETS as DURATION_BUCKETS
+from opencode_exporter.catalog.metric import Metric as Metric  # re-exported
+from opencode_exporter.catalog.sessions import *  # noqa: F403
+from opencode_exporter.catalog.skills import *  # noqa: F403
+from opencode_exporter.catalog.tools import *  # noqa: F403
 
 _GROUPS: Final = ("skills", "tools", "edits", "sessions", "source", "self")
 METRICS: Final = tuple(

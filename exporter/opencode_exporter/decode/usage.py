@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from opencode_exporter.decode import Unusable, mapping, moment
-from opencode_exporter.details import amount
+from opencode_exporter.decode.details import amount
+from opencode_exporter.decode.values import Unusable, mapping, moment
 from opencode_exporter.events import Tokens
 
 _USD: Final = 10**10

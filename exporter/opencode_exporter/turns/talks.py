@@ -16,11 +16,11 @@ import msgspec
 from opencode_exporter import catalog as c
 from opencode_exporter import identity
 from opencode_exporter.batch import Chunk
-from opencode_exporter.conversation import FORK, ROOT, SUBAGENT, Conversation
 from opencode_exporter.events import ABANDONED, Remark, Step
-from opencode_exporter.measures import measure
-from opencode_exporter.tally import Tally
-from opencode_exporter.turns import Turns
+from opencode_exporter.turns.conversation import FORK, ROOT, SUBAGENT, Conversation
+from opencode_exporter.turns.measures import measure
+from opencode_exporter.turns.tally import Tally
+from opencode_exporter.turns.turns import Turns
 
 IDLE_MS: Final = 3_600_000
 """How long a session must have been silent for its invocations to be counted."""

@@ -17,17 +17,17 @@ from typing import Any, ClassVar, Final
 import apsw
 
 from opencode_exporter.batch import DENSE, Anchor
-from opencode_exporter.decode import Unusable
-from opencode_exporter.decode_steps_v1 import (
+from opencode_exporter.decode.parts_v1 import Part, parse_part
+from opencode_exporter.decode.steps_v1 import (
     SETTLED_MS,
     MessageRow,
     step_or_remark,
 )
+from opencode_exporter.decode.values import Unusable
 from opencode_exporter.events import Invocation, Rejection, Remark, Step
-from opencode_exporter.parts_v1 import Part, parse_part
 from opencode_exporter.reader import Reader
 from opencode_exporter.sessions import Sessions
-from opencode_exporter.table import (
+from opencode_exporter.tables.table import (
     LOOKS,
     WITHOUT_BOUNDS,
     Bounds,

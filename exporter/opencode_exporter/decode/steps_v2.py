@@ -10,8 +10,10 @@ from __future__ import annotations
 import msgspec
 
 from opencode_exporter import classify
-from opencode_exporter.decode import mapping, text_or, whole
-from opencode_exporter.details import Asked, Recorded, amount, file_changes, targets
+from opencode_exporter.decode.details import Asked, Recorded, amount, file_changes, targets
+from opencode_exporter.decode.shape_v2 import Data, MessageTimes, Model, Row, State
+from opencode_exporter.decode.usage import cost_of, moment_or_none, tokens_of
+from opencode_exporter.decode.values import mapping, text_or, whole
 from opencode_exporter.events import (
     ABANDONED,
     COMPLETED,
@@ -24,8 +26,6 @@ from opencode_exporter.events import (
     Step,
     StepCall,
 )
-from opencode_exporter.shape_v2 import Data, MessageTimes, Model, Row, State
-from opencode_exporter.usage import cost_of, moment_or_none, tokens_of
 
 _COMPACTION = "compaction"
 """A type of rows; and the agent of 1.x that does the same."""

@@ -30,13 +30,13 @@ from opencode_exporter.events import (
     Step,
     UserSkillLoad,
 )
-from opencode_exporter.judge import Judge, Verdict, first_load_key
 from opencode_exporter.labels import Slots, clean
-from opencode_exporter.ledger_store import Batch, Place, Store
-from opencode_exporter.open_rows import OpenRows
-from opencode_exporter.talks import NEVER, Talks
-from opencode_exporter.tally import Tally
-from opencode_exporter.totals import Series, changed_by
+from opencode_exporter.ledger.judge import Judge, Verdict, first_load_key
+from opencode_exporter.ledger.open_rows import OpenRows
+from opencode_exporter.ledger.store import Batch, Place, Store
+from opencode_exporter.ledger.totals import Series, changed_by
+from opencode_exporter.turns.talks import NEVER, Talks
+from opencode_exporter.turns.tally import Tally
 from opencode_exporter.waker import Clock, steady_ms
 
 _LATE_MS: Final = 15 * 60_000

@@ -7,9 +7,9 @@ Pure; goes into a tally.  What takes several rows to know is in `turns`.
 from __future__ import annotations
 
 from opencode_exporter import catalog as c
-from opencode_exporter.attempts import is_edit
 from opencode_exporter.events import ABANDONED, Remark, Step, StepCall, Tokens
-from opencode_exporter.tally import Tally, tool_of
+from opencode_exporter.turns.attempts import is_edit
+from opencode_exporter.turns.tally import Tally, tool_of
 
 
 def measure(tally: Tally, event: Step | Remark) -> None:

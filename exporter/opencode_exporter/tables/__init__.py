@@ -8,10 +8,10 @@ them it reads.
 from __future__ import annotations
 
 from opencode_exporter.reader import Reader
-from opencode_exporter.table import Table
-from opencode_exporter.table_v1 import PartTable
-from opencode_exporter.table_v1_messages import StepTable
-from opencode_exporter.table_v2 import MessageTable
+from opencode_exporter.tables.messages_v1 import StepTable
+from opencode_exporter.tables.messages_v2 import MessageTable
+from opencode_exporter.tables.parts_v1 import PartTable
+from opencode_exporter.tables.table import Table
 from opencode_exporter.waker import Clock
 
 

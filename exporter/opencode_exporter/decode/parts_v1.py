@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from opencode_exporter.decode import REFUSED, Unusable, loads, mapping, text_or, whole
-from opencode_exporter.details import Recorded, Unread, asked_raw, recorded_fields
+from opencode_exporter.decode.details import Recorded, Unread, asked_raw, recorded_fields
+from opencode_exporter.decode.values import REFUSED, Unusable, loads, mapping, text_or, whole
 
 
 class Cache(msgspec.Struct, gc=False):

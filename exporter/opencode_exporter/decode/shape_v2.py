@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from opencode_exporter.decode import REFUSED, Unusable, loads, mapping, text_or, whole
-from opencode_exporter.details import Recorded, Unread, asked_raw, recorded_fields
-from opencode_exporter.usage import Used, used_leniently
+from opencode_exporter.decode.details import Recorded, Unread, asked_raw, recorded_fields
+from opencode_exporter.decode.usage import Used, used_leniently
+from opencode_exporter.decode.values import REFUSED, Unusable, loads, mapping, text_or, whole
 
 
 class Row(NamedTuple):

@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Final
 
 import apsw
 
-from opencode_exporter import decode_v1
 from opencode_exporter.batch import DENSE, Anchor, Chunk
-from opencode_exporter.decode import Message, Unusable
+from opencode_exporter.decode import calls_v1 as decode_v1
+from opencode_exporter.decode.values import Message, Unusable
 from opencode_exporter.events import UNKNOWN, Event, Invocation, Rejection, Session
 from opencode_exporter.reader import Reader
 from opencode_exporter.sessions import Sessions
-from opencode_exporter.table import (
+from opencode_exporter.tables.table import (
     LOOKS,
     WITHOUT_BOUNDS,
     Bounds,

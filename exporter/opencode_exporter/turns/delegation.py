@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Final
 
 from opencode_exporter import catalog as c
-from opencode_exporter.conversation import Call, Conversation, Held, Work
 from opencode_exporter.events import ABANDONED, Step, StepCall, Tokens
-from opencode_exporter.measures import used_by
-from opencode_exporter.tally import Tally, tool_of
+from opencode_exporter.turns.conversation import Call, Conversation, Held, Work
+from opencode_exporter.turns.measures import used_by
+from opencode_exporter.turns.tally import Tally, tool_of
 
 _MOST_HELD: Final = 100
 """Turns of one sub-agent that wait for their call; beyond, the oldest wait no longer."""

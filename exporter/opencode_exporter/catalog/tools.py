@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opencode_exporter.metric import DURATION_BUCKETS, Metric
+from opencode_exporter.catalog.metric import DURATION_BUCKETS, Metric
 
 TOOL_INVOCATIONS = Metric(
     "tools",

@@ -12,9 +12,25 @@ from typing import Final, NamedTuple
 import msgspec
 
 from opencode_exporter import classify
-from opencode_exporter.decode import Unusable, mapping, text_or, whole
-from opencode_exporter.decode_v1 import is_users_command
-from opencode_exporter.details import Asked, Recorded, amount, file_changes, parse_asked, targets
+from opencode_exporter.decode.calls_v1 import is_users_command
+from opencode_exporter.decode.details import (
+    Asked,
+    Recorded,
+    amount,
+    file_changes,
+    parse_asked,
+    targets,
+)
+from opencode_exporter.decode.parts_v1 import (
+    Cache,
+    MessageData,
+    Part,
+    State,
+    Time,
+    Used,
+    parse_message,
+)
+from opencode_exporter.decode.values import Unusable, mapping, text_or, whole
 from opencode_exporter.events import (
     ABORTED,
     COMPLETED,
@@ -26,15 +42,6 @@ from opencode_exporter.events import (
     Step,
     StepCall,
     Tokens,
-)
-from opencode_exporter.parts_v1 import (
-    Cache,
-    MessageData,
-    Part,
-    State,
-    Time,
-    Used,
-    parse_message,
 )
 
 SETTLED_MS: Final = 60_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opencode_exporter.metric import (
+from opencode_exporter.catalog.metric import (
     ATTEMPT_BUCKETS,
     COST_SCALE,
     DURATION_BUCKETS,

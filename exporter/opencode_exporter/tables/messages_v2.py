@@ -9,14 +9,14 @@ from typing import ClassVar
 
 import apsw
 
-from opencode_exporter import decode_v2
 from opencode_exporter.batch import DENSE, Anchor
-from opencode_exporter.decode import Unusable
+from opencode_exporter.decode import rows_v2 as decode_v2
+from opencode_exporter.decode.shape_v2 import Row
+from opencode_exporter.decode.values import Unusable
 from opencode_exporter.events import Event, Invocation, Rejection
 from opencode_exporter.reader import Reader
 from opencode_exporter.sessions import Sessions
-from opencode_exporter.shape_v2 import Row
-from opencode_exporter.table import (
+from opencode_exporter.tables.table import (
     LOOKS,
     WITHOUT_BOUNDS,
     Bounds,

@@ -14,7 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from opencode_exporter import classify
-from opencode_exporter.decode import (
+from opencode_exporter.decode.programs import program_of
+from opencode_exporter.decode.values import (
     REFUSED,
     Message,
     Unusable,
@@ -26,7 +27,6 @@ from opencode_exporter.decode import (
     whole,
 )
 from opencode_exporter.events import ABORTED, COMPLETED, ERROR, UNKNOWN, Invocation, Session
-from opencode_exporter.programs import program_of
 
 _ENDED: Final = {"completed", "error"}
 _OPEN: Final = {"pending", "running"}

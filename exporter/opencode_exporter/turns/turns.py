@@ -13,9 +13,6 @@ from collections.abc import Callable
 from typing import Final
 
 from opencode_exporter import catalog as c
-from opencode_exporter.attempts import abandoned_changes, note_changes, retries
-from opencode_exporter.conversation import Conversation, Run, Turn
-from opencode_exporter.delegation import Delegation, work_of
 from opencode_exporter.events import (
     ABANDONED,
     FAILED,
@@ -25,7 +22,10 @@ from opencode_exporter.events import (
     Remark,
     Step,
 )
-from opencode_exporter.tally import Tally, tool_of
+from opencode_exporter.turns.attempts import abandoned_changes, note_changes, retries
+from opencode_exporter.turns.conversation import Conversation, Run, Turn
+from opencode_exporter.turns.delegation import Delegation, work_of
+from opencode_exporter.turns.tally import Tally, tool_of
 
 _CUT: Final = ("length", "content-filter")
 _ABORTED: Final = ("MessageAbortedError", "aborted")

@@ -1,0 +1,1 @@
+"""Decode: rows of both generations become events; pure."""

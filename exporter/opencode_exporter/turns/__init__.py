@@ -1,0 +1,1 @@
+"""Turns: what the rows of a session say together: turns, skill runs, sessions."""
