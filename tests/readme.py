@@ -1,24 +1,33 @@
 """
-The README's generated parts: flags, metrics and label values, from the code.
+The README's generated parts: flags, metrics and label values, and what users will see.
 
 Each part stands between two comments, ``<!-- name -->`` and ``<!-- /name -->``.
 ``python tests/readme.py --write`` writes them anew, ``--check`` says which differ.
-Knows nothing of the text around them.
+Knows nothing of the text around them.  What users see is made from the demo, at a
+time that never passes, so that it is the same on every machine.
 """
 
 from __future__ import annotations
 
+import io
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
+from unittest import mock
 
 import click
+from rich.console import Console
 
 from label_meanings import LABELS
 from opencode_exporter import catalog
 from opencode_exporter.cli import _COMMANDS as COMMANDS
+from opencode_exporter.demo import Demo
+from opencode_exporter.report import Asked, figures, render
+from support import Bench, FakeClock
 
 README: Final = Path(__file__).parent.parent / "README.md"
 TITLES: Final = {
@@ -29,6 +38,39 @@ TITLES: Final = {
     "source": "The source",
     "self": "The exporter itself",
 }
+SHOWN: Final = (
+    'opencode_skill_invocations_total{skill="incident-timeline",status="completed"}',
+    'opencode_skill_invocations_total{skill="incident-timeline",status="error"}',
+    'opencode_skill_errors_total{reason="missing_dependency",skill="incident-timeline"}',
+    'opencode_skill_runs_total{agent="build",outcome="succeeded",skill="commit-style"}',
+    'opencode_skill_runs_total{agent="build",outcome="failed",skill="commit-style"}',
+    'opencode_skill_run_retries_total{skill="commit-style"}',
+    'opencode_skill_run_cost_usd_total{skill="commit-style"}',
+    'opencode_skill_installed{scope="user",skill="terraform-drift"}',
+    'opencode_tool_invocations_total{status="completed",tool="edit"}',
+    'opencode_tool_invocations_total{status="error",tool="edit"}',
+    'opencode_tool_duration_seconds_bucket{le="0.08",status="completed",tool="edit"}',
+    'opencode_tool_retries_total{tool="edit"}',
+    'opencode_shell_exits_total{exit="nonzero",program="npm"}',
+    'opencode_edit_attempts_total{model="reef-2",provider="tidewater",'
+    'status="completed",tool="patch"}',
+    'opencode_edit_lines_total{change="added",language="go"}',
+    'opencode_turns_total{agent="plan",outcome="succeeded"}',
+    'opencode_turns_total{agent="plan",outcome="interrupted"}',
+    'opencode_tokens_total{model="reef-2",provider="tidewater",token_type="output"}',
+    'opencode_cost_usd_total{agent="plan",model="reef-2",project="lighthouse",'
+    'provider="tidewater"}',
+    'opencode_up{source="opencode.db"}',
+    'opencode_exporter_copies_skipped_total{cause="fork"}',
+)
+"""Series of the page that the README shows."""
+SECTIONS: Final = (
+    *("Sessions ", "Skills\n", "Installed but not used\n", "Skill runs\n"),
+    "Edit formats by model\n",
+)
+"""Sections of the report that the README shows, by how they begin."""
+ROWS: Final = 5  # of each table of the report
+DAYS: Final = 7
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -96,7 +138,41 @@ def label_table() -> str:
     return table(["label", "values"], rows)
 
 
+@cache
+def demo() -> tuple[str, str]:
+    """Return the page and the report of the demo's first week."""
+    with tempfile.TemporaryDirectory() as name:
+        directory, clock = Path(name), FakeClock()
+        with mock.patch("opencode_exporter.demo.run._now", clock.now_ms):
+            played = Demo(directory, generation="v2", history_days=DAYS)
+            played.create()
+            played.close()
+        bench = Bench(directory, clock, {"XDG_CONFIG_HOME": str(directory / "config")})
+        exporter = bench.exporter(in_memory=True)
+        exporter.poll()
+        page = exporter.pages.metrics("").body.decode()
+        report = figures(exporter.pages.snapshot(), Asked(clock.ms))
+        exporter.close()
+    console = Console(width=100, highlight=False, markup=False, emoji=False, file=io.StringIO())
+    return page, render(report, console, top=ROWS)
+
+
+def page_excerpt() -> str:
+    """Return those lines of the page that the README shows."""
+    values = dict(line.rsplit(" ", 1) for line in demo()[0].splitlines() if line[:1] != "#")
+    return "\n".join(["```", *(f"{series} {values[series]}" for series in SHOWN), "```"])
+
+
+def report_excerpt() -> str:
+    """Return those sections of the report that the README shows."""
+    sections = demo()[1].split("\n\n")
+    found = [part for name in SECTIONS for part in sections if part.startswith(name)]
+    return "\n".join(["```", "\n\n".join(found), "```"])
+
+
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
+    "page": page_excerpt,
+    "report": report_excerpt,
     "flags": flag_table,
     "metrics": metric_tables,
     "labels": label_table,

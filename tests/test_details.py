@@ -26,6 +26,7 @@ from opencode_exporter.decode.details import (
 )
 from opencode_exporter.decode.languages import language_of
 from opencode_exporter.events import FileChange
+from opencode_exporter.events import Session as Where
 from oracle import edits, reading, runs
 from oracle.model import Call, Row, Session
 
@@ -106,16 +107,20 @@ def typed(meta: dict[str, Any]) -> Recorded:
     return msgspec.json.decode(json.dumps(read), type=Recorded)
 
 
+NOWHERE = Where("ses_1", "proj", 1, directory=HERE)
+IN_A_TREE = Where("ses_1", "proj", 1, directory="/tree/sub", worktree="/tree")
+
+
 def about(call: Call, directory: str = HERE) -> tuple[int, ...]:
     """Return the hashes of what a call is about."""
     asked, recorded = parse_asked(encoded(call.given)), typed(call.meta)
     return targets(call.tool, asked, recorded, directory)
 
 
-def changes(call: Call, **options: bool) -> tuple[FileChange, ...]:
+def changes(call: Call, session: Where = NOWHERE) -> tuple[FileChange, ...]:
     """Return what a call did to files."""
     asked, recorded = parse_asked(encoded(call.given)), typed(call.meta)
-    return file_changes(call.tool, call.status, asked, recorded, call.text, **options)
+    return file_changes(call.tool, call.status, asked, recorded, call.text, session)
 
 
 def counted(found: tuple[FileChange, ...]) -> tuple[Counter[Any], Counter[Any]]:
@@ -210,7 +215,7 @@ def test_odd_calls_say_nothing_and_never_fail(tool: str, asked: Any, meta: Any, 
         for recorded in (Recorded(**recorded_fields(meta)), Recorded(**recorded_fields(odd))):
             for number in targets(tool, known, recorded, HERE):
                 assert 0 <= number < 1 << 63
-            for change in file_changes(tool, "completed", known, recorded, "", with_paths=True):
+            for change in file_changes(tool, "completed", known, recorded, "", IN_A_TREE):
                 assert change.added >= 0
                 assert change.removed >= 0
 
@@ -222,7 +227,7 @@ def test_rows_that_are_read_leniently_say_the_same(one: tuple[Any, ...]) -> None
     known = parse_asked(asked_raw(asked)), Recorded(**recorded_fields(meta))
     call = made(*one)
     assert targets(tool, *known, HERE) == about(call)
-    assert file_changes(tool, "completed", *known, text) == changes(call)
+    assert file_changes(tool, "completed", *known, text, NOWHERE) == changes(call)
 
 
 def test_half_an_emoji_spoils_no_input() -> None:
@@ -240,13 +245,19 @@ def test_arguments_that_are_no_object_say_nothing(raw: object) -> None:
 
 def test_paths_are_kept_only_where_they_are_asked_for() -> None:
     """No path leaves the decoder unless somebody opted in."""
-    call = made("edit", {"filePath": "/a/b.py"}, {}, "")
+    call = made("edit", {"filePath": "src/b.py"}, {}, "")
     assert [one.path for one in changes(call)] == [""]
-    assert [one.path for one in changes(call, with_paths=True)] == ["/a/b.py"]
+    assert [one.path for one in changes(call, IN_A_TREE)] == ["sub/src/b.py"]
+
+
+def test_files_outside_of_the_worktree_keep_no_path() -> None:
+    """Only what lies in a project is shown, from its root on."""
+    call = made("edit", {"filePath": "/home/me/secret.py"}, {}, "")
+    assert [one.path for one in changes(call, IN_A_TREE)] == [""]
 
 
 @pytest.mark.parametrize("status", [None, "error", "denied", "aborted", "abandoned"])
 def test_calls_that_did_not_complete_change_no_file(status: str | None) -> None:
     """Only a completed call did anything to a file."""
     asked = parse_asked(encoded({"filePath": "/a/b.py"}))
-    assert file_changes("write", status, asked, Recorded(), "Created") == ()
+    assert file_changes("write", status, asked, Recorded(), "Created", NOWHERE) == ()

@@ -17,14 +17,15 @@ import readme
 from opencode_exporter import catalog
 from opencode_exporter.check import examine
 from opencode_exporter.cli import _COMMANDS
-from opencode_exporter.layout import COLUMNS
+from opencode_exporter.layout import READABLE
 from opencode_exporter.source import Source
 from opencode_exporter.web.config import WebConfig
-from support import HOUR_MS, Bench, Exposed, real_tool, truth, unpack
+from support import HOUR_MS, Bench, real_tool, truth, unpack
+from test_layers import ROWS
 
 PACKAGE = Path(opencode_exporter.__file__).parent
 TEXT = readme.README.read_text("utf-8")
-RECORDING = "2.0.15"  # the one whose page and check are shown
+RECORDING = "2.0.15"  # the one whose check is shown
 
 
 def blocks(language: str) -> list[str]:
@@ -59,7 +60,7 @@ def test_every_metric_is_mentioned_and_no_other() -> None:
     histograms = {metric.name for metric in catalog.METRICS if metric.kind == "histogram"}
     suffixed = {f"{name}_{end}" for name in histograms for end in ("bucket", "sum", "count")}
     labels = {label for metric in catalog.METRICS for label in metric.labels}
-    others = labels | {"opencode_exporter"} | {path.stem for path in PACKAGE.glob("*.py")}
+    others = labels | {"opencode_exporter"} | {path.stem for path in PACKAGE.rglob("*.py")}
     named = set(re.findall(r"\bopencode_[a-z_]*[a-z](?![a-z_*])", TEXT))
     assert known <= named
     assert named <= known | suffixed | others
@@ -94,8 +95,18 @@ def test_every_module_is_in_the_layout() -> None:
     named = set(re.findall(r"`(\w+/?)`", "".join(re.findall(r"^\| \d .*", table, re.MULTILINE))))
     own = {path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")}
     own |= {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")}
-    # The demo's own modules are one thing to the reader.
-    assert {name for name in own if not name.startswith("demo_")} == named
+    assert own == named
+
+
+def test_layout_has_the_rows_that_imports_are_held_to() -> None:
+    """Each row names the modules and folders of one row of the rule on imports, no others."""
+    table = TEXT.split("## Development")[1]
+    told = [set(re.findall(r"`(\w+)/?`", row)) for row in re.findall(r"^\| \d \|([^|]*)", table, re.M)]
+    held = [
+        {name.split(".")[0] for name in row.split()} - {"__main__"}
+        for row in ROWS.strip().splitlines()
+    ]
+    assert told == held
 
 
 def sentences(path: Path) -> list[list[str]]:
@@ -110,21 +121,26 @@ def sentences(path: Path) -> list[list[str]]:
     return found
 
 
-@pytest.mark.parametrize("module", ["source.py", "ledger_file.py", "ledger_store.py", "poller.py"])
-def test_troubleshooting_answers_every_sentence(module: str) -> None:
-    """What the exporter can say about a source or its ledger stands in the README."""
+SAYING = [path for path in sorted(PACKAGE.rglob("*.py")) if sentences(path)]
+
+
+@pytest.mark.parametrize("path", SAYING, ids=[str(p.relative_to(PACKAGE)) for p in SAYING])
+def test_troubleshooting_answers_every_sentence(path: Path) -> None:
+    """What the exporter can say about a source, its ledger or a flag stands in the README."""
     table = TEXT.split("## Troubleshooting")[1].split("\n## ")[0]
-    said = sentences(PACKAGE / module)
-    assert said
-    for parts in said:
+    for parts in sentences(path):
         for part in parts:
             assert part in table, parts
 
 
-def test_privacy_names_the_tables_that_are_read() -> None:
-    """The tables in the section on privacy are those that the source may read."""
-    line = next(line for line in TEXT.splitlines() if line.startswith("- **Tables.**"))
-    assert {*COLUMNS, "project"} == set(re.findall(r"`(\w+)`", line.split(" are read.")[0]))
+def test_privacy_names_the_tables_and_columns_that_are_read() -> None:
+    """The tables and columns in the section on privacy are those that the source may read."""
+    lines = {line.split("**")[1]: line for line in TEXT.splitlines() if line.startswith("- **")}
+    tables = {table: columns for table, columns in READABLE.items() if table != "json_each"}
+    assert set(re.findall(r"`(\w+)`", lines["Tables."].split(" are read.")[0])) == set(tables)
+    assert set(re.findall(r"`(\w+)`", lines["Columns."])) == set().union(*tables.values()) - {
+        *("ROWID", "")
+    }
 
 
 @pytest.fixture
@@ -135,13 +151,11 @@ def recorded(bench: Bench) -> Bench:
     return bench
 
 
-def test_excerpt_of_the_page_is_real(recorded: Bench) -> None:
-    """Every series shown in the README is on the page of the recording it names."""
-    shown = Exposed(readme.part_of(TEXT, "page").strip("`\n") + "\n")
-    page = recorded.read_once()
-    assert len(shown.samples) >= 10
-    for name, series in shown.samples.items():
-        assert series.keys() <= page.samples[name].keys()
+def test_excerpt_of_the_report_shows_what_is_announced() -> None:
+    """It has all sections chosen, in tables of which none is wider than a terminal of 100."""
+    shown = readme.part_of(TEXT, "report")
+    assert all(f"\n{section}" in shown for section in readme.SECTIONS)
+    assert max(map(len, shown.splitlines())) <= 100
 
 
 def test_output_of_check_is_real(recorded: Bench) -> None:

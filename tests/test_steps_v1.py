@@ -209,7 +209,7 @@ def test_odd_numbers_of_a_step_are_none(odd: Any, db: V1, clock: FakeClock) -> N
         ),
         (
             {"tool": "invalid", "input": {"tool": "nope", "error": "no such"}},
-            StepCall("_unknown", "error", failed=True),
+            StepCall("_unknown", "error", vouched=False, failed=True),
         ),
     ],
 )  # fmt: skip

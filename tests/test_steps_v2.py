@@ -162,7 +162,7 @@ def test_every_recorded_row_is_the_step_or_remark_that_it_should_be(
         theirs, event = expected[row.id], last(row, session)
         kinds[theirs.kind] += 1
         assert isinstance(event, Step | Remark)
-        assert event.where is session
+        assert event.where == session.kept()
         assert event.session == session.id
         assert event.suspect == (row.created < session.created)
         if isinstance(event, Remark):

@@ -103,6 +103,7 @@ def _settings(ledger: Path | None, given: dict[str, Any]) -> Settings:
         history=given.get("history", "count"),
         abandon_after_ms=given["abandon_after"],
         series_limit=given["labels_series_limit"],
+        files_top=given["files_top"],
         project_names=given["labels_project"],
         since_ms=given.get("since") or 0,
         only_project=given.get("project") or "",

@@ -35,6 +35,7 @@ class Settings:
     history: Literal["count", "skip"] = "count"
     abandon_after_ms: int = 6 * 3_600_000
     series_limit: int = 2000
+    files_top: int = 0  # how many of the most edited files are shown
     since_ms: int = 0  # older events do not count; Unix
     only_project: str = ""  # others do not count; empty: every one
     project_names: Literal["name", "hash", "off"] = "name"

@@ -48,10 +48,13 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     parent: str = ""  # id of the session that started it, of a sub-agent's
     is_fork: bool = False  # says so itself: 2.x only
     directory: str = ""  # what its relative paths begin at
+    worktree: str = ""  # only where --files.top asks for paths: what they are shown from
 
     def kept(self) -> Session:
         """Return what may be kept of it: a path stays in the source."""
-        return msgspec.structs.replace(self, directory="") if self.directory else self
+        if not self.directory and not self.worktree:
+            return self
+        return msgspec.structs.replace(self, directory="", worktree="")
 
 
 class Invocation(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
@@ -107,7 +110,7 @@ class FileChange(msgspec.Struct, frozen=True, gc=False, array_like=True):
     language: str
     added: int = 0  # lines
     removed: int = 0
-    path: str = ""  # only where --files.top asks for it
+    path: str = ""  # from the worktree; only where --files.top asks for it
 
 
 class StepCall(msgspec.Struct, frozen=True, gc=False, array_like=True):

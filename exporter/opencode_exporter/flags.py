@@ -141,6 +141,13 @@ COUNTING = flags(
         help="Most series per metric; what is beyond goes to _other.",
     ),
     flag(
+        "--files.top",
+        type=click.IntRange(0, 100),
+        default=0,
+        help="Show so many of the files that were edited most in the last 7 days, by path; "
+        "0: none, and what was kept of paths is deleted.",
+    ),
+    flag(
         "--labels.project",
         type=click.Choice(["name", "hash", "off"]),
         default="name",

@@ -54,6 +54,7 @@ class _Task(msgspec.Struct):
     stretches: Sequence[Stretch]
     window_rows: int
     reader: int
+    with_paths: bool
 
 
 def read_ahead(
@@ -79,7 +80,9 @@ def read_ahead(
     with contextlib.ExitStack() as running:
         try:
             pipes = [
-                running.enter_context(_reader(_Task(str(path), stretches, _WINDOW_ROWS, number)))
+                running.enter_context(
+                    _reader(_Task(str(path), stretches, _WINDOW_ROWS, number, tailer.with_paths))
+                )
                 for number in range(_READERS)
             ]
         except OSError as err:  # no process, no file or no pipe of that size for us
@@ -164,7 +167,7 @@ def main(given: BinaryIO, out: BinaryIO) -> None:
         contextlib.suppress(BrokenPipeError, SourceError, KeyboardInterrupt),
         Source(Path(task.path), "").open() as reader,
     ):
-        by_name = {table.name: table for table in tables(reader, clock)}
+        by_name = {table.name: table for table in tables(reader, clock, with_paths=task.with_paths)}
         for stretch in task.stretches:
             table = by_name[stretch.table]
             for number, first, last in _windows(stretch, task.window_rows):

@@ -56,6 +56,7 @@ def open_ledger(settings: Settings, clock: Clock) -> Ledger:
                 counts_history=settings.history == "count",
                 abandon_after_ms=settings.abandon_after_ms,
                 scope=Scope(settings.since_ms, settings.only_project),
+                files_top=settings.files_top,
             )
         except BaseException:
             store.drop()
@@ -104,6 +105,7 @@ class Exporter:
             clock,
             abandon_after_ms=settings.abandon_after_ms,
             scanner=SkillScanner(home, environ),
+            with_paths=settings.files_top > 0,
             progress=progress,
         )
         self.pages = Pages(self.ledger, self.poller, settings, clock)

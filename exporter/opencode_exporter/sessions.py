@@ -28,7 +28,8 @@ def project_of(project_id: object, worktree: object) -> str:
 class Sessions:
     """Sessions by id, remembered for one poll."""
 
-    def __init__(self, reader: Reader, table: str) -> None:
+    def __init__(self, reader: Reader, table: str, *, with_paths: bool = False) -> None:
+        self._with_paths = with_paths
         has = reader.layout.columns.get(table, frozenset())
         # As bytes: reading a text that is no UTF-8 fails.
         later = [
@@ -70,6 +71,7 @@ class Sessions:
             parent or "",
             bool(origin),
             directory or "",
+            (worktree or "") if self._with_paths else "",
         )
 
 

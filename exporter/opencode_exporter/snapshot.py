@@ -69,6 +69,8 @@ def take(ledger: Ledger, around: Surroundings) -> Snapshot:
         }
         shown |= _in_flight(known)
         _add_active(shown, known, around)
+        if known.hot_files:
+            shown[c.FILE_HOT_EDITS] = {(clean(path),): edits for path, edits in known.hot_files}
     _add_sources(shown, around.sources)
     _add_ourselves(shown, ledger, around)
     return {m: around.filters.shown(m.labels, series) for m, series in shown.items()}

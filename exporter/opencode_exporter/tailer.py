@@ -57,9 +57,13 @@ class Stretch(msgspec.Struct, frozen=True):
 class Tailer:
     """Reads what a source has to say since a cursor."""
 
-    def __init__(self, clock: Clock, *, abandon_after_ms: int) -> None:
+    def __init__(self, clock: Clock, *, abandon_after_ms: int, with_paths: bool = False) -> None:
         self._clock = clock
+        self.with_paths = with_paths
         self.patience = Patience(clock, abandon_after_ms)
+
+    def _tables(self, reader: Reader) -> tuple[Table, ...]:
+        return tables(reader, self._clock, with_paths=self.with_paths)
 
     def read(
         self, reader: Reader, stretches: Iterable[Stretch], open_rows: Iterable[OpenRow]
@@ -78,7 +82,7 @@ class Tailer:
         """
         waiting = list(open_rows)
         new = {stretch.table: stretch for stretch in stretches}
-        for table in tables(reader, self._clock):
+        for table in self._tables(reader):
             ours = {row.row: row for row in waiting if row.table == table.name}
             for chunk in self._changed(table, ours):
                 reader.verify()
@@ -89,7 +93,7 @@ class Tailer:
 
     def ahead(self, reader: Reader, cursors: Mapping[str, Cursor]) -> list[Stretch]:
         """Return what has not been read yet, table by table in the order of `read`."""
-        known = tables(reader, self._clock)
+        known = self._tables(reader)
         found = [_stretch(reader, table, cursors.get(table.name, Cursor())) for table in known]
         # What the second generation has, the first may have brought already.
         first = next((t.generation for t, s in zip(known, found, strict=True) if s.rows), "")
@@ -100,7 +104,7 @@ class Tailer:
 
     def stretch(self, reader: Reader, stretch: Stretch, last: int) -> Iterator[Taken]:
         """Yield the first rows of a stretch, up to a rowid, as `between` does."""
-        (table,) = (t for t in tables(reader, self._clock) if t.name == stretch.table)
+        (table,) = (t for t in self._tables(reader) if t.name == stretch.table)
         yield from self.between(reader, table, stretch.after, last)
 
     def between(
@@ -130,7 +134,7 @@ class Tailer:
 
     def again(self, reader: Reader, rows: Mapping[str, list[str]]) -> Iterator[Chunk]:
         """Yield what some rows say now, by table; those that are gone say nothing."""
-        for table in tables(reader, self._clock) if rows else ():
+        for table in self._tables(reader) if rows else ():
             if table.name in rows:
                 chunk = table.read_again(rows[table.name]).chunk
                 reader.verify()
@@ -138,7 +142,7 @@ class Tailer:
 
     def settle(self, reader: Reader, open_rows: Iterable[OpenRow]) -> Iterator[Chunk]:
         """Yield the open calls that will not end any more, as abandoned."""
-        by_name = {table.name: table for table in tables(reader, self._clock)}
+        by_name = {table.name: table for table in self._tables(reader)}
         for row in open_rows:
             table = by_name.get(row.table)
             lost = [call for call in row.calls if self._is_lost(table, row, call)]

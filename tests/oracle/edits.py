@@ -124,7 +124,8 @@ def operations(session: Session, of: Language) -> Counter[tuple[str, ...]]:
         if call.tool == "read":
             found["read", of(path)] += 1
         elif call.tool in {"edit", "multiedit"}:
-            found["edited", of(path)] += 1
+            recorded = next((name for name, *_ in _files(call)), "")
+            found["edited", of(path or recorded)] += 1
         elif call.tool == "write":
             new = call.meta.get("exists") is False or call.text.startswith("Created")
             found["created" if new else "edited", of(path)] += 1

@@ -87,6 +87,7 @@ def v1_call(session: str, message: str, part: dict[str, Any]) -> Call | None:
         if tool == "invalid":
             asked = word(given.get("tool")), word(given.get("error"), default="")
             tool, status = classify.refused_call(*asked)[0], "error"
+            vouched = False  # the model can ask for that tool itself, and name anything
     elif raw == "error":
         text = word(state.get("error"), default="")
         status = classify.verdict(text)[0]
@@ -124,6 +125,7 @@ def v2_call(session: str, message: str, item: dict[str, Any]) -> Call:
         if tool == "invalid":  # imported
             asked = word(given.get("tool")), word(given.get("error"), default="")
             tool, status = classify.refused_call(*asked)[0], "error"
+            vouched = False  # the model can ask for that tool itself, and name anything
     elif raw == "error":
         status = classify.verdict(told, kind)[0]
         vouched = status not in {"aborted", "abandoned"} and kind != "tool.input-json"

@@ -19,7 +19,7 @@ from xxhash import xxh3_64_intdigest
 from opencode_exporter.classify import CATEGORIES
 from opencode_exporter.decode.languages import language_of
 from opencode_exporter.decode.values import REFUSED, Unusable, loads, mapping, text_or, whole
-from opencode_exporter.events import COMPLETED, FileChange
+from opencode_exporter.events import COMPLETED, FileChange, Session
 
 Unread = msgspec.Raw | msgspec.UnsetType
 """JSON that is skipped, and read where somebody asks for it."""
@@ -215,8 +215,7 @@ def file_changes(
     asked: Asked,
     recorded: Recorded,
     output: str,
-    *,
-    with_paths: bool = False,
+    session: Session,
 ) -> tuple[FileChange, ...]:
     """
     Return what a call did to files: nothing unless it completed.
@@ -230,27 +229,35 @@ def file_changes(
         asked: Its input.
         recorded: Its metadata.
         output: Its output text, where 2.x says whether a ``write`` has made a new file.
-        with_paths: Whether to keep the paths, as they are asked for or recorded.
+        session: Its session; one with a worktree has the paths kept, from there on.
     """
     if status != COMPLETED:
         return ()
     if tool == "read":
-        return (_file_change(_Change(_path(asked), "read", 0, 0), with_paths=with_paths),)
+        return (_file_change(_Change(_path(asked), "read", 0, 0), session),)
     if CATEGORIES.get(tool) != "edit":
         return ()
     diffs = _recorded_diffs(asked, recorded)
     if tool == "patch":
-        return tuple(_file_change(diff, with_paths=with_paths) for diff in diffs)
+        return tuple(_file_change(diff, session) for diff in diffs)
     is_new = tool == "write" and (recorded.exists is False or output.startswith("Created"))
     path = _path(asked) or next((diff.path for diff in diffs), "")
     added, removed = sum(diff.added for diff in diffs), sum(diff.removed for diff in diffs)
     change = _Change(path, "created" if is_new else "edited", added, removed)
-    return (_file_change(change, with_paths=with_paths),)
+    return (_file_change(change, session),)
 
 
-def _file_change(change: _Change, *, with_paths: bool) -> FileChange:
+def _file_change(change: _Change, session: Session) -> FileChange:
     path, operation, added, removed = change
-    return FileChange(operation, language_of(path), added, removed, path if with_paths else "")
+    inside = _from_worktree(path, session) if session.worktree and path else ""
+    return FileChange(operation, language_of(path), added, removed, inside)
+
+
+def _from_worktree(path: str, session: Session) -> str:
+    """Return a path as it is shown; nothing for what is outside of the worktree."""
+    whole_path = normpath(join(session.directory, path))
+    within = whole_path.removeprefix(f"{session.worktree.rstrip('/')}/")
+    return within if within != whole_path else ""
 
 
 def _recorded_diffs(asked: Asked, recorded: Recorded) -> list[_Change]:

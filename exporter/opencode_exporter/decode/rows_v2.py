@@ -76,7 +76,7 @@ def decode(row: Row, session: Session, now: int) -> Decoded:
         call = msgspec.structs.replace(call, part=str(position)) if position else call
         inner = _nested(state, call)
         events += [call, *inner]
-        calls.append(step_call(state, call, asked, inner, session.directory))
+        calls.append(step_call(state, call, asked, inner, session))
         final = final and call.status is not None
     events.append(step(row, data, calls, session, now))
     return Decoded(events, final)
@@ -110,7 +110,8 @@ def _invocation(
     if state.status in ("completed", "error"):
         fields = _ending(state, tool, asked)
         if refused and fields["status"] == COMPLETED:
-            fields |= {"status": ERROR, "reason": reason}
+            # The model can ask for that tool itself, and name anything.
+            fields |= {"status": ERROR, "reason": reason, "vouched": False}
         if fields["status"] == ABANDONED:
             fields["ended"] = 0  # nobody saw the end
         else:

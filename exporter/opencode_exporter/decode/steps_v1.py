@@ -136,7 +136,7 @@ def _step(
             if _is_typed(part):
                 typed = True
             else:
-                calls.append(_call(part, session.directory))
+                calls.append(_call(part, session))
         elif kind == "step-start":
             going_on += 1
         elif kind == "step-finish":
@@ -171,7 +171,7 @@ def _step(
     )
 
 
-def _call(part: Part, directory: str) -> StepCall:
+def _call(part: Part, session: Session) -> StepCall:
     state = part.state or State()
     meta = state.metadata or Recorded()
     tool = classify.canonical(part.tool or UNKNOWN)
@@ -203,9 +203,9 @@ def _call(part: Part, directory: str) -> StepCall:
         _number(times.end),
         status == ERROR or (type(meta.exit) is int and meta.exit != 0),
         refused,
-        targets(tool, asked, meta, directory),
+        targets(tool, asked, meta, session.directory),
         child,
-        file_changes(tool, status, asked, meta, ""),
+        file_changes(tool, status, asked, meta, "", session),
     )
 
 

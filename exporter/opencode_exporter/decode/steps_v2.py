@@ -32,7 +32,7 @@ _COMPACTION = "compaction"
 
 
 def step_call(
-    state: State, call: Invocation, asked: Asked, inner: list[Invocation], directory: str
+    state: State, call: Invocation, asked: Asked, inner: list[Invocation], session: Session
 ) -> StepCall:
     """
     Return a call as its step shows it.
@@ -42,7 +42,7 @@ def step_call(
         call: Its invocation.
         asked: Its input.
         inner: The calls inside it.
-        directory: What relative paths begin at.
+        session: Its session.
     """
     meta = state.metadata or Recorded()
     told = state.error.message if state.error is not None else ""
@@ -58,9 +58,9 @@ def step_call(
         ended=call.ended,
         failed=call.status == ERROR or (type(meta.exit) is int and meta.exit != 0),
         refused=call.status == DENIED and classify.is_refusal(told),
-        targets=targets(call.tool, asked, meta, directory),
+        targets=targets(call.tool, asked, meta, session.directory),
         child=child,
-        files=file_changes(call.tool, call.status, asked, meta, state.text),
+        files=file_changes(call.tool, call.status, asked, meta, state.text, session),
         inner=tuple((one.tool, one.status or ERROR) for one in inner),
     )
 

@@ -41,6 +41,9 @@ CREATE TABLE open_row (
 ) WITHOUT ROWID;
 CREATE TABLE seen (key INTEGER PRIMARY KEY, owner INTEGER NOT NULL);
 CREATE TABLE trace (time INTEGER PRIMARY KEY, block BLOB NOT NULL);
+CREATE TABLE edited (
+    path TEXT NOT NULL, day INTEGER NOT NULL, edits INTEGER NOT NULL, PRIMARY KEY (path, day)
+) WITHOUT ROWID;
 CREATE TABLE talk (key INTEGER PRIMARY KEY, due INTEGER, state BLOB NOT NULL);
 CREATE INDEX talk_due ON talk (due, key) WHERE due IS NOT NULL;
 """
@@ -172,6 +175,7 @@ def _connect(path: Path | None) -> apsw.Connection:
             _identify(db, path)
         db.pragma("journal_mode", "WAL")
         db.pragma("synchronous", "FULL")
+        db.pragma("secure_delete", True)  # a path that is deleted is gone
         db.pragma("cache_size", -_CACHE_KIB)  # keys of one time lie together: few pages are hot
         db.pragma("journal_size_limit", _WAL_BYTES)  # the first read leaves a large WAL
     except BaseException:

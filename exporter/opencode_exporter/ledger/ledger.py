@@ -31,6 +31,7 @@ from opencode_exporter.events import (
     UserSkillLoad,
 )
 from opencode_exporter.labels import Slots, clean
+from opencode_exporter.ledger.hot_files import HotFiles, without_paths
 from opencode_exporter.ledger.judge import Judge, Verdict, first_load_key
 from opencode_exporter.ledger.open_rows import OpenRows
 from opencode_exporter.ledger.store import Batch, Place, Store
@@ -49,6 +50,7 @@ class Published(NamedTuple):
     series: Series
     names: Mapping[str, tuple[str, ...]]  # names that hold a slot, by label
     in_flight: tuple[tuple[str, int], ...]  # tool and start (ms) of what runs now
+    hot_files: tuple[tuple[str, int], ...]  # paths, most edited first, and how often
     active: Mapping[str, int]  # sessions and when they changed (ms), of the last minutes
     baseline_ms: int
     late_ms: int
@@ -79,6 +81,7 @@ class Ledger:
         counts_history: Whether what the source holds before the baseline counts.
         abandon_after_ms: How long something open may stay without a change.
         scope: What counts, of all that is read.
+        files_top: How many of the most edited files to show.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Ledger:
         counts_history: bool,
         abandon_after_ms: int,
         scope: Scope = EVERYTHING,
+        files_top: int = 0,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -97,6 +101,7 @@ class Ledger:
         self._counts_history = counts_history
         self._abandon_after = abandon_after_ms
         self._scope = scope
+        self._files_top = files_top
         self.installed_skills: frozenset[str] = frozenset()
         self.late_ms = 0  # when, by the stopwatch, old invocations last came in
         self.reload()
@@ -116,9 +121,10 @@ class Ledger:
         series: dict[str, dict[Labels, Value]] = {}
         for metric, labels, value in store.series():
             series.setdefault(metric, {})[labels] = value
-        read = store.slots(), store.cursors(), store.open_rows(), store.meta()
+        read = store.slots(), store.cursors(), store.open_rows(), store.meta(), store.edited()
         # From here on nothing fails: half of a reload would count a batch twice.
-        slots, self._cursors, rows, self.meta = read
+        slots, self._cursors, rows, self.meta, edited = read
+        self._hot = HotFiles(edited, self._files_top, self._clock.now_ms)
         self.slots, self._open = Slots(slots), OpenRows(rows)
         self._judge = Judge(store.owners, store.traces, is_empty=not self._cursors)
         self.talks = Talks(
@@ -138,6 +144,7 @@ class Ledger:
             in_flight=tuple(
                 (self._shown_tool(call), call.started) for call in self._open.running()
             ),
+            hot_files=self._hot.shown(),
             active=dict(self.talks.active()),
             baseline_ms=self.baseline_ms,
             late_ms=self.late_ms,
@@ -247,6 +254,8 @@ class Ledger:
         self.talks.prepare(digest.rows)
         for row in digest.rows:
             self.talks.take(row, counts=self._counting, measured=True)
+            if self._counting and isinstance(row, Step):
+                self._hot.add(row)
         if not self._counting:
             self._learn_tools(tool for (tool, vouched, *_), _ in digest.sums if vouched)
             return
@@ -261,11 +270,15 @@ class Ledger:
         counts = self._counting and self._scope.holds(event.created, event.where.project)
         if not event.is_over:
             if self._judge.is_open(event, key):
+                if self._files_top and isinstance(event, Step):
+                    event = without_paths(event)
                 self.talks.begun(event, counts=counts)
             return
         verdict = self._judge.admit(event, key, event.generation)
         if verdict is Verdict.NEW:
             self.talks.take(event, counts=counts)
+            if counts and isinstance(event, Step):
+                self._hot.add(event)
         else:
             self.talks.ended(event)
             if verdict is Verdict.FORKED:
@@ -404,6 +417,8 @@ class Ledger:
             batch.slots = self.slots.new
             batch.seen, batch.traces = self._judge.seen, self._judge.traces.new()
             batch.open_rows = self._open.changed
+            self._hot.forget()
+            batch.edited, self._hot.changed = self._hot.changed, {}
             batch.talks = {
                 identity.session_key(talk.id): (due if due < NEVER else None, talk)
                 for talk in self.talks.changed.values()

@@ -53,6 +53,8 @@ class Batch(msgspec.Struct):
     meta: dict[str, str] = msgspec.field(default_factory=dict)
     talks: dict[int, tuple[int | None, Conversation]] = msgspec.field(default_factory=dict)
     """Conversations by the keys of their sessions, with when they are due (ms) or None."""
+    edited: dict[tuple[str, int], int] = msgspec.field(default_factory=dict)
+    """Edits of files by path and day; 0: forget it."""
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__struct_fields__)
@@ -134,6 +136,12 @@ class Store:
             rows = self._db.execute(sql, (apsw.carray(array("q", keys)),))
             return {key: _talk(state) for key, state in rows}
 
+    def edited(self) -> dict[tuple[str, int], int]:
+        """Return how often files were edited, by path and day."""
+        with self._reading():
+            rows = self._db.execute("SELECT path, day, edits FROM edited")
+            return {(path, day): edits for path, day, edits in rows}
+
     def due(
         self, after: tuple[int, int], until: int, most: int
     ) -> list[tuple[tuple[int, int], Conversation]]:
@@ -183,6 +191,7 @@ class Store:
                     "INSERT OR REPLACE INTO talk VALUES (?, ?, ?)",
                     ((key, due, _pack(talk)) for key, (due, talk) in batch.talks.items()),
                 )
+                self._write_edited(batch.edited)
                 db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", batch.meta.items())
         except DAMAGE as err:
             raise damaged(self.path) from err
@@ -203,6 +212,14 @@ class Store:
                     "INSERT OR REPLACE INTO open_row VALUES (?, ?, ?, ?)",
                     (*place, _encode(row).decode()),
                 )
+
+    def _write_edited(self, edited: dict[tuple[str, int], int]) -> None:
+        for file, edits in edited.items():
+            if edits:
+                values = (*file, edits)
+                self._db.execute("INSERT OR REPLACE INTO edited VALUES (?, ?, ?)", values)
+            else:
+                self._db.execute("DELETE FROM edited WHERE path = ? AND day = ?", file)
 
     def size(self) -> int:
         """Return the bytes of the ledger's files."""

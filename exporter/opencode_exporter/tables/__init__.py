@@ -15,16 +15,21 @@ from opencode_exporter.tables.table import Table
 from opencode_exporter.waker import Clock
 
 
-def tables(reader: Reader, clock: Clock) -> tuple[Table, ...]:
+def tables(reader: Reader, clock: Clock, *, with_paths: bool = False) -> tuple[Table, ...]:
     """
     Return the tables to tail, v1 first: an upgrade copies from v1 to v2.
 
     Calls come before the steps that hold them.
+
+    Args:
+        reader: The open source.
+        clock: Tells the time.
+        with_paths: Whether steps tell the paths of files that they change.
     """
     found: list[Table] = []
     if "v1" in reader.layout.sessions:
         found.append(PartTable(reader, clock))
-        found.append(StepTable(reader, clock))
+        found.append(StepTable(reader, clock, with_paths=with_paths))
     if "v2" in reader.layout.sessions:
-        found.append(MessageTable(reader, clock))
+        found.append(MessageTable(reader, clock, with_paths=with_paths))
     return tuple(found)

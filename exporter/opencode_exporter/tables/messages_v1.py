@@ -75,10 +75,10 @@ class StepTable:
         "+ (time_updated <= ?) * 1099511627776"
     )
 
-    def __init__(self, reader: Reader, clock: Clock) -> None:
+    def __init__(self, reader: Reader, clock: Clock, *, with_paths: bool = False) -> None:
         self._reader = reader
         self._clock = clock
-        self._sessions = Sessions(reader, reader.layout.sessions["v1"])
+        self._sessions = Sessions(reader, reader.layout.sessions["v1"], with_paths=with_paths)
 
     def last_rowid(self) -> int:
         """Return the highest rowid, 0 for none."""

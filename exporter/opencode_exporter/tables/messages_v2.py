@@ -45,10 +45,10 @@ class MessageTable:
     _SELECT = f"SELECT {_IDS}, {_REST}"
     _CAREFULLY = f"SELECT {as_bytes(_IDS, 'id', 'session_id', 'type')}, {_REST}"
 
-    def __init__(self, reader: Reader, clock: Clock) -> None:
+    def __init__(self, reader: Reader, clock: Clock, *, with_paths: bool = False) -> None:
         self._reader = reader
         self._clock = clock
-        self._sessions = Sessions(reader, reader.layout.sessions["v2"])
+        self._sessions = Sessions(reader, reader.layout.sessions["v2"], with_paths=with_paths)
 
     def last_rowid(self) -> int:
         """Return the highest rowid, 0 for none."""
