@@ -38,6 +38,7 @@ TITLES: Final = {
     "source": "The source",
     "self": "The exporter itself",
 }
+_TIDEWATER: Final = 'provider="tidewater"'
 SHOWN: Final = (
     'opencode_skill_invocations_total{skill="incident-timeline",status="completed"}',
     'opencode_skill_invocations_total{skill="incident-timeline",status="error"}',
@@ -52,14 +53,12 @@ SHOWN: Final = (
     'opencode_tool_duration_seconds_bucket{le="0.08",status="completed",tool="edit"}',
     'opencode_tool_retries_total{tool="edit"}',
     'opencode_shell_exits_total{exit="nonzero",program="npm"}',
-    'opencode_edit_attempts_total{model="reef-2",provider="tidewater",'
-    'status="completed",tool="patch"}',
+    f'opencode_edit_attempts_total{{model="reef-2",{_TIDEWATER},status="completed",tool="patch"}}',
     'opencode_edit_lines_total{change="added",language="go"}',
     'opencode_turns_total{agent="plan",outcome="succeeded"}',
     'opencode_turns_total{agent="plan",outcome="interrupted"}',
     'opencode_tokens_total{model="reef-2",provider="tidewater",token_type="output"}',
-    'opencode_cost_usd_total{agent="plan",model="reef-2",project="lighthouse",'
-    'provider="tidewater"}',
+    'opencode_cost_usd_total{agent="plan",model="reef-2",project="global",provider="tidewater"}',
     'opencode_up{source="opencode.db"}',
     'opencode_exporter_copies_skipped_total{cause="fork"}',
 )

@@ -31,6 +31,8 @@ OLD_NAMES = {"shell": "bash", "subagent": "task", "patch": "apply_patch"}
 """What the source calls the tools that carry their 2.x name here."""
 UNCOUNTED = {"Days", "Avg Cost/Day", "Median Tokens/Session"}
 """Printed figures that no metric is about."""
+DEMOS = {"demo": 3.0, "short demo": 0.1}
+"""Days of history; the less there is, the less is rounded."""
 LONG_AFTER_MS = 1_900_000_000_000
 
 
@@ -73,7 +75,7 @@ class Both:
     apart: Apart
 
 
-SOURCES = [pytest.param(name, marks=pytest.mark.real) for name in (*RECORDINGS, "demo")]
+SOURCES = [pytest.param(name, marks=pytest.mark.real) for name in (*RECORDINGS, *DEMOS)]
 
 
 @pytest.fixture(scope="module", params=SOURCES)
@@ -82,8 +84,8 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     opencode, name = real_opencode(VERSION), str(request.param)
     root = tmp_path_factory.mktemp("home")
     source = stats_page.database(root)
-    if name == "demo":
-        _demo(source, tmp_path_factory.mktemp("recording"))
+    if name in DEMOS:
+        _demo(source, DEMOS[name], tmp_path_factory.mktemp("recording"))
     else:
         unpack(name, source.parent)
     _delete_forks(source)
@@ -97,9 +99,9 @@ def _read(root: Path, source: Path) -> Exposed:
     return Bench(root, FakeClock(LONG_AFTER_MS)).read_once(source_paths=(source,))
 
 
-def _demo(path: Path, scratch: Path) -> None:
+def _demo(path: Path, days: float, scratch: Path) -> None:
     """Write a history of the demo, with OpenCode's notes on migrations: it makes none."""
-    demo = Demo(path.parent, generation="v1", history_days=3, seed=5)
+    demo = Demo(path.parent, generation="v1", history_days=days, seed=5)
     demo.create()
     demo.close()
     db = apsw.Connection(str(path))

@@ -139,6 +139,26 @@ class Tokens(msgspec.Struct, frozen=True, gc=False, array_like=True):
     cache_read: int = 0
     cache_write: int = 0
 
+    def plus(self, other: Tokens) -> Tokens:
+        """Return the sum, by type."""
+        return Tokens(
+            self.input + other.input,
+            self.output + other.output,
+            self.reasoning + other.reasoning,
+            self.cache_read + other.cache_read,
+            self.cache_write + other.cache_write,
+        )
+
+    def by_type(self) -> tuple[tuple[str, int], ...]:
+        """Return values of the label ``token_type`` with their numbers."""
+        return (
+            ("input", self.input),
+            ("output", self.output),
+            ("reasoning", self.reasoning),
+            ("cache_read", self.cache_read),
+            ("cache_write", self.cache_write),
+        )
+
 
 class Step(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     """One step of the model: an assistant's message with its invocations."""

@@ -222,7 +222,7 @@ class Poller:
             (Path(directory), Path(worktree)) for directory, worktree in everywhere
         )
         self.servers = self._scanner.servers
-        self._ledger.installed_skills = frozenset(skill.name for skill in self.skills)
+        self._ledger.names.installed_skills = frozenset(skill.name for skill in self.skills)
         self._scanned = self._clock.monotonic()
 
     def _take_in(self, source: Source, health: SourceHealth, reader: Reader) -> None:

@@ -23,7 +23,8 @@ from opencode_exporter.config import Settings, sources
 from opencode_exporter.errors import ConfigError, LedgerDamagedError, LedgerError
 from opencode_exporter.exposition import Rendered
 from opencode_exporter.ledger.file import set_aside
-from opencode_exporter.ledger.ledger import Ledger, Scope
+from opencode_exporter.ledger.ledger import Ledger
+from opencode_exporter.ledger.scope import Scope
 from opencode_exporter.ledger.store import Store
 from opencode_exporter.pages import Pages
 from opencode_exporter.poller import Poller, Progress

@@ -13,23 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from opencode_exporter.decode.details import Recorded, Unread, asked_raw, recorded_fields
+from opencode_exporter.decode.usage import Used, used_leniently
 from opencode_exporter.decode.values import REFUSED, Unusable, loads, mapping, text_or, whole
-
-
-class Cache(msgspec.Struct, gc=False):
-    """Tokens that a provider had, or put, in its cache."""
-
-    read: Any = None
-    write: Any = None
-
-
-class Used(msgspec.Struct, gc=False):
-    """What a ``step-finish`` took, its cost aside."""
-
-    input: Any = None
-    output: Any = None
-    reasoning: Any = None
-    cache: Cache | None = None
 
 
 class Time(msgspec.Struct, gc=False):
@@ -99,8 +84,8 @@ def _part_leniently(data: bytes) -> Part:
         found = mapping(loads(data))
     except Unusable:  # the table of parts counts it as rejected
         return OTHER_PART
-    state, used = mapping(found.get("state")), mapping(found.get("tokens"))
-    cache, times = mapping(used.get("cache")), mapping(state.get("time"))
+    state = mapping(found.get("state"))
+    times = mapping(state.get("time"))
     return Part(
         type=text_or(found.get("type"), ""),
         tool=whole(text_or(found.get("tool"), "")),
@@ -112,12 +97,7 @@ def _part_leniently(data: bytes) -> Part:
             Recorded(**recorded_fields(state.get("metadata"))),
             Time(times.get("start"), times.get("end")),
         ),
-        tokens=Used(
-            used.get("input"),
-            used.get("output"),
-            used.get("reasoning"),
-            Cache(cache.get("read"), cache.get("write")),
-        ),
+        tokens=used_leniently(found.get("tokens")),
         cost=found.get("cost"),
         synthetic=found.get("synthetic"),
         auto=found.get("auto"),

@@ -16,20 +16,18 @@ from opencode_exporter.decode.calls_v1 import is_users_command
 from opencode_exporter.decode.details import (
     Asked,
     Recorded,
-    amount,
     file_changes,
     parse_asked,
     targets,
 )
 from opencode_exporter.decode.parts_v1 import (
-    Cache,
     MessageData,
     Part,
     State,
     Time,
-    Used,
     parse_message,
 )
+from opencode_exporter.decode.usage import cost_of, tokens_of
 from opencode_exporter.decode.values import Unusable, mapping, text_or, whole
 from opencode_exporter.events import (
     ABORTED,
@@ -47,9 +45,7 @@ from opencode_exporter.events import (
 SETTLED_MS: Final = 60_000
 """How long after its row a message's parts may still come: each is a write of its own."""
 
-_USD: Final = 10**10  # what a dollar is in the unit of `Step.cost`
 _NEVER: Final = 1 << 53  # ms: JavaScript has no whole numbers behind it
-_DEAREST: Final = 10**6  # US dollars of one step: what costs more is no cost
 
 
 class MessageRow(NamedTuple):
@@ -141,8 +137,8 @@ def _step(
             going_on += 1
         elif kind == "step-finish":
             going_on -= 1
-            tokens = _sum(tokens, part.tokens)
-            cost += _cost(part.cost)
+            tokens = tokens.plus(tokens_of(part.tokens))
+            cost += cost_of(part.cost)
         elif kind == "retry":
             retries += 1
     finish = text_or(data.finish, "")
@@ -215,25 +211,6 @@ def _is_typed(part: Part) -> bool:
         return False
     meta = (part.state.metadata if part.state else None) or Recorded()
     return is_users_command(part.callID, meta.exit, meta.truncated)
-
-
-def _sum(before: Tokens, used: Used | None) -> Tokens:
-    if used is None:
-        return before
-    cache = used.cache or Cache()
-    return Tokens(
-        before.input + amount(used.input),
-        before.output + amount(used.output),
-        before.reasoning + amount(used.reasoning),
-        before.cache_read + amount(cache.read),
-        before.cache_write + amount(cache.write),
-    )
-
-
-def _cost(dollars: object) -> int:
-    if not isinstance(dollars, int | float) or isinstance(dollars, bool):
-        return 0
-    return round(dollars * _USD) if 0 < dollars < _DEAREST else 0
 
 
 def _number(value: object) -> int:

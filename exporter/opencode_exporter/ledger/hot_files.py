@@ -23,6 +23,8 @@ Edits = dict[tuple[str, int], int]
 
 def without_paths(step: Step) -> Step:
     """Return a step that is not over as it may be kept: its end tells the paths again."""
+    if not any(file.path for call in step.calls for file in call.files):
+        return step
     calls = tuple(
         msgspec.structs.replace(
             call, files=tuple(msgspec.structs.replace(file, path="") for file in call.files)
@@ -63,12 +65,14 @@ class HotFiles:
                     key = (file.path, (call.ended or step.created) // _DAY_MS)
                     self._edits[key] = self.changed[key] = self._edits.get(key, 0) + 1
 
-    def forget(self) -> None:
-        """Drop the days that are over."""
+    def taken(self) -> Edits:
+        """Return what the batch changes, and begin the next; days that are over are forgotten."""
         first = self._first()
         for key in [key for key in self._edits if key[1] < first]:
             del self._edits[key]
             self.changed[key] = 0
+        changed, self.changed = self.changed, {}
+        return changed
 
     def shown(self) -> tuple[tuple[str, int], ...]:
         """Return the most edited files of the last days, with how often."""

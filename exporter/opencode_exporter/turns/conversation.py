@@ -29,24 +29,13 @@ class Work(msgspec.Struct, omit_defaults=True):
 
     def absorb(self, other: Work) -> None:
         """Add other work."""
-        self.tokens = added(self.tokens, other.tokens)
+        self.tokens = self.tokens.plus(other.tokens)
         self.cost += other.cost
         self.retries += other.retries
         calls = {(tool, status): count for tool, status, count in self.calls}
         for tool, status, count in other.calls:
             calls[tool, status] = calls.get((tool, status), 0) + count
         self.calls = [(*name, count) for name, count in calls.items()]
-
-
-def added(one: Tokens, other: Tokens) -> Tokens:
-    """Return the sum of tokens, by type."""
-    return Tokens(
-        one.input + other.input,
-        one.output + other.output,
-        one.reasoning + other.reasoning,
-        one.cache_read + other.cache_read,
-        one.cache_write + other.cache_write,
-    )
 
 
 class Run(msgspec.Struct, omit_defaults=True):

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from typing import Final
 
 from opencode_exporter import catalog as c
-from opencode_exporter.events import ABANDONED, Step, StepCall, Tokens
+from opencode_exporter.events import ABANDONED, Step, StepCall
 from opencode_exporter.turns.conversation import Call, Conversation, Held, Work
-from opencode_exporter.turns.measures import used_by
 from opencode_exporter.turns.tally import Tally, tool_of
 
 _MOST_HELD: Final = 100
@@ -50,7 +49,7 @@ class Delegation:
 
     def add_to_run(self, skill: str, work: Work) -> None:
         """Count work inside a run of a skill."""
-        for kind, used in zip(Tokens.__struct_fields__, used_by(work.tokens), strict=True):
+        for kind, used in work.tokens.by_type():
             if used:
                 self._tally.add(c.SKILL_RUN_TOKENS, skill, kind, value=used)
         if work.cost:

@@ -7,7 +7,7 @@ Pure; goes into a tally.  What takes several rows to know is in `turns`.
 from __future__ import annotations
 
 from opencode_exporter import catalog as c
-from opencode_exporter.events import ABANDONED, Remark, Step, StepCall, Tokens
+from opencode_exporter.events import ABANDONED, Remark, Step, StepCall
 from opencode_exporter.turns.attempts import is_edit
 from opencode_exporter.turns.tally import Tally, tool_of
 
@@ -51,23 +51,12 @@ def _measure_remark(tally: Tally, remark: Remark) -> None:
 
 
 def _measure_use(tally: Tally, event: Step | Remark) -> None:
-    for kind, used in zip(Tokens.__struct_fields__, used_by(event.tokens), strict=True):
+    for kind, used in event.tokens.by_type():
         if used > 0:
             tally.add(c.TOKENS, event.provider, event.model, kind, value=used)
     if event.cost > 0:
         where = (event.provider, event.model, event.agent, event.where.project)
         tally.add(c.COST, *where, value=event.cost)
-
-
-def used_by(tokens: Tokens) -> tuple[int, int, int, int, int]:
-    """Return tokens as numbers, in the order of their fields."""
-    return (
-        tokens.input,
-        tokens.output,
-        tokens.reasoning,
-        tokens.cache_read,
-        tokens.cache_write,
-    )
 
 
 def _measure_files(tally: Tally, call: StepCall) -> None:

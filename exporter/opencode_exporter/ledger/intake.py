@@ -1,0 +1,257 @@
+"""
+The intake: what the chunks of a batch bring, until it is committed.
+
+Decides of each event whether it is new, a copy or a repeat, counts it, and keeps in
+mind what is still open.  Writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from opencode_exporter import catalog as c
+from opencode_exporter import identity
+from opencode_exporter.aggregate import Aggregate, Delta, Labels
+from opencode_exporter.batch import Chunk, OpenRow
+from opencode_exporter.digest import Digest
+from opencode_exporter.events import (
+    ABANDONED,
+    COMPLETED,
+    Invocation,
+    Remark,
+    Step,
+    UserSkillLoad,
+)
+from opencode_exporter.labels import clean
+from opencode_exporter.ledger.hot_files import HotFiles, without_paths
+from opencode_exporter.ledger.judge import Judge, Verdict, first_load_key
+from opencode_exporter.ledger.names import RealNames
+from opencode_exporter.ledger.open_rows import OpenRows
+from opencode_exporter.ledger.scope import EVERYTHING, Scope
+from opencode_exporter.ledger.store import Place, Store
+from opencode_exporter.turns.talks import Talks
+from opencode_exporter.turns.tally import Tally
+from opencode_exporter.waker import Clock, steady_ms
+
+_LATE_MS: Final = 15 * 60_000
+_CAUSES: Final = {Verdict.FORKED: "fork", Verdict.UPGRADED: "upgrade"}
+
+
+class Intake:
+    """
+    The events of one batch after the other.
+
+    Args:
+        store: Where the keys of what was counted, and conversations, are looked up.
+        clock: Time of day.
+        names: Which names are real.
+        rows: The open rows there are.
+        hot: The files that are edited most.
+        salt: Mixed into what is kept of files and commands.
+        abandon_after_ms: How long something open may stay without a change.
+        scope: What counts, of all that is read.
+        is_empty: Whether nothing has been read before.
+        late_ms: When, by the stopwatch, old invocations last came in; 0 for never.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        names: RealNames,
+        rows: OpenRows,
+        hot: HotFiles,
+        salt: str,
+        abandon_after_ms: int,
+        scope: Scope,
+        is_empty: bool,
+        late_ms: int,
+    ) -> None:
+        self._clock = clock
+        self._scope = scope
+        self.names = names
+        self.open = rows
+        self.hot = hot
+        self.judge = Judge(store.owners, store.traces, is_empty=is_empty)
+        self.talks = Talks(store, salt, abandon_after_ms, admit=self._admit_lost, now=clock.now_ms)
+        self.late_ms = late_ms
+
+    def begin(self, *, counting: bool, is_live: bool) -> None:
+        """
+        Begin a batch.
+
+        Args:
+            counting: Whether what comes counts, or is only known from now on.
+            is_live: Whether the history is in, so that old events are late ones.
+        """
+        self.counting, self.is_live = counting, is_live
+        self.sums = Aggregate()
+        self.tally = Tally()
+        self.deltas: list[Delta] = []
+        self.talks.begin(self.tally)
+        self.judge.begin()
+        self.open.changed = {}
+
+    def apply(self, source: str, chunk: Chunk) -> None:
+        """Take in a chunk of a source."""
+        if chunk.digest is not None:
+            self._take(chunk.digest)
+        self._take_events(source, chunk)
+        for row in chunk.open_rows:
+            self._keep_open((source, chunk.table, row.row), chunk, row)
+        self.talks.gone(chunk.settled)
+        for row_id in chunk.settled:
+            self.open.set((source, chunk.table, row_id), None)
+        if chunk.rows:
+            self._delta(c.ROWS_READ, (source, chunk.table), chunk.rows)
+        if chunk.newest:
+            self._delta(c.SOURCE_LAST_EVENT, (source,), chunk.newest)
+
+    def folded(self) -> Iterable[Delta]:
+        """Return what the batch adds to each series; new names take their slots here."""
+        slots, knows = self.names.slots, self.names.knows
+        return *self.deltas, *self.sums.fold(slots, knows), *self.tally.fold(slots, knows)
+
+    def _take_events(self, source: str, chunk: Chunk) -> None:
+        keys = self.judge.prepare(chunk)
+        self.talks.prepare(chunk.events)
+        self.judge.note_open(call for row in chunk.open_rows for call in row.calls)
+        plain = self.judge.admit_plain(chunk.events, keys, chunk.generation)
+        for event, key, admitted in zip(chunk.events, keys, plain, strict=True):
+            if isinstance(event, Invocation):
+                self._end(source, chunk, event, key, admitted=admitted)
+            elif isinstance(event, UserSkillLoad):
+                self._load(event, key, chunk.generation)
+            elif isinstance(event, Step | Remark):
+                self._take_row(event, key)
+            elif self.judge.once(key):
+                self._delta(c.ROWS_REJECTED, (source, chunk.table, event.cause))
+
+    def is_new(self, digest: Digest) -> bool:
+        """Say whether the calls of a digest may be counted unseen."""
+        keys = digest.key_list()
+        if self._scope != EVERYTHING:
+            return False
+        return self.judge.is_new(digest, keys) and not self.open.concerns_any(keys)
+
+    def _take(self, digest: Digest) -> None:
+        self.judge.admit_digest(digest)
+        self.talks.prepare(digest.rows)
+        for row in digest.rows:
+            event = self.names.of_step(row) if isinstance(row, Step) else row
+            self.talks.take(event, counts=self.counting, measured=True)
+            if self.counting and isinstance(event, Step):
+                self.hot.add(event)
+        if not self.counting:
+            self._learn_tools(tool for (tool, vouched, *_), _ in digest.sums if vouched)
+            return
+        self.sums.absorb(digest.sums)
+        self.tally.absorb(digest.measures)
+        self._note_lateness(digest.first_end)
+
+    def _take_row(self, event: Step | Remark, key: int) -> None:
+        """Take in a row of a session: it moves the session's turns on, if it is new."""
+        if isinstance(event, Step):
+            event = self.names.of_step(event)
+        counts = self.counting and self._scope.holds(event.created, event.where.project)
+        if not event.is_over:
+            if self.judge.is_open(event, key):
+                kept = without_paths(event) if isinstance(event, Step) else event
+                self.talks.begun(kept, counts=counts)
+            return
+        verdict = self.judge.admit(event, key, event.generation)
+        if verdict is Verdict.NEW:
+            self.talks.take(event, counts=counts)
+            if counts and isinstance(event, Step):
+                self.hot.add(event)
+        else:
+            self.talks.ended(event)
+            if verdict is Verdict.FORKED:
+                self.talks.meet(event, counts=counts)
+
+    def _admit_lost(self, step: Step) -> bool:
+        self.open.sleep(step.message)
+        return self.judge.admit_late(step, identity.row_key(step)) is Verdict.NEW
+
+    def _delta(self, metric: c.Metric, labels: Labels, value: int = 1) -> None:
+        self.deltas.append(Delta(metric, labels, value, value))
+
+    def _end(
+        self, source: str, chunk: Chunk, event: Invocation, key: int, *, admitted: bool
+    ) -> None:
+        """Count an invocation that has ended, if it is new."""
+        verdict = Verdict.NEW
+        if not admitted:
+            verdict = self.judge.admit(event, key, chunk.generation)
+        row = event.part if chunk.generation == "v1" else event.message
+        place = (source, chunk.table, row)
+        if verdict is Verdict.NEW:
+            if self.open.concerns(key):
+                self.open.end(place, event, key, given_up=event.status == ABANDONED)
+            self._count(event)
+        elif event.status != ABANDONED and self.open.is_late(place, event):
+            self._delta(c.LATE_ENDS, (event.status or "",))
+        elif verdict is not Verdict.REPEAT:
+            self._delta(c.COPIES_SKIPPED, (_CAUSES[verdict],))
+
+    def _count(self, event: Invocation) -> None:
+        first: bool | None = None
+        if event.skill is not None and event.status == COMPLETED:
+            first = self._first_in_session(event.session, event.skill)
+        self.talks.touch(event.session, event.ended)
+        if not self.counting or not self._scope.holds(event.started, event.project):
+            self._learn(event)
+            return
+        self.sums.add(event)
+        if event.skill is not None:
+            self.sums.add_skill_load(event, first_in_session=first)
+        self._note_lateness(event.ended)
+
+    def _note_lateness(self, ended: int) -> None:
+        if self.is_live and ended and self._clock.now_ms() - ended > _LATE_MS:
+            self.late_ms = steady_ms(self._clock)
+
+    def _learn(self, event: Invocation) -> None:
+        """Keep the names of a history that does not count: they are real."""
+        self._learn_tools([event.tool] if event.vouched else [])
+        if event.skill and event.status == COMPLETED:
+            self.names.slots.take("skill", clean(event.skill))
+
+    def _learn_tools(self, tools: Iterable[str]) -> None:
+        for tool in tools:
+            self.names.slots.take("tool", clean(tool))
+
+    def _load(self, event: UserSkillLoad, key: int, generation: str) -> None:
+        """Count a skill load by the user, if it is new."""
+        verdict = self.judge.admit(event, key, generation)
+        if verdict is Verdict.NEW:
+            first = self._first_in_session(event.session, event.skill)
+            if self.counting and self._scope.holds(event.at, event.project):
+                self.sums.add_skill_load(event, first_in_session=first)
+        elif verdict is not Verdict.REPEAT:
+            self._delta(c.COPIES_SKIPPED, (_CAUSES[verdict],))
+
+    def _first_in_session(self, session: str, skill: str) -> bool:
+        return self.judge.once(first_load_key(session, skill))
+
+    def _keep_open(self, place: Place, chunk: Chunk, row: OpenRow) -> None:
+        """Watch a row that may still change, unless it only repeats others."""
+        old = self.open.get(place)
+        given_up = old.given_up if old else ()
+        calls = []
+        for call in row.calls:
+            if (call.call, call.part) in given_up:
+                continue
+            key = identity.invocation_key(call)
+            verdict = self.judge.admit_open(call, key, chunk.generation)
+            if verdict is Verdict.NEW:
+                calls.append(self.names.of_call(call))
+            elif verdict is not Verdict.REPEAT:
+                self._delta(c.COPIES_SKIPPED, (_CAUSES[verdict],))
+        only_repeats = chunk.generation == "v1" and row.calls and not calls and not given_up
+        kept = msgspec.structs.replace(row, calls=tuple(calls), given_up=given_up)
+        self.open.set(place, None if only_repeats else kept)

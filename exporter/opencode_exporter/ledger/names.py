@@ -1,0 +1,56 @@
+"""
+Real names: which tools and skills exist, of all that models ask for.
+
+A model may name anything.  What the source does not vouch for is real if it is built
+in, installed, or was seen before; all else stays unknown, and is not kept.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from opencode_exporter.classify import CATEGORIES
+from opencode_exporter.events import UNKNOWN, Invocation, Step
+from opencode_exporter.labels import Slots, clean
+
+
+class RealNames:
+    """What is known to exist; ``slots`` are the names that are labels already."""
+
+    def __init__(self, slots: Slots) -> None:
+        self.slots = slots
+        self.installed_skills: frozenset[str] = frozenset()
+
+    def knows(self, label: str, name: str) -> bool:
+        """Say whether a name is real though this event does not prove it."""
+        if label == "tool":
+            return name in CATEGORIES or self.slots.holds(label, name)
+        return name in self.installed_skills or self.slots.holds(label, name)
+
+    def has(self, tool: str, *, vouched: bool) -> bool:
+        """Say whether a tool exists."""
+        return vouched or self.knows("tool", clean(tool))
+
+    def shown(self, call: Invocation) -> str:
+        """Return the label of a call that runs."""
+        return clean(call.tool) if self.has(call.tool, vouched=call.vouched) else UNKNOWN
+
+    def of_call(self, call: Invocation) -> Invocation:
+        """Return an open call with those names alone that are real."""
+        if not self.has(call.tool, vouched=call.vouched):
+            call = msgspec.structs.replace(call, tool=UNKNOWN)
+        if call.skill is not None and not self.knows("skill", clean(call.skill)):
+            call = msgspec.structs.replace(call, skill=UNKNOWN)
+        return call
+
+    def of_step(self, step: Step) -> Step:
+        """Return a step whose calls have those names alone that are real."""
+        if all(self.has(call.tool, vouched=call.vouched) for call in step.calls):
+            return step
+        calls = tuple(
+            call
+            if self.has(call.tool, vouched=call.vouched)
+            else msgspec.structs.replace(call, tool=UNKNOWN)
+            for call in step.calls
+        )
+        return msgspec.structs.replace(step, calls=calls)
