@@ -52,7 +52,6 @@ exporter_history_progress_ratio exporter_ledger_bytes
 NOT_RECORDED = {
     "opencode_exporter_rows_rejected_total": "real OpenCode writes no row that cannot be decoded",
     "opencode_exporter_label_overflow_total": "no recording has a hundred tools",
-    "opencode_edit_abandoned_changes_total": "in no recording does a turn give up on a file",
     "opencode_model_retries_total": "no recording has a repeated request",
     "opencode_file_hot_edits": "it is off unless asked for, as it shows paths",
 }

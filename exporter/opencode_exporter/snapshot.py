@@ -60,8 +60,7 @@ def take(ledger: Ledger, around: Surroundings) -> Snapshot:
     if counted:
         tools = _names(known.names["tool"], CATEGORIES, "tool")
         skills = _names(known.names["skill"], {s.name for s in around.skills}, "skill")
-        _fill(shown, c.TOOL_INVOCATIONS, tools, around.series_limit)
-        _fill(shown, c.SKILL_INVOCATIONS, skills, around.series_limit)
+        _fill_known(shown, around.series_limit, tools, skills)
         shown[c.TOOL_INFO] = {tool_labels(tool, around.servers): 1 for tool in tools}
         shown[c.SKILL_INSTALLED] = {
             (skill.name if skill.name in skills else OVERFLOW, skill.scope): 1
@@ -86,15 +85,32 @@ def _names(slots: Iterable[str], known: Iterable[str], label: str) -> list[str]:
     return [*names, UNKNOWN, OVERFLOW]
 
 
-def _fill(
-    shown: dict[c.Metric, dict[Labels, Value]], metric: c.Metric, names: list[str], limit: int
+def _fill_known(
+    shown: dict[c.Metric, dict[Labels, Value]], limit: int, tools: list[str], skills: list[str]
 ) -> None:
-    """Export every status at 0: ``increase()`` does not see a series that begins at 1."""
+    """Export what is known beforehand at 0: ``increase()`` does not see a series' first value."""
+    edits = [name for name in tools if CATEGORIES.get(name) == "edit"]
+    names = {("tool",): tools, ("skill",): skills}
+    for metric in c.METRICS:
+        if metric.kind == "counter" and metric.labels in names:
+            some = edits if metric is c.EDIT_ABANDONED else names[metric.labels]
+            _fill(shown, metric, [(name,) for name in some], limit)
+    for metric, some in ((c.TOOL_INVOCATIONS, tools), (c.SKILL_INVOCATIONS, skills)):
+        series = [(name, status) for name in some for status in STATUSES]
+        _fill(shown, metric, series, limit)
+    _fill(shown, c.COMPACTIONS, [("auto",), ("manual",)], limit)
+
+
+def _fill(
+    shown: dict[c.Metric, dict[Labels, Value]],
+    metric: c.Metric,
+    wanted: Iterable[Labels],
+    limit: int,
+) -> None:
     series = shown.setdefault(metric, {})
-    for name in names:
-        for status in STATUSES:
-            if len(series) < limit:
-                series.setdefault((name, status), 0)
+    for labels in wanted:
+        if len(series) < limit:
+            series.setdefault(labels, 0)
 
 
 def _name_projects(
@@ -190,7 +206,6 @@ def _add_ourselves(
     for metric, values in (
         (c.COPIES_SKIPPED, ("fork", "upgrade")),
         (c.LATE_ENDS, ("completed", "error", "denied", "aborted")),
-        *([(c.COMPACTIONS, ("auto", "manual"))] if baseline_ms else []),
     ):
         series = shown.setdefault(metric, {})
         for value in values:

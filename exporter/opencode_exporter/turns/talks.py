@@ -17,6 +17,7 @@ from opencode_exporter import catalog as c
 from opencode_exporter import identity
 from opencode_exporter.batch import Chunk
 from opencode_exporter.events import ABANDONED, Remark, Step
+from opencode_exporter.identity import hashed
 from opencode_exporter.turns.conversation import FORK, ROOT, SUBAGENT, Conversation
 from opencode_exporter.turns.measures import measure
 from opencode_exporter.turns.tally import Tally
@@ -72,6 +73,7 @@ class Talks:
     ) -> None:
         self._shelf = shelf
         self._salt = salt
+        self._mask = hashed(salt)
         self._abandon_after = abandon_after_ms
         self._admit = admit
         self._now = now
@@ -146,7 +148,7 @@ class Talks:
         talk = self.meet(event, counts=counts)
         if talk.open is not None and talk.open.message != event.message:
             self._lose(talk, talk.open)
-        talk.open = event
+        talk.open = masked(event, self._mask)
         self._open[talk.id] = talk
 
     def take(self, event: Row, *, counts: bool, measured: bool = False) -> None:
@@ -187,7 +189,7 @@ class Talks:
 
     def _lose(self, talk: Conversation, step: Step) -> None:
         """Give up a step after which another came."""
-        lost = given_up(step)
+        lost = given_up(masked(step, self._mask))
         if self._admit(lost):
             self._take_step(talk, lost, measured=False)
         else:
@@ -294,6 +296,17 @@ class Talks:
         if talk.is_open:
             due = min(due, talk.last + self._abandon_after)
         return min(due, talk.last) if talk.loads else due
+
+
+def masked(step: Step, mask: int) -> Step:
+    """Return a step that is open as it is kept: no hash in it is that of a file or command."""
+    if not any(call.targets for call in step.calls):
+        return step
+    calls = tuple(
+        msgspec.structs.replace(call, targets=tuple(one ^ mask for one in call.targets))
+        for call in step.calls
+    )
+    return msgspec.structs.replace(step, calls=calls)
 
 
 def given_up(step: Step) -> Step:
