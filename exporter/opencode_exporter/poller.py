@@ -119,7 +119,6 @@ class Poller:
         """End what has been silent too long; once more if that cannot be written now."""
         try:
             self._ledger.settle(self._tailer.patience.is_over)
-            self._ledger.commit()
         except LedgerDamagedError:
             raise
         except LedgerError as err:

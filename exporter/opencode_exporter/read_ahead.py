@@ -39,6 +39,8 @@ WORTH_IT_ROWS: Final = 50_000
 
 _READERS: Final = 2  # each takes about 20 MB
 _WINDOW_ROWS: Final = 4 * CHUNK_ROWS
+_WEIGHT: Final = {"message": 4, "session_message": 4}
+"""How many of other rows one of these is like: it comes with its calls."""
 _PIPE_BYTES: Final = 1 << 20  # some windows, so that nobody waits for the other's turn
 _LENGTH_BYTES: Final = 4
 _NICE: Final = 5  # OpenCode goes first
@@ -120,6 +122,7 @@ def _chunks(
 def _windows(stretch: Stretch, rows: int) -> Iterator[tuple[int, int, int]]:
     """Yield (reader, first, last): who reads which rowids, turn by turn."""
     start = stretch.cursor.position
+    rows = max(1, rows // _WEIGHT.get(stretch.table, 1))
     for turn, first in enumerate(range(start, stretch.last, rows)):
         yield turn % _READERS, first, min(first + rows, stretch.last)
 

@@ -19,7 +19,7 @@ from opencode_exporter.events import Remark, Step, StepCall
 from opencode_exporter.labels import Slots
 from opencode_exporter.ledger.totals import changed_by
 from opencode_exporter.turns.conversation import Conversation
-from opencode_exporter.turns.talks import Due, Talks
+from opencode_exporter.turns.talks import FIRST, Due, Place, Talks
 from opencode_exporter.turns.tally import Tally
 from oracle.comparing import LABELS
 from oracle.model import Session
@@ -81,8 +81,10 @@ class Machine:
 
     def settle(self) -> None:
         """Wait until nothing can come any more."""
-        self.talks.settle(lambda _: True)
-        self.commit()
+        place: Place | None = FIRST
+        while place is not None:
+            place = self.talks.settle(lambda _: True, place)
+            self.commit()
 
     def shown(self) -> dict[str, dict[tuple[str, ...], Any]]:
         """Return the values of all metrics."""

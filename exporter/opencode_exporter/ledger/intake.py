@@ -29,7 +29,7 @@ from opencode_exporter.labels import clean
 from opencode_exporter.ledger.hot_files import HotFiles, without_paths
 from opencode_exporter.ledger.judge import Judge, Verdict, first_load_key
 from opencode_exporter.ledger.names import RealNames
-from opencode_exporter.ledger.open_rows import OpenRows
+from opencode_exporter.ledger.open_rows import ITSELF, OpenRows
 from opencode_exporter.ledger.scope import EVERYTHING, Scope
 from opencode_exporter.ledger.store import Place, Store
 from opencode_exporter.turns.talks import Talks
@@ -95,6 +95,7 @@ class Intake:
         self.talks.begin(self.tally)
         self.judge.begin()
         self.open.changed = {}
+        self._lost: set[str] = set()
 
     def apply(self, source: str, chunk: Chunk) -> None:
         """Take in a chunk of a source."""
@@ -174,6 +175,7 @@ class Intake:
                 self.talks.meet(event, counts=counts)
 
     def _admit_lost(self, step: Step) -> bool:
+        self._lost.add(step.message)
         self.open.sleep(step.message)
         return self.judge.admit_late(step, identity.row_key(step)) is Verdict.NEW
 
@@ -242,6 +244,8 @@ class Intake:
         """Watch a row that may still change, unless it only repeats others."""
         old = self.open.get(place)
         given_up = old.given_up if old else ()
+        if row.row in self._lost and ITSELF not in given_up:
+            given_up = (*given_up, ITSELF)
         calls = []
         for call in row.calls:
             if (call.call, call.part) in given_up:

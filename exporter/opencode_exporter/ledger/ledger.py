@@ -24,7 +24,7 @@ from opencode_exporter.ledger.open_rows import OpenRows
 from opencode_exporter.ledger.scope import EVERYTHING, Scope
 from opencode_exporter.ledger.store import Batch, Store
 from opencode_exporter.ledger.totals import Series, changed_by
-from opencode_exporter.turns.talks import NEVER, Talks
+from opencode_exporter.turns.talks import FIRST, NEVER, Place, Talks
 from opencode_exporter.waker import Clock
 
 
@@ -186,12 +186,18 @@ class Ledger:
 
     def settle(self, is_silent: Callable[[int], bool]) -> None:
         """
-        End what has waited too long: open steps and turns, and sessions.
+        End what has waited too long: open steps and turns, and sessions; durably.
 
         Args:
             is_silent: Says of what last changed at a time, ms, whether that is too long ago.
+
+        Raises:
+            LedgerError: See `commit`.
         """
-        self.talks.settle(is_silent)
+        place: Place | None = FIRST
+        while place is not None:
+            place = self.talks.settle(is_silent, place)
+            self.commit()
 
     # What a commit makes of it.
 

@@ -19,7 +19,7 @@ from opencode_exporter.batch import OpenRow
 from opencode_exporter.events import Invocation
 from opencode_exporter.ledger.store import Place
 
-_ITSELF: Final = ("", "")
+ITSELF: Final = ("", "")
 """Among the calls of a row that were given up: its step."""
 
 
@@ -108,8 +108,8 @@ class OpenRows:
     def sleep(self, row_id: str) -> None:
         """Note that the step of a row has been given up: only its calls may be waited for."""
         for place, row in [*self._rows.items()]:
-            if place[2] == row_id and _ITSELF not in row.given_up:
-                self.set(place, msgspec.structs.replace(row, given_up=(*row.given_up, _ITSELF)))
+            if place[2] == row_id and ITSELF not in row.given_up:
+                self.set(place, msgspec.structs.replace(row, given_up=(*row.given_up, ITSELF)))
 
     def is_late(self, place: Place, call: Invocation) -> bool:
         """Say whether an end was given up before, and forget that it was."""

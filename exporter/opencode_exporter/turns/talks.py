@@ -8,7 +8,7 @@ just been active, are known by when they are due; all others rest on disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, Protocol
 
 import msgspec
@@ -33,6 +33,12 @@ _SOME: Final = 500
 
 Row = Step | Remark
 
+Place = tuple[int, int]
+"""When a conversation is due, ms, and its key: its place in their order."""
+FIRST: Final = (0, 0)
+Due = tuple[Place, Conversation]
+"""A conversation and its place."""
+
 
 class Shelf(Protocol):
     """Where conversations are kept."""
@@ -41,13 +47,9 @@ class Shelf(Protocol):
         """Return those that are there."""
         ...
 
-    def due(self, after: tuple[int, int], until: int, most: int) -> list[Due]:
+    def due(self, after: Place, until: int, most: int) -> list[Due]:
         """Return some that are due until a time, after a place in their order."""
         ...
-
-
-Due = tuple[tuple[int, int], Conversation]
-"""When a conversation is due and its key: its place in their order; and the conversation."""
 
 
 class Talks:
@@ -82,7 +84,7 @@ class Talks:
         self._unclear: dict[str, Remark] = {}  # by session: what the user may be saying
         self._active: dict[str, int] = {}
         self.begin(Tally())
-        for _, talk in shelf.due((0, 0), NEVER - 1, 1 << 30):
+        for _, talk in shelf.due(FIRST, NEVER - 1, 1 << 30):
             self._active[talk.id] = talk.last
             if talk.open is not None:
                 self._open[talk.id] = self._cache[talk.id] = talk
@@ -238,41 +240,44 @@ class Talks:
 
     def unobserved(self) -> list[str]:
         """Return the sessions that were active within the last hour, or have not been settled."""
-        found = self._shelf.due((0, 0), NEVER - 1, _SOME)
+        found = self._shelf.due(FIRST, NEVER - 1, _SOME)
         return [talk.id for _, talk in found if not talk.observed]
 
-    def settle(self, is_silent: Callable[[int], bool]) -> None:
+    def settle(self, is_silent: Callable[[int], bool], after: Place = FIRST) -> Place | None:
         """
         End what has waited long enough: open steps and turns, and sessions.
 
         Args:
             is_silent: Says of what last changed at a time, ms, whether that is too long ago.
+            after: What the last call returned: some hundred at a time, so that a
+                commit in between bounds what is in memory.
+
+        Returns:
+            Where to go on; None when all has been settled.
         """
         # Steps first: they may tell whose work a sub-agent's turn was.
-        for talk in self._overdue():
-            if talk.open is not None and is_silent(talk.last):
-                self._lose(talk, talk.open)
-        for talk in self._overdue():
-            if talk.is_open and is_silent(talk.last):
-                self._turns[not talk.muted].give_up(talk)
-            self._turns[not talk.muted].tell_transitions(talk)
-            self._observe(talk, self._is_idle(talk))
-
-    def _overdue(self) -> Iterator[Conversation]:
-        """Yield the conversations whose time has come."""
-        now = self._now()
-        told = set()
+        for talk in [*self._open.values()]:
+            if talk.open is not None and self._is_due(talk) and is_silent(talk.last):
+                self._lose(self._get(talk.id), talk.open)
         for talk in [*self.changed.values()]:
-            if self.due_of(talk) <= now:
-                told.add(talk.id)
-                yield talk
-        place = (0, 0)
-        while found := self._shelf.due(place, now, _SOME):
-            place = found[-1][0]
-            for _, stored in found:
-                talk = self._cache.setdefault(stored.id, stored)
-                if talk.id not in told and self.due_of(talk) <= now:
-                    yield self._get(talk.id)
+            self._settle(talk, is_silent)
+        found = self._shelf.due(after, self._now(), _SOME)
+        for _, stored in found:
+            self._settle(self._cache.setdefault(stored.id, stored), is_silent)
+        return found[-1][0] if len(found) == _SOME else None
+
+    def _settle(self, talk: Conversation, is_silent: Callable[[int], bool]) -> None:
+        if not self._is_due(talk):
+            return
+        self.changed[talk.id] = talk
+        turns = self._turns[not talk.muted]
+        if talk.is_open and is_silent(talk.last):
+            turns.give_up(talk)
+        turns.tell_transitions(talk)
+        self._observe(talk, self._is_idle(talk))
+
+    def _is_due(self, talk: Conversation) -> bool:
+        return self.due_of(talk) <= self._now()
 
     def archive(self, sessions: Collection[str]) -> None:
         """Count the invocations of sessions that the user has put away."""
