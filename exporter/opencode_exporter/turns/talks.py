@@ -28,7 +28,7 @@ IDLE_MS: Final = 3_600_000
 ACTIVE_MS: Final = 5 * 60_000
 """How long after a change a session is active."""
 NEVER: Final = 1 << 62
-_CACHED: Final = 2048
+_CACHED: Final = 512
 _SOME: Final = 500
 
 Row = Step | Remark
