@@ -21,8 +21,8 @@ decode.languages decode.details decode.usage decode.calls_v1 decode.parts_v1 dec
 decode.shape_v2 decode.steps_v2 decode.rows_v2 labels identity traces aggregate \
 turns turns.tally turns.conversation turns.attempts turns.measures turns.delegation turns.turns \
 digest batch turns.talks health disk opencode_config skills
-sessions tables.table tables.parts_v1 tables.messages_v1 tables.messages_v2 tables tailer \
-read_ahead ledger ledger.scope ledger.names ledger.totals ledger.hot_files ledger.file \
+sessions tables.table tables.rows tables.parts_v1 tables.messages_v1 tables.messages_v2 tables \
+tailer read_ahead ledger ledger.scope ledger.names ledger.totals ledger.hot_files ledger.file \
 ledger.store ledger.open_rows ledger.judge ledger.intake ledger.ledger
 snapshot exposition report.units report.marks report.quantiles report.document report.sums \
 report.figures report.grid report.columns report.headline report.skills_part report.tools_part \

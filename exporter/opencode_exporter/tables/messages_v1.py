@@ -25,8 +25,7 @@ from opencode_exporter.decode.steps_v1 import (
 )
 from opencode_exporter.decode.values import Unusable
 from opencode_exporter.events import Invocation, Rejection, Remark, Step
-from opencode_exporter.reader import Reader
-from opencode_exporter.sessions import Sessions
+from opencode_exporter.tables.rows import MessageRows
 from opencode_exporter.tables.table import (
     LOOKS,
     WITHOUT_BOUNDS,
@@ -39,7 +38,6 @@ from opencode_exporter.tables.table import (
     states,
     text,
 )
-from opencode_exporter.waker import Clock
 
 _ROWID: Final = itemgetter(0)
 
@@ -52,7 +50,7 @@ _ASKED: Final = ("tool", "synthetic", "retry")
 """Words of the JSON of larger parts that are read; of others only that they are there."""
 
 
-class StepTable:
+class StepTable(MessageRows):
     """``message`` of v1: one row is one message, read with its parts."""
 
     name: ClassVar[str] = "message"
@@ -74,25 +72,6 @@ class StepTable:
         "octet_length(data) + (SELECT count(*) FROM part WHERE part.message_id = message.id) "
         "+ (time_updated <= ?) * 1099511627776"
     )
-
-    def __init__(self, reader: Reader, clock: Clock, *, with_paths: bool = False) -> None:
-        self._reader = reader
-        self._clock = clock
-        self._sessions = Sessions(reader, reader.layout.sessions["v1"], with_paths=with_paths)
-
-    def last_rowid(self) -> int:
-        """Return the highest rowid, 0 for none."""
-        return integer(self._reader.query("SELECT max(rowid) FROM message").get)
-
-    def read_after(self, rowid: int, bounds: Bounds, known: Collection[str]) -> Taken:
-        """Read the rows after a rowid, in its order, until a bound is met."""
-        where, values = "WHERE rowid > ? AND rowid <= ? ORDER BY rowid", (rowid, bounds.last)
-        try:
-            rows = self._reader.query(f"{self._SELECT} {where}", values)
-            return self._take(rows, bounds, known)
-        except UnicodeDecodeError:  # one of a thousand rows has an odd id: the others count
-            rows = self._reader.query(f"{self._CAREFULLY} {where}", values)
-            return self._take(rows, bounds, known)
 
     def read_again(self, ids: list[str]) -> Taken:
         """Read rows that were open and have changed, or that are asked for, in their order."""

@@ -14,8 +14,7 @@ from opencode_exporter.decode import rows_v2 as decode_v2
 from opencode_exporter.decode.shape_v2 import Row
 from opencode_exporter.decode.values import Unusable
 from opencode_exporter.events import Event, Invocation, Rejection
-from opencode_exporter.reader import Reader
-from opencode_exporter.sessions import Sessions
+from opencode_exporter.tables.rows import MessageRows
 from opencode_exporter.tables.table import (
     LOOKS,
     WITHOUT_BOUNDS,
@@ -28,10 +27,9 @@ from opencode_exporter.tables.table import (
     states,
     text,
 )
-from opencode_exporter.waker import Clock
 
 
-class MessageTable:
+class MessageTable(MessageRows):
     """``session_message`` of v2: one row is one message with all its calls."""
 
     name: ClassVar[str] = "session_message"
@@ -45,28 +43,9 @@ class MessageTable:
     _SELECT = f"SELECT {_IDS}, {_REST}"
     _CAREFULLY = f"SELECT {as_bytes(_IDS, 'id', 'session_id', 'type')}, {_REST}"
 
-    def __init__(self, reader: Reader, clock: Clock, *, with_paths: bool = False) -> None:
-        self._reader = reader
-        self._clock = clock
-        self._sessions = Sessions(reader, reader.layout.sessions["v2"], with_paths=with_paths)
-
-    def last_rowid(self) -> int:
-        """Return the highest rowid, 0 for none."""
-        return integer(self._reader.query("SELECT max(rowid) FROM session_message").get)
-
-    def read_after(self, rowid: int, bounds: Bounds, known: Collection[str]) -> Taken:
-        """Read the rows after a rowid, in its order, until a bound is met."""
-        where, values = "WHERE rowid > ? AND rowid <= ? ORDER BY rowid", (rowid, bounds.last)
-        try:
-            rows = self._reader.query(f"{self._SELECT} {where}", values)
-            return self._take(rows, bounds, known)
-        except UnicodeDecodeError:  # one of a thousand rows has an odd id: the others count
-            rows = self._reader.query(f"{self._CAREFULLY} {where}", values)
-            return self._take(rows, bounds, known)
-
     def read_again(self, ids: list[str]) -> Taken:
-        """Read rows that were open and have changed."""
-        sql = f"{self._CAREFULLY} WHERE id IN (SELECT value FROM json_each(?))"
+        """Read rows that were open and have changed, or that are asked for, in their order."""
+        sql = f"{self._CAREFULLY} WHERE id IN (SELECT value FROM json_each(?)) ORDER BY rowid"
         return self._take(self._reader.query(sql, (json.dumps(ids),)), WITHOUT_BOUNDS, ids)
 
     def _take(self, cursor: apsw.Cursor, bounds: Bounds, known: Collection[str]) -> Taken:
