@@ -107,7 +107,7 @@ def test_writer_is_free_while_we_poll(tmp_path: Path) -> None:
                 (answer,) = opencode.ask("sql", statement)
                 assert not answer or answer[0][0] == 0  # the first number of a checkpoint: busy
             rows = opencode.ask("sql", "SELECT count(*) FROM part")[0][0][0]
-            assert exporter.page().total(CALLS) == rows
+            assert wait_for(lambda: exporter.page().total(CALLS) == rows, 60)
     assert found["commits"] > 1000
     assert_unharmed(found)
 

@@ -262,5 +262,5 @@ def test_recorder_records_the_same_turns_again(tmp_path: Path) -> None:
     record_turns(binary, tmp_path / "again")
     again = json.loads((tmp_path / "again" / "truth.json").read_text())
     kept = json.loads((RECORDINGS / "turns-2.0.15" / "truth.json").read_text())
-    assert story(again) == story(kept)
+    assert sorted(story(again), key=str) == sorted(story(kept), key=str)  # some go on side by side
     assert (again["copies"], again["imported"]) == (kept["copies"], kept["imported"])

@@ -215,7 +215,8 @@ class Aggregate:
         # Loads that completed first: they make their skill's name known.
         for key in sorted(self._skills, key=lambda key: key[4] != COMPLETED):
             yield from _fold_skill(key, self._skills[key], slots, is_known)
-        for tool, total in self.tools().items():
+        # Those that the source vouches for first: they show which of the others are real.
+        for tool, total in sorted(self.tools().items(), key=lambda item: not item[0][1]):
             yield from _fold_tool(tool, total, slots, is_known)
 
 

@@ -74,6 +74,12 @@ def agrees(page: Exposed) -> None:
     assert first + page.total("opencode_skill_reloads_total") == loads.get("completed", 0)
 
 
+def messages_once(page: Exposed, world: OpenCode) -> None:
+    """Check that no message is counted twice."""
+    for (role,), count in page.by("opencode_messages_total", "role").items():
+        assert count <= world.written[role], f"{count} messages of {role} are counted"
+
+
 def lasts(page: Exposed, world: OpenCode, truth: Truth) -> None:
     """Check that durations add up to those of exactly the calls that were counted."""
     measured: Counter[tuple[str, str]] = Counter()

@@ -76,6 +76,7 @@ class Machine(Working):
             showing.agrees(page)
             self.truth.observe(page)
             showing.lasts(page, self.world, self.truth)
+            showing.messages_once(page, self.world)
         else:
             assert showing.CALLS not in page.samples
         return page
@@ -217,7 +218,11 @@ class Machine(Working):
         fresh.polled(self.bench.clock.ms, whole=True)
         anew = self.bench.read_once()
         fresh.observe(anew)
+        showing.messages_once(anew, self.world)
         if not self.world.deletions:
+            told = exposed(self._running()).by("opencode_messages_total", "role")
+            for role, count in anew.by("opencode_messages_total", "role").items():
+                assert told[role] >= count, f"messages of {role} were lost"
             for call, states in fresh.states.items():
                 kinds = {state.kind for state in states}
                 # What was given up and then moved after all is open to who comes later.

@@ -33,6 +33,8 @@ class Writer:
         self.sessions: list[Session] = []
         self.exported: list[tuple[Session, list[Any], list[Any]]] = []
         self.calls: list[Call] = []
+        self.written = {"user": 0, "assistant": 0}
+        """Messages by role; a fork's copies are none of their own."""
         self.deletions = 0
         self._steps = 0
         self._projects = 0
@@ -98,6 +100,7 @@ class Writer:
 
     def user(self, session: Session) -> Step:
         """Write what the user says."""
+        self.written["user"] += 1
         writer = self._at(session)
         if session.generation == "v1":
             name = writer.message(session.id, role="user", created=writer.tick())
@@ -110,6 +113,7 @@ class Writer:
     def step(self, session: Session, ids: list[str], *, at: int | None = None) -> Step:
         """Write a step of the model, all of whose calls are about to start."""
         self._steps += 1
+        self.written["assistant"] += 1
         agent = f"a{self._steps % _CELLS}"
         writer = self._at(session)
         created = at or writer.tick()

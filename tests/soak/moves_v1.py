@@ -90,7 +90,7 @@ class MovesV1(Moves):
 
     def end(self, call: Call) -> None:
         """Write how a call ended."""
-        call.end = vocabulary.ending(self.rng, call.skill)
+        call.end = vocabulary.ending(self.rng, call.new, call.skill)
         call.completed = self.db.tick()
         facts: dict[str, Any] = {"error": call.end.old, "status": "error"}
         if call.end is vocabulary.COMPLETED:

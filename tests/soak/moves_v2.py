@@ -107,7 +107,7 @@ class MovesV2(Moves):
             del self._whole[call.message]
 
     def _end(self, call: Call) -> None:
-        call.end = vocabulary.ending(self.rng, call.skill)
+        call.end = vocabulary.ending(self.rng, call.new, call.skill)
         call.completed = self.db.tick()
         call.status = "completed" if call.end is vocabulary.COMPLETED else "error"
         call.output = vocabulary.output(self.rng)

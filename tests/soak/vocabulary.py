@@ -9,6 +9,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any, Final, NamedTuple
 
+_NOT_BUILT_IN: Final = "github_search"
 SKILLS: Final = ("commit-style", "release-notes", "test-triage", "query-tuning", "deploy-list")
 UNKNOWN: Final = "_unknown"
 NO_SKILL: Final = "no-such-skill"
@@ -25,7 +26,7 @@ TOOLS: Final = (
     ("webfetch", "webfetch", 2),
     ("task", "subagent", 3),
     ("apply_patch", "patch", 3),
-    ("github_search", "github_search", 4),
+    (_NOT_BUILT_IN, _NOT_BUILT_IN, 4),
     ("skill", "skill", 14),
 )
 CANONICAL: Final = {old: new for old, new, _ in TOOLS}
@@ -69,11 +70,13 @@ def tool(rng: Random) -> tuple[str, str]:
     return old, new
 
 
-def ending(rng: Random, skill: str) -> Ending:
+def ending(rng: Random, tool: str, skill: str) -> Ending:
     """Return how a call ends, which loads that skill, if any."""
     if skill == NO_SKILL:
         return NO_SUCH_SKILL
-    return rng.choices([end for end, _ in _ENDINGS], [weight for _, weight in _ENDINGS])[0]
+    found = rng.choices([end for end, _ in _ENDINGS], [weight for _, weight in _ENDINGS])[0]
+    # Of a tool that is not built in and that nobody has seen, that would say nothing.
+    return COMPLETED if found.verdict == "aborted" and tool == _NOT_BUILT_IN else found
 
 
 def skill(rng: Random) -> str:

@@ -131,7 +131,8 @@ class Judge:
         """Say whether a row that is not over waits for its end, and is nobody's copy."""
         if self._owner(key) is not None or (event.suspect and self._is_copy(event)):
             return False
-        self.traces.leave(identity.fingerprint(event), self._me(event.session))
+        if not event.suspect:  # of a copy and its original, the first that ends counts
+            self.traces.leave(identity.fingerprint(event), self._me(event.session))
         return True
 
     def admit_late(self, step: Step, key: int) -> Verdict:
