@@ -1,8 +1,8 @@
 """
 The simulation: what years of use make of the ledger.
 
-Invents invocations in the proportions of a real history, a year of them, and takes
-them into a real ledger, so that ten million parts need no database of 18 GB.  Prints
+Invents steps and invocations in the proportions of a real history, a year of them, and
+takes them into a real ledger, so that ten million parts need no database of 18 GB.  Prints
 a line for each tenth: what the ledger weighs, what a poll with one invocation more
 costs, and how long a restart takes.  Knows nothing of how rows are read.
 
@@ -16,12 +16,12 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from random import Random
 from statistics import median
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -29,7 +29,17 @@ from rich.table import Table
 from opencode_exporter import catalog as c
 from opencode_exporter.batch import Chunk
 from opencode_exporter.digest import Digester
-from opencode_exporter.events import COMPLETED, ERROR, Invocation
+from opencode_exporter.events import (
+    COMPLETED,
+    ERROR,
+    Event,
+    Invocation,
+    Remark,
+    Session,
+    Step,
+    StepCall,
+    Tokens,
+)
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.ledger.store import Store
 from opencode_exporter.waker import SystemClock
@@ -120,6 +130,50 @@ def _fork(own: list[Invocation], session: str) -> Iterator[Invocation]:
         )
 
 
+class Messages:
+    """The messages that hold the invocations, and those of the user between them."""
+
+    def __init__(self) -> None:
+        self._calls: list[Invocation] = []
+
+    def of(self, events: Iterable[Invocation]) -> Iterator[Step | Remark]:
+        """Yield the rows that are whole; the last one waits for more calls."""
+        for event in events:
+            if self._calls and event.message != self._calls[0].message:
+                yield from _rows(self._calls)
+                self._calls = []
+            self._calls.append(event)
+
+
+def _rows(calls: list[Invocation]) -> Iterator[Step | Remark]:
+    """Yield a step, and before every some of them what the user says."""
+    first, last = calls[0], calls[-1]
+    head: dict[str, Any] = {"session": first.session, "generation": "v1", "suspect": first.suspect}
+    where = Session(first.session, first.project, 0)
+    at = first.message_created
+    if first.message[-1:] in "08":
+        said = f"{first.message}u"
+        yield Remark(**head, message=said, created=at - 1, kind="human", role="user", where=where)
+    yield Step(
+        **head,
+        message=first.message,
+        created=at,
+        is_over=True,
+        completed=last.ended,
+        agent="build",
+        provider="acme",
+        model=f"model-{len(calls) % 4}",
+        finish="tool-calls",
+        tokens=Tokens(3_000, 800, 0, 40_000, 1_000),
+        cost=10**8,
+        calls=tuple(
+            StepCall(call.tool, call.status, skill=call.skill or "", targets=(call.started,))
+            for call in calls
+        ),
+        where=where,
+    )
+
+
 class Simulation:
     """A ledger that takes in what is invented."""
 
@@ -127,6 +181,7 @@ class Simulation:
         self._path = path
         self._ledger = self._opened()
         self.issued = 0
+        self._messages = Messages()
 
     def _opened(self) -> Ledger:
         return Ledger(
@@ -144,21 +199,25 @@ class Simulation:
         Raises:
             SystemExit: An invocation was taken for a known one.
         """
+        self._apply(self._summed("part", events), events)
+        self._apply(self._summed("message", [*self._messages.of(events)]), ())
+
+    def _summed(self, table: str, events: Sequence[Event]) -> Chunk:
         digester = Digester("v1")
         left = digester.take(events)
-        digest, _ = digester.digest()
-        chunk = Chunk("part", "v1", events=left, digest=digest, rows=len(events))
-        if chunk.digest is None or not self._ledger.is_new(chunk.digest):
-            raise SystemExit("An invocation that was never issued before is known.")
-        self._apply(chunk, events)
+        digest, rows = digester.digest()
+        if not self._ledger.is_new(digest):
+            raise SystemExit("What was never issued before is known.")
+        return Chunk(table, "v1", events=[*left, *rows], digest=digest, rows=len(events))
 
     def _apply(self, chunk: Chunk, events: Iterable[Invocation]) -> None:
         self._ledger.apply("opencode.db", chunk)
         self.issued += sum(not event.suspect for event in events)
 
     def commit(self) -> None:
-        """Commit what was taken in."""
+        """Commit what was taken in, and end what is silent."""
         self._ledger.commit()
+        self._ledger.settle(lambda _: True)
 
     def measure(self, events: Iterable[Invocation]) -> Line:
         """Take some in one at a time, start again, and say what it cost."""
