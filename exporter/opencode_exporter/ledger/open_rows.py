@@ -30,6 +30,7 @@ class OpenRows:
         self._rows: dict[Place, OpenRow] = {}
         self._awake: dict[str, dict[Place, OpenRow]] = {}  # by source
         self._calls: dict[int, set[Place]] = {}
+        self._places: dict[str, set[Place]] = {}  # by id of a row
         self.changed: dict[Place, OpenRow | None] = {}
         """What the batch changes; None where a row is settled."""
         for place, row in rows.items():
@@ -70,10 +71,15 @@ class OpenRows:
         awake = self._awake.setdefault(place[0], {})
         awake.pop(place, None)
         old = self._rows.pop(place, None)
+        if old is not None:
+            self._places[place[2]].discard(place)
+            if not self._places[place[2]]:
+                del self._places[place[2]]
         for call in old.calls if old else ():
             self._calls[identity.invocation_key(call)].discard(place)
         if row is not None:
             self._rows[place] = row
+            self._places.setdefault(place[2], set()).add(place)
             if row.calls or not row.given_up:
                 awake[place] = row
             for call in row.calls:
@@ -107,8 +113,9 @@ class OpenRows:
 
     def sleep(self, row_id: str) -> None:
         """Note that the step of a row has been given up: only its calls may be waited for."""
-        for place, row in [*self._rows.items()]:
-            if place[2] == row_id and ITSELF not in row.given_up:
+        for place in [*self._places.get(row_id, ())]:
+            row = self._rows[place]
+            if ITSELF not in row.given_up:
                 self.set(place, msgspec.structs.replace(row, given_up=(*row.given_up, ITSELF)))
 
     def is_late(self, place: Place, call: Invocation) -> bool:

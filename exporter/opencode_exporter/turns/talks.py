@@ -81,13 +81,15 @@ class Talks:
         self._now = now
         self._cache: dict[str, Conversation] = {}
         self._open: dict[str, Conversation] = {}  # those with an open step; always cached
+        self._session_of: dict[str, str] = {}  # by message, of the open steps
         self._unclear: dict[str, Remark] = {}  # by session: what the user may be saying
         self._active: dict[str, int] = {}
         self.begin(Tally())
         for _, talk in shelf.due(FIRST, NEVER - 1, 1 << 30):
             self._active[talk.id] = talk.last
             if talk.open is not None:
-                self._open[talk.id] = self._cache[talk.id] = talk
+                self._cache[talk.id] = talk
+                self._keep(talk, talk.open)
 
     def begin(self, tally: Tally) -> None:
         """Begin a batch, whose sums go into a tally."""
@@ -151,7 +153,7 @@ class Talks:
         if talk.open is not None and talk.open.message != event.message:
             self._lose(talk, talk.open)
         talk.open = masked(event, self._mask)
-        self._open[talk.id] = talk
+        self._keep(talk, talk.open)
 
     def take(self, event: Row, *, counts: bool, measured: bool = False) -> None:
         """Take in a new row that is over; ``measured``: what it says by itself has been counted."""
@@ -184,7 +186,13 @@ class Talks:
         self._turns[counts].take(talk, step)
         self._close_step(talk)
 
+    def _keep(self, talk: Conversation, step: Step) -> None:
+        self._open[talk.id] = talk
+        self._session_of[step.message] = talk.id
+
     def _close_step(self, talk: Conversation) -> None:
+        if talk.open is not None:
+            self._session_of.pop(talk.open.message, None)
         talk.open = None
         self._open.pop(talk.id, None)
         self._catch_up(talk)
@@ -234,9 +242,10 @@ class Talks:
 
     def gone(self, rows: Collection[str]) -> None:
         """Give up the open steps whose rows are not there any more, or cannot be read."""
-        for talk in [*self._open.values()] if rows else ():
-            if talk.open is not None and talk.open.message in rows:
-                self._lose(self._get(talk.id), talk.open)
+        for row in self._session_of.keys() & set(rows):
+            talk = self._get(self._session_of[row])
+            if talk.open is not None:
+                self._lose(talk, talk.open)
 
     def unobserved(self) -> list[str]:
         """Return the sessions that were active within the last hour, or have not been settled."""
