@@ -24,5 +24,5 @@ def test_simulated_year_ends_with_every_invocation_counted(tmp_path: Path) -> No
     lines = re.findall(r"^│ ([\d,]+) +│ +([\d.]+) MB │ +([\d.]+) │", done.stdout, re.MULTILINE)
     assert len(lines) == 10
     assert int(lines[-1][0].replace(",", "")) >= 40_000 * 0.315
-    assert 20 < float(lines[-1][2]) < 60
+    assert 20 < float(lines[-1][2]) < 90  # with the messages that hold it
     assert (tmp_path / "ledger-40000.db").exists()
