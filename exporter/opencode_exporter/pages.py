@@ -32,6 +32,7 @@ class Pages:
         self._settings = settings
         self._clock = clock
         self._renderer = Renderer()
+        self._started_ms = clock.now_ms()
 
     def snapshot(self) -> Snapshot:
         """Return every series as of now."""
@@ -40,6 +41,7 @@ class Pages:
             skills=self._poller.skills,
             servers=self._poller.servers,
             build=BUILD,
+            started_ms=self._started_ms,
             projects=self._settings.project_names,
             filters=self._settings.filters,
             series_limit=self._settings.series_limit,

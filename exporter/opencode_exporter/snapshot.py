@@ -40,6 +40,7 @@ class Surroundings:
     skills: frozenset[InstalledSkill]
     servers: frozenset[str]  # names of MCP servers in OpenCode's configuration
     build: tuple[str, str, str]  # version, python, sqlite
+    started_ms: int  # when this process began, Unix
     projects: ProjectNames
     filters: Filters
     series_limit: int
@@ -196,6 +197,7 @@ def _add_ourselves(
     shown: dict[c.Metric, dict[Labels, Value]], ledger: Ledger, around: Surroundings
 ) -> None:
     shown[c.BUILD_INFO] = {around.build: 1}
+    shown[c.START] = {(): around.started_ms}
     shown[c.LEDGER_BYTES] = {(): ledger.size()}
     late_ms = ledger.published.late_ms
     late = late_ms and around.steady_ms - late_ms < _CATCH_UP_SHOWN_MS

@@ -65,6 +65,16 @@ BUILD_INFO = Metric(
     labels=("version", "python", "sqlite"),
     example="count by (version) (opencode_exporter_build_info)",
 )
+START = Metric(
+    "self",
+    "opencode_exporter_start_timestamp_seconds",
+    "gauge",
+    "When this process of the exporter started.",
+    "opencode.exporter.start.timestamp",
+    "s",
+    scale=1000,
+    example="changes(opencode_exporter_start_timestamp_seconds[1d])",
+)
 BASELINE = Metric(
     "self",
     "opencode_exporter_baseline_timestamp_seconds",
