@@ -1,0 +1,1 @@
+"""The Grafana dashboards, written in Python; `python -m boards` writes their JSON."""

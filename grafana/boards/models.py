@@ -1,0 +1,321 @@
+"""Models and edits: tokens, cost, speed; which edit format works for which model."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from boards import looks, panels, tables
+from boards.board import board, choice
+from boards.queries import (
+    ever,
+    failure_rate,
+    in_range,
+    mean,
+    quantile,
+    rate,
+    share,
+    top,
+    total,
+)
+from boards.tables import Column
+from opencode_exporter import catalog as c
+
+MODEL: Final = ("model",)
+THESE: Final = 'model=~"$model"'
+READ: Final = 'token_type=~"input|cache_read|cache_write"'
+CACHED: Final = 'token_type="cache_read"'
+
+
+def _heroes() -> list[panels.AnyPanel]:
+    return [
+        panels.numbers(
+            "Cost",
+            "What did the models cost?",
+            {
+                "in this time range": in_range(c.COST, (), THESE),
+                "since the beginning": ever(c.COST, (), THESE),
+            },
+            unit="currencyUSD",
+        ),
+        panels.numbers(
+            "Tokens",
+            "How many tokens were read and written?",
+            {
+                "in this time range": in_range(c.TOKENS, (), THESE),
+                "since the beginning": ever(c.TOKENS, (), THESE),
+            },
+            unit=looks.LARGE,
+        ),
+        panels.numbers(
+            "Read from cache",
+            "How much of what models read came from the provider's cache?",
+            {
+                "in this time range": share(
+                    in_range(c.TOKENS, (), THESE, CACHED), in_range(c.TOKENS, (), THESE, READ)
+                ),
+                "since the beginning": share(
+                    ever(c.TOKENS, (), THESE, CACHED), ever(c.TOKENS, (), THESE, READ)
+                ),
+            },
+            unit=looks.SHARE,
+            decimals=1,
+            steps={0: looks.WORST, 0.3: looks.BAD, 0.5: looks.FAIR, 0.7: looks.GOOD},
+        ),
+        panels.numbers(
+            "Steps",
+            "How often did a model answer?",
+            {
+                "in this time range": in_range(c.STEPS, (), THESE),
+                "since the beginning": ever(c.STEPS, (), THESE),
+            },
+            unit=looks.LARGE,
+        ),
+        panels.numbers(
+            "Failed edits",
+            "How many attempts to edit a file failed?",
+            {
+                "in this time range": failure_rate(c.EDIT_ATTEMPTS, (), THESE, count=in_range),
+                "since the beginning": failure_rate(c.EDIT_ATTEMPTS, (), THESE, count=ever),
+            },
+            unit=looks.SHARE,
+            decimals=1,
+            steps=looks.FAILURES,
+        ),
+        panels.numbers(
+            "Lines changed",
+            "How many lines were added and removed?",
+            {
+                "in this time range": in_range(c.EDIT_LINES, ()),
+                "since the beginning": ever(c.EDIT_LINES, ()),
+            },
+            unit=looks.LARGE,
+        ),
+    ]
+
+
+def _models() -> panels.AnyPanel:
+    steps = total(c.STEPS, MODEL, THESE)
+    return tables.table(
+        "Models",
+        "Which models are used, what do they cost, how fast are they?",
+        {"model": "Model"},
+        [
+            Column("Steps", f"{steps} > 0", decimals=0, bar=True),
+            Column("Cost", total(c.COST, MODEL, THESE), unit="currencyUSD", decimals=2, width=90),
+            Column(
+                "100 steps",
+                f"100 * {share(total(c.COST, MODEL, THESE), steps)}",
+                unit="currencyUSD",
+                decimals=2,
+                width=95,
+            ),
+            Column("Read", total(c.TOKENS, MODEL, THESE, READ), unit=looks.LARGE, width=95),
+            Column(
+                "from cache",
+                share(total(c.TOKENS, MODEL, THESE, CACHED), total(c.TOKENS, MODEL, THESE, READ)),
+                unit=looks.SHARE,
+                decimals=0,
+                width=100,
+            ),
+            Column(
+                "Written",
+                total(c.TOKENS, MODEL, THESE, 'token_type=~"output|reasoning"'),
+                unit=looks.LARGE,
+                width=95,
+            ),
+            Column("Step p50", quantile(0.5, c.STEP_DURATION, MODEL, THESE), unit="s", width=90),
+            Column("p95", quantile(0.95, c.STEP_DURATION, MODEL, THESE), unit="s", width=90),
+            Column("Answer", mean(c.MODEL_RESPONSE, MODEL, THESE), unit="s", width=90),
+            Column(
+                "Failed edits",
+                failure_rate(c.EDIT_ATTEMPTS, MODEL, THESE),
+                unit=looks.SHARE,
+                decimals=1,
+                steps=looks.FAILURES,
+                width=110,
+            ),
+        ],
+        label_width=190,
+        none="no model was used",
+        height=7,
+    )
+
+
+def _cost() -> list[panels.AnyPanel]:
+    def split(label: str, question: str) -> panels.AnyPanel:
+        return panels.lines(
+            f"Cost an hour by {label}",
+            question,
+            {f"{{{{{label}}}}}": f"3600 * {rate(c.COST, (label,), THESE)}"},
+            unit="currencyUSD",
+            stacked=True,
+            interval=panels.RARE,
+            width=6,
+        )
+
+    return [
+        split("provider", "Which provider is paid how much?"),
+        split("model", "Which model costs how much?"),
+        split("agent", "Which agent costs how much?"),
+        split("project", "Which project costs how much?"),
+    ]
+
+
+def _tokens() -> list[panels.AnyPanel]:
+    return [
+        panels.lines(
+            "Tokens a minute by kind",
+            "What are tokens used for?",
+            {"{{token_type}}": f"60 * {rate(c.TOKENS, ('token_type',), THESE)}"},
+            unit=looks.LARGE,
+            stacked=True,
+        ),
+        panels.lines(
+            "Tokens a minute by model",
+            "Which models use them?",
+            {"{{model}}": f"60 * {rate(c.TOKENS, MODEL, THESE)}"},
+            unit=looks.LARGE,
+            stacked=True,
+        ),
+    ]
+
+
+def _speed() -> list[panels.AnyPanel]:
+    return [
+        panels.lines(
+            "Median step by model",
+            "How long does a step take, its invocations included?",
+            {"{{model}}": quantile(0.5, c.STEP_DURATION, MODEL, THESE, count=rate)},
+            unit="s",
+            interval=panels.RARE,
+            width=8,
+        ),
+        panels.lines(
+            "Mean answer by model",
+            "How long until a model's answer has streamed (OpenCode 2.x records it)?",
+            {"{{model}}": mean(c.MODEL_RESPONSE, MODEL, THESE, count=rate)},
+            unit="s",
+            interval=panels.RARE,
+            width=8,
+        ),
+        panels.lines(
+            "Steps a minute by finish",
+            "Why do models stop?",
+            {"{{finish}}": f"60 * {rate(c.STEPS, ('finish',), THESE)}"},
+            unit=looks.PER_MINUTE,
+            stacked=True,
+            width=8,
+        ),
+    ]
+
+
+def _errors() -> list[panels.AnyPanel]:
+    return [
+        panels.leaders(
+            "Errors of steps",
+            "With which errors do steps end?",
+            {"{{error}}": top(10, total(c.SESSION_ERRORS, ("error",)))},
+            steps={0: "red"},
+            none="no step had an error",
+            width=8,
+            height=6,
+        ),
+        panels.leaders(
+            "Requests that were repeated",
+            "Which models had to be asked again, where OpenCode records it?",
+            {"{{model}}": top(10, total(c.MODEL_RETRIES, MODEL, THESE))},
+            steps={0: "orange"},
+            none="no repeated request was recorded",
+            width=8,
+            height=6,
+        ),
+        panels.leaders(
+            "Compactions of the context",
+            "How often was the context full, or made smaller by the user?",
+            {"{{mode}}": top(2, total(c.COMPACTIONS, ("mode",)))},
+            none="there was none",
+            width=8,
+            height=6,
+        ),
+    ]
+
+
+def _edits() -> list[panels.AnyPanel]:
+    pair = ("tool", "model")
+    tries = total(c.EDIT_TRIES, ("tool",), suffix="_count")
+    return [
+        tables.matrix(
+            "Edits that succeed, by format and model",
+            "Which way of editing files works for which model?",
+            f"1 - ({failure_rate(c.EDIT_ATTEMPTS, pair, THESE)})",
+            ("model", "Model"),
+            "tool",
+            unit=looks.SHARE,
+            steps=looks.SUCCESSES,
+            none="no file was edited",
+            height=8,
+        ),
+        tables.matrix(
+            "Attempts, by format and model",
+            "How much is that success worth: of how many attempts is it?",
+            f"{total(c.EDIT_ATTEMPTS, pair, THESE)} >= 0.5",
+            ("model", "Model"),
+            "tool",
+            steps={0: "transparent"},
+            none="no file was edited",
+            height=8,
+        ),
+        tables.table(
+            "Attempts until a change is made",
+            "How often does a change succeed at once, and how often is it given up?",
+            {"tool": "Format"},
+            [
+                Column("Changes", f"{tries} > 0", decimals=0),
+                Column("Attempts each", mean(c.EDIT_TRIES, ("tool",)), decimals=2),
+                Column("Given up", total(c.EDIT_ABANDONED, ("tool",)), decimals=0),
+            ],
+            none="no file was edited",
+            width=8,
+            height=7,
+        ),
+        panels.lines(
+            "Lines an hour",
+            "How much code is added and removed?",
+            {"{{change}}": f"3600 * {rate(c.EDIT_LINES, ('change',))}"},
+            unit=looks.COUNT,
+            decimals=0,
+            interval=panels.RARE,
+            width=8,
+            height=7,
+        ),
+        tables.matrix(
+            "Lines by language",
+            "In which languages is the code?",
+            f"{total(c.EDIT_LINES, ('language', 'change'))} >= 0.5",
+            ("language", "Language"),
+            "change",
+            steps={0: "transparent"},
+            none="no file was edited",
+            width=8,
+            height=7,
+        ),
+    ]
+
+
+def build() -> Dashboard:
+    """Return the dashboard."""
+    return board(
+        "opencode-models",
+        "Models and edits: what do models cost, how fast are they, whose edits succeed?",
+        {
+            "": [*_heroes(), _models()],
+            "Cost": _cost(),
+            "Tokens": _tokens(),
+            "Speed": _speed(),
+            "Errors": _errors(),
+            "Edits": _edits(),
+        },
+        extra=[choice("model", c.STEPS)],
+    )
