@@ -16,7 +16,7 @@ from grafana_foundation_sdk.models import dashboard as d
 Steps = Mapping[float, str]
 """Colour of a value from each of these values on; the first holds below it, too."""
 
-GOOD, FAIR, BAD, WORST = "green", "yellow", "orange", "red"
+GOOD, FAIR, BAD, WORST = "green", "dark-yellow", "orange", "red"
 CALM: Final = "blue"
 
 MEANING: Final = {

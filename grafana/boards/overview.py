@@ -168,12 +168,14 @@ def _leaders() -> list[panels.AnyPanel]:
             "Which skills are used most?",
             {"{{skill}}": top(10, total(c.SKILL_USAGE, ("skill",)))},
             link=TO_SKILL,
+            height=9,
         ),
         panels.leaders(
             "Top tools",
             "Which tools are used most?",
             {"{{tool}}": top(10, total(c.TOOL_USAGE, ("tool",)))},
             link=TO_TOOL,
+            height=9,
         ),
     ]
 
