@@ -20,6 +20,7 @@ from typing import Final
 from unittest import mock
 
 import click
+import yaml
 from rich.console import Console
 
 from label_meanings import LABELS
@@ -30,6 +31,7 @@ from opencode_exporter.report import Asked, figures, render
 from support import Bench, FakeClock
 
 README: Final = Path(__file__).parent.parent / "README.md"
+DEPLOY: Final = README.parent / "deploy" / "prometheus"
 TITLES: Final = {
     "skills": "Skills",
     "tools": "Tools",
@@ -169,12 +171,35 @@ def report_excerpt() -> str:
     return "\n".join(["```", "\n\n".join(found), "```"])
 
 
+def alert_table() -> str:
+    """Return the alerts with their severities and the first sentence of their runbooks."""
+    severities = {
+        rule["alert"]: rule["labels"]["severity"]
+        for path in sorted((DEPLOY / "rules").glob("*.yml"))
+        for group in yaml.safe_load(path.read_text("utf-8"))["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    }
+    runbooks = (DEPLOY / "RUNBOOKS.md").read_text("utf-8")
+    meanings = re.findall(
+        r"^### (\w+)\n\n\*\*Means\.\*\* (.+?[.])(?:\s|$)", runbooks, re.MULTILINE
+    )
+    rows = ["| alert | severity | means |", "| --- | --- | --- |"]
+    rows += [
+        f"| [`{name}`](deploy/prometheus/RUNBOOKS.md#{name.lower()}) | {severities[name]} "
+        f"| {meaning.rstrip('.')} |"
+        for name, meaning in meanings
+    ]
+    return "\n".join(rows)
+
+
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "page": page_excerpt,
     "report": report_excerpt,
     "flags": flag_table,
     "metrics": metric_tables,
     "labels": label_table,
+    "alerts": alert_table,
 }
 
 

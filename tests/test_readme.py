@@ -26,6 +26,8 @@ from test_layers import ROWS
 PACKAGE = Path(opencode_exporter.__file__).parent
 TEXT = readme.README.read_text("utf-8")
 RECORDING = "2.0.15"  # the one whose check is shown
+OF_OTHERS = {"--user", "--now", "--storage.tsdb.retention.time"}
+"""Flags of systemctl and of Prometheus that the README tells to use."""
 
 
 def blocks(language: str) -> list[str]:
@@ -68,9 +70,9 @@ def test_every_metric_is_mentioned_and_no_other() -> None:
 
 def test_every_flag_is_mentioned_and_no_other() -> None:
     """Each dotted or long flag that the README names exists, and each that exists is named."""
-    own_text = re.sub(r"^(?:python3|~/).*", "", TEXT, flags=re.MULTILINE)
+    own_text = re.sub(r"^(?:python3|~/|.*docker compose ).*", "", TEXT, flags=re.MULTILINE)
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z.-]*[a-z]", own_text))
-    assert set(readme.flags()) | {"--help"} >= named
+    assert set(readme.flags()) | {"--help"} | OF_OTHERS >= named
     assert set(readme.flags()) <= named
 
 
@@ -87,6 +89,30 @@ def test_make_targets_exist() -> None:
     told = set(re.findall(r"^make ([a-z]+)", "\n".join(blocks("sh")), re.MULTILINE))
     told |= set(re.findall(r"`make ([a-z]+)`", TEXT))
     assert {"demo", "run", "test", "bench"} <= told <= targets
+
+
+def test_files_that_are_named_exist() -> None:
+    """Each path of this repository that the README names, links or shows is there."""
+    root = readme.README.parent
+    paths = set(re.findall(r"(?<![\w/.~-])((?:deploy|grafana|tests)/[\w./-]*\w)", TEXT))
+    paths |= set(re.findall(r"\]\((?!http)([^#)]+)", TEXT))
+    assert len(paths) > 15
+    assert [path for path in sorted(paths) if not (root / path).exists()] == []
+
+
+@pytest.mark.real
+def test_routing_example_is_one_that_alertmanager_takes(tmp_path: Path) -> None:
+    """The routing example passes amtool, which finds both receivers."""
+    (example,) = (block for block in blocks("yaml") if "platform-team" in block)
+    config = tmp_path / "alertmanager.yml"
+    config.write_text(example, "utf-8")
+    done = subprocess.run(
+        [real_tool("amtool"), "check-config", str(config)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "2 receivers" in done.stdout) == (0, True), done.stdout + done.stderr
 
 
 def test_every_module_is_in_the_layout() -> None:

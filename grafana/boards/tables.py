@@ -219,5 +219,7 @@ def matrix(
             m.TableColoredBackgroundCellOptions(mode=m.TableCellBackgroundDisplayMode.BASIC)
         )
         .align(m.FieldTextAlignment.CENTER)
-        .override_by_name(header, _properties(plain | {"custom.align": "left"}))
+        .override_by_name(
+            header, _properties(plain | {"custom.align": "left", "custom.width": 150})
+        )
     )
