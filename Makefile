@@ -1,4 +1,4 @@
-# make demo | run | test: each sets up what it needs and does it, on any machine with Python 3.11+.
+# make demo | run | stack | test: each sets up what it needs and does it, with Python 3.11+.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -7,7 +7,7 @@ ARGS   ?=
 # What is tested is the wheel as it is installed, not what lies on somebody's path.
 unexport PYTHONPATH
 
-.PHONY: help run demo test check lint types unit bench scale soak lock docs golden recordings clean
+.PHONY: help run demo stack test check lint types unit bench scale soak lock docs dashboards golden recordings clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -18,6 +18,9 @@ run: $(VENV)/.runtime ## serve the metrics of your own OpenCode (ARGS="--web.lis
 
 demo: $(VENV)/.runtime ## serve a live demo database: http://127.0.0.1:10777/metrics
 	$(BIN)/opencode-exporter demo $(ARGS)
+
+stack: $(VENV)/.wheel ## the demo, Prometheus and Alertmanager together (ARGS="--prometheus-port 9091")
+	$(BIN)/python deploy/stack.py $(ARGS)
 
 test: lint types unit ## every check: lint, types, tests on the built wheel
 
@@ -45,6 +48,9 @@ soak: $(VENV)/.wheel ## writers, kills and scrapes at random, held against an ex
 docs: $(VENV)/.wheel ## write the reference of metrics and the README's generated parts anew
 	$(BIN)/python tests/readme.py --write
 	$(BIN)/python tests/reference.py --write
+
+dashboards: $(VENV)/.wheel ## write the JSON of the Grafana dashboards anew, from grafana/boards
+	PYTHONPATH=grafana $(BIN)/python -m boards
 
 golden: $(VENV)/.wheel ## write the golden expositions anew; review the diff
 	UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/test_golden.py

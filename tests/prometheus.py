@@ -1,5 +1,5 @@
 """
-A real Prometheus over one exporter, for tests that ask what a user would ask.
+A real Prometheus over exporters, for tests that ask what a user would ask.
 
 It scrapes fast, keeps its data in a directory of the test, listens on loopback
 and is gone when its block ends. Nothing here knows what a test asserts.
@@ -7,8 +7,10 @@ and is gone when its block ends. Nothing here knows what a test asserts.
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,7 +23,7 @@ _CONFIG = """
 global: {{scrape_interval: {interval}, scrape_timeout: {interval}}}
 scrape_configs:
   - job_name: opencode
-    static_configs: [{{targets: ["{target}"]}}]
+    static_configs: [{{targets: {targets}}}]
 """
 _SECONDS = 30.0
 
@@ -35,14 +37,18 @@ def free_port() -> int:
 
 class Prometheus:
     """
-    A Prometheus server that scrapes one target. Use it as a context manager.
+    A Prometheus server that scrapes one target, and others beside it, under one job.
 
-    Moments are Unix seconds; an instant query without one is answered as of now.
+    Use it as a context manager.  Moments are Unix seconds; an instant query without
+    one is answered as of now.
     """
 
-    def __init__(self, target: str, directory: Path, *, interval: str = "1s") -> None:
+    def __init__(
+        self, target: str, directory: Path, *, interval: str = "1s", beside: Sequence[str] = ()
+    ) -> None:
         self._directory = directory
-        self._config = _CONFIG.format(target=target, interval=interval)
+        targets = json.dumps([target, *beside])
+        self._config = _CONFIG.format(targets=targets, interval=interval)
         self._client = httpx.Client(trust_env=False, timeout=10)
         self._url = f"http://127.0.0.1:{free_port()}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -103,6 +109,12 @@ class Prometheus:
         )
         return moments[-1]
 
+    def api(self, path: str, parameters: Mapping[str, str]) -> Any:
+        """Return the data that a path below /api/v1/ answers with."""
+        answer = self._client.get(f"{self._url}/api/v1/{path}", params=parameters).json()
+        assert answer["status"] == "success", answer
+        return answer["data"]
+
     def _ready(self) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:
@@ -114,9 +126,7 @@ class Prometheus:
 
     def _ask(self, promql: str, at: float | None) -> list[dict[str, Any]]:
         asked = {"query": promql} | ({} if at is None else {"time": f"{at:.3f}"})
-        answer = self._client.get(f"{self._url}/api/v1/query", params=asked).json()
-        assert answer["status"] == "success", answer
-        found: list[dict[str, Any]] = answer["data"]["result"]
+        found: list[dict[str, Any]] = self.api("query", asked)["result"]
         return found
 
     def _end(self) -> None:
