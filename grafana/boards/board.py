@@ -166,7 +166,7 @@ def board(
         .uid(uid)
         .description(description)
         .tags([TAG])
-        .editable()
+        .readonly()
         .time("now-6h", "now")
         .refresh("1m")
         .timezone("browser")

@@ -148,7 +148,7 @@ def _trend() -> list[panels.AnyPanel]:
             stacked=True,
         ),
         panels.lines(
-            "Failure rate",
+            "Failure rate over time",
             "Do skills or tools fail more than they did?",
             {
                 "skills": failure_rate(c.SKILL_USAGE, (), count=rate),
