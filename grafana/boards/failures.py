@@ -35,7 +35,7 @@ def failures() -> list[panels.AnyPanel]:
             unit=looks.PER_HOUR,
             stacked=True,
             interval=panels.RARE,
-            width=9,
+            width=7,
         ),
         tables.matrix(
             "Failures by tool and reason",
@@ -45,7 +45,7 @@ def failures() -> list[panels.AnyPanel]:
             "reason",
             steps={0: "semi-dark-yellow", 10: "semi-dark-orange", 100: "semi-dark-red"},
             none="nothing failed",
-            width=15,
+            width=17,
             height=8,
         ),
         panels.lines(

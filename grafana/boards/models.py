@@ -34,7 +34,7 @@ def _heroes() -> list[panels.AnyPanel]:
             "Cost",
             "What did the models cost?",
             {
-                "in this time range": in_range(c.COST, (), THESE),
+                "in this range": in_range(c.COST, (), THESE),
                 "since the beginning": ever(c.COST, (), THESE),
             },
             unit="currencyUSD",
@@ -43,7 +43,7 @@ def _heroes() -> list[panels.AnyPanel]:
             "Tokens",
             "How many tokens were read and written?",
             {
-                "in this time range": in_range(c.TOKENS, (), THESE),
+                "in this range": in_range(c.TOKENS, (), THESE),
                 "since the beginning": ever(c.TOKENS, (), THESE),
             },
             unit=looks.LARGE,
@@ -52,7 +52,7 @@ def _heroes() -> list[panels.AnyPanel]:
             "Read from cache",
             "How much of what models read came from the provider's cache?",
             {
-                "in this time range": share(
+                "in this range": share(
                     in_range(c.TOKENS, (), THESE, CACHED), in_range(c.TOKENS, (), THESE, READ)
                 ),
                 "since the beginning": share(
@@ -67,7 +67,7 @@ def _heroes() -> list[panels.AnyPanel]:
             "Steps",
             "How often did a model answer?",
             {
-                "in this time range": in_range(c.STEPS, (), THESE),
+                "in this range": in_range(c.STEPS, (), THESE),
                 "since the beginning": ever(c.STEPS, (), THESE),
             },
             unit=looks.LARGE,
@@ -76,7 +76,7 @@ def _heroes() -> list[panels.AnyPanel]:
             "Failed edits",
             "How many attempts to edit a file failed?",
             {
-                "in this time range": failure_rate(c.EDIT_ATTEMPTS, (), THESE, count=in_range),
+                "in this range": failure_rate(c.EDIT_ATTEMPTS, (), THESE, count=in_range),
                 "since the beginning": failure_rate(c.EDIT_ATTEMPTS, (), THESE, count=ever),
             },
             unit=looks.SHARE,
@@ -87,7 +87,7 @@ def _heroes() -> list[panels.AnyPanel]:
             "Lines changed",
             "How many lines were added and removed?",
             {
-                "in this time range": in_range(c.EDIT_LINES, ()),
+                "in this range": in_range(c.EDIT_LINES, ()),
                 "since the beginning": ever(c.EDIT_LINES, ()),
             },
             unit=looks.LARGE,

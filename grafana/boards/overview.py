@@ -43,7 +43,7 @@ def _heroes() -> list[panels.AnyPanel]:
             "Invocations",
             "How often did agents use a tool?",
             {
-                "in this time range": in_range(c.TOOL_USAGE, ()),
+                "in this range": in_range(c.TOOL_USAGE, ()),
                 "since the beginning": ever(c.TOOL_USAGE, ()),
             },
             unit=looks.LARGE,
@@ -52,7 +52,7 @@ def _heroes() -> list[panels.AnyPanel]:
             "Failure rate",
             "How many of the invocations that ended failed?",
             {
-                "in this time range": failure_rate(c.TOOL_USAGE, (), count=in_range),
+                "in this range": failure_rate(c.TOOL_USAGE, (), count=in_range),
                 "since the beginning": failure_rate(c.TOOL_USAGE, (), count=ever),
             },
             unit=looks.SHARE,
@@ -63,7 +63,7 @@ def _heroes() -> list[panels.AnyPanel]:
             "Skill loads",
             "How often was a skill loaded?",
             {
-                "in this time range": in_range(c.SKILL_USAGE, ()),
+                "in this range": in_range(c.SKILL_USAGE, ()),
                 "since the beginning": ever(c.SKILL_USAGE, ()),
             },
         ),

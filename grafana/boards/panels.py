@@ -90,7 +90,7 @@ def numbers(
         .orientation(m.VizOrientation.HORIZONTAL if len(queries) > 1 else m.VizOrientation.AUTO)
         .text_mode(m.BigValueTextMode.VALUE_AND_NAME)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-        .text(common.VizTextDisplayOptions().title_size(13).value_size(24))
+        .text(common.VizTextDisplayOptions().title_size(12).value_size(22))
         .span(width)
         .height(height)
     )

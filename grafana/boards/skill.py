@@ -28,7 +28,7 @@ def _numbers() -> list[panels.AnyPanel]:
             "Loads",
             "How often was this skill loaded?",
             {
-                "in this time range": in_range(c.SKILL_USAGE, (), THIS),
+                "in this range": in_range(c.SKILL_USAGE, (), THIS),
                 "since the beginning": ever(c.SKILL_USAGE, (), THIS),
             },
         ),
@@ -36,7 +36,7 @@ def _numbers() -> list[panels.AnyPanel]:
             "Failed loads",
             "How many of its loads failed?",
             {
-                "in this time range": failure_rate(c.SKILL_USAGE, (), THIS, count=in_range),
+                "in this range": failure_rate(c.SKILL_USAGE, (), THIS, count=in_range),
                 "since the beginning": failure_rate(c.SKILL_USAGE, (), THIS, count=ever),
             },
             unit=looks.SHARE,
@@ -47,7 +47,7 @@ def _numbers() -> list[panels.AnyPanel]:
             "Runs that succeed",
             "How many of the runs after it came to their end?",
             {
-                "in this time range": success_rate(c.SKILL_RUNS, (), THIS, count=in_range),
+                "in this range": success_rate(c.SKILL_RUNS, (), THIS, count=in_range),
                 "since the beginning": success_rate(c.SKILL_RUNS, (), THIS, count=ever),
             },
             unit=looks.SHARE,

@@ -30,7 +30,7 @@ def _heroes() -> list[panels.AnyPanel]:
             "Invocations",
             "How often were these tools used?",
             {
-                "in this time range": in_range(c.TOOL_USAGE, (), THESE),
+                "in this range": in_range(c.TOOL_USAGE, (), THESE),
                 "since the beginning": ever(c.TOOL_USAGE, (), THESE),
             },
             unit=looks.LARGE,
@@ -39,7 +39,7 @@ def _heroes() -> list[panels.AnyPanel]:
             "Failure rate",
             "How many of their invocations failed?",
             {
-                "in this time range": failure_rate(c.TOOL_USAGE, (), THESE, count=in_range),
+                "in this range": failure_rate(c.TOOL_USAGE, (), THESE, count=in_range),
                 "since the beginning": failure_rate(c.TOOL_USAGE, (), THESE, count=ever),
             },
             unit=looks.SHARE,
@@ -50,16 +50,15 @@ def _heroes() -> list[panels.AnyPanel]:
             "Retries",
             "How often was a failed invocation tried again in the same turn?",
             {
-                "in this time range": in_range(c.TOOL_RETRIES, (), THESE),
+                "in this range": in_range(c.TOOL_RETRIES, (), THESE),
                 "since the beginning": ever(c.TOOL_RETRIES, (), THESE),
             },
-            unit=looks.LARGE,
         ),
         panels.numbers(
             "Output",
             "How much text did they return?",
             {
-                "in this time range": in_range(c.TOOL_OUTPUT, (), THESE),
+                "in this range": in_range(c.TOOL_OUTPUT, (), THESE),
                 "since the beginning": ever(c.TOOL_OUTPUT, (), THESE),
             },
             unit="decbytes",
