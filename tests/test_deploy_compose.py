@@ -1,0 +1,221 @@
+"""The compose stack: what each way to start it comes to, and that every mount leads somewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support import real_tool
+
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "deploy"
+WAYS = {".env": "host", "linux.env": "linux", "demo.env": "demo"}
+SERVERS = {"prometheus", "alertmanager", "grafana"}
+_PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+")
+
+
+def composed(env: str) -> dict[str, Any]:
+    """Return what docker-compose makes of the file, with profiles and paths filled in."""
+    command = [
+        *(real_tool("docker-compose"), f"--file={DEPLOY / 'compose.yaml'}"),
+        *(f"--env-file={DEPLOY / env}", "config"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr.lower(), done.stderr
+    found: dict[str, Any] = yaml.safe_load(done.stdout)
+    return found
+
+
+def settings(env: str) -> dict[str, str]:
+    """Return the variables of an env file."""
+    lines = (DEPLOY / env).read_text("utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and line[0] != "#")
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    """Return the services, all of which are in the file whatever the way."""
+    found: dict[str, Any] = composed(".env")["services"]
+    return found
+
+
+def mounts(service: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    """Yield source, target and whether it is read-only, of each volume of a service."""
+    for volume in service.get("volumes", []):
+        if isinstance(volume, str):
+            source, target, mode = volume.split(":")
+            yield source, target, mode == "ro"
+        else:
+            yield volume["source"], volume["target"], volume.get("read_only", False)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("env", WAYS)
+def test_each_way_is_a_valid_stack(env: str) -> None:
+    """Docker Compose takes the file with each env file, and the targets are those of the way."""
+    prometheus = composed(env)["services"]["prometheus"]
+    chosen = {target: source for source, target, _ in mounts(prometheus)}
+    assert chosen["/etc/prometheus/targets"] == str(DEPLOY / "prometheus" / "targets" / WAYS[env])
+
+
+@pytest.mark.real
+def test_each_way_starts_its_exporter(services: dict[str, Any]) -> None:
+    """The profile of an env file starts one exporter, which is scraped; the host's starts none."""
+    for env, way in WAYS.items():
+        profile = settings(env).get("COMPOSE_PROFILES")
+        started = {
+            name
+            for name, service in services.items()
+            if not service.get("profiles") or profile in service["profiles"]
+        }
+        targets = yaml.safe_load(
+            (DEPLOY / "prometheus" / "targets" / way / "exporters.yml").read_text("utf-8")
+        )
+        [host] = {target.partition(":")[0] for group in targets for target in group["targets"]}
+        exporters = started - SERVERS
+        assert started >= SERVERS
+        assert exporters == (set() if way == "host" else {host})
+    names = services["prometheus"]["extra_hosts"]
+    assert names == ["host.docker.internal:host-gateway"]
+
+
+def test_the_demo_shares_nothing_with_the_rest() -> None:
+    """Its volumes are of another project, so that no invented number is kept among real ones."""
+    assert settings("demo.env")["COMPOSE_PROJECT_NAME"] != settings(".env")["COMPOSE_PROJECT_NAME"]
+    assert settings("linux.env")["COMPOSE_PROJECT_NAME"] == settings(".env")["COMPOSE_PROJECT_NAME"]
+
+
+@pytest.mark.real
+def test_every_image_has_an_exact_version(services: dict[str, Any]) -> None:
+    """An image is pinned to a release, or built from this repository, whose base is pinned."""
+    for name, service in services.items():
+        if "build" in service:
+            context = Path(service["build"]["context"])
+            dockerfile = context / service["build"]["dockerfile"]
+            assert context == ROOT
+            [base] = re.findall(r"^ARG BASE=(.+)$", dockerfile.read_text("utf-8"), re.MULTILINE)
+            assert _PINNED.match(base), base
+        else:
+            assert _PINNED.fullmatch(service["image"]), name
+
+
+@pytest.mark.real
+def test_every_service_is_confined(services: dict[str, Any]) -> None:
+    """Loopback only, no root, no capability, a read-only root, a health check, a restart."""
+    for name, service in services.items():
+        for port in service["ports"]:
+            assert port.startswith("127.0.0.1:"), name
+        assert service["read_only"] is True, name
+        assert int(service["user"].partition(":")[0]) > 0, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["healthcheck"]["test"][0] == "CMD", name
+        assert service["restart"] == "unless-stopped", name
+
+
+@pytest.mark.real
+def test_every_mount_leads_somewhere(services: dict[str, Any]) -> None:
+    """What is mounted from the repository is in it and read-only; the rest are named volumes."""
+    volumes = composed(".env")["volumes"]
+    home = {str(Path.home() / ".local/share/opencode"), str(Path.home() / ".config/opencode")}
+    for name, service in services.items():
+        for source, target, read_only in mounts(service):
+            if "/" not in source:
+                assert source in volumes, name
+                assert not read_only
+                continue
+            assert read_only, f"{name}: {target}"
+            assert source in home or (
+                Path(source).is_relative_to(ROOT) and Path(source).exists()
+            ), f"{name}: {source}"
+
+
+@pytest.mark.real
+def test_prometheus_keeps_two_years(services: dict[str, Any]) -> None:
+    """Its data is on its volume, and its configuration is the committed one."""
+    command = services["prometheus"]["command"]
+    places = {target: source for source, target, _ in mounts(services["prometheus"])}
+    flags = dict(word.split("=", 1) for word in command)
+    assert flags["--storage.tsdb.retention.time"] == "2y"
+    assert places[flags["--storage.tsdb.path"]] == "prometheus"
+    config = Path(flags["--config.file"])
+    assert (Path(places[str(config.parent)]) / config.name).is_file()
+
+
+def test_every_way_has_the_same_targets() -> None:
+    """Each folder of targets has the files that prometheus.yml names, and no other."""
+    text = (DEPLOY / "prometheus" / "prometheus.yml").read_text("utf-8")
+    named = set(re.findall(r"targets/(\w+\.yml)\]", text))
+    folders = sorted((DEPLOY / "prometheus" / "targets").iterdir())
+    assert [folder.name for folder in folders] == ["demo", "host", "linux", "native"]
+    for folder in folders:
+        assert {path.name for path in folder.iterdir()} == named
+        for path in folder.iterdir():
+            assert all(group["targets"] for group in yaml.safe_load(path.read_text("utf-8")))
+
+
+@pytest.mark.real
+def test_grafana_finds_its_dashboards(services: dict[str, Any]) -> None:
+    """The provider looks where the dashboards are mounted, and the home page is one of them."""
+    grafana = services["grafana"]
+    places = {target: Path(source) for source, target, _ in mounts(grafana)}
+    provisioning = places["/etc/grafana/provisioning/dashboards"]
+    [provider] = yaml.safe_load((provisioning / "opencode.yml").read_text("utf-8"))["providers"]
+    mounted = provider["options"]["path"]
+    home = Path(grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert str(home.parent) == mounted
+    assert (places[mounted] / home.name).is_file()
+
+
+@pytest.mark.real
+def test_dashboards_find_their_data_source(services: dict[str, Any]) -> None:
+    """Each dashboard chooses among Prometheus sources, the default of which is the provisioned."""
+    places = {target: Path(source) for source, target, _ in mounts(services["grafana"])}
+    folder = places["/etc/grafana/provisioning/datasources"]
+    sources = yaml.safe_load((folder / "prometheus.yml").read_text("utf-8"))["datasources"]
+    [default] = [source for source in sources if source.get("isDefault")]
+    prometheus = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text("utf-8"))
+    assert (default["uid"], default["type"]) == ("prometheus", "prometheus")
+    assert default["jsonData"]["timeInterval"] == prometheus["global"]["scrape_interval"]
+    for source in sources:
+        host, port = source["url"].removeprefix("http://").split(":")
+        assert services[host]["ports"][0].split(":")[-1] == f"{port}/tcp"
+    for path in (ROOT / "grafana" / "dashboards").glob("*.json"):
+        variables = json.loads(path.read_text("utf-8"))["templating"]["list"]
+        asked = [one["query"] for one in variables if one["type"] == "datasource"]
+        assert asked == [default["type"]], path.name
+
+
+@pytest.mark.real
+def test_grafana_asks_nobody_and_changes_nothing(services: dict[str, Any]) -> None:
+    """
+    Anonymous people look on, and nothing is fetched at the start.
+
+    An update of the bundled Prometheus plugin would end it and fail on the read-only
+    file system (grafana/grafana issue 132528): every panel would be empty.
+    """
+    environment = services["grafana"]["environment"]
+    assert environment["GF_AUTH_ANONYMOUS_ENABLED"] == "true"
+    assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert environment["GF_PLUGINS_PREINSTALL_DISABLED"] == "true"
+    for name in ("PLUGINS_PREINSTALL_AUTO_UPDATE", "ANALYTICS_REPORTING_ENABLED"):
+        assert environment[f"GF_{name}"] == "false"
+    for name in ("UPDATES", "PLUGIN_UPDATES"):
+        assert environment[f"GF_ANALYTICS_CHECK_FOR_{name}"] == "false"
+
+
+@pytest.mark.real
+def test_the_containers_check_is_the_images(services: dict[str, Any]) -> None:
+    """The exporter's health check in the compose file is the one of the Dockerfile."""
+    text = (DEPLOY / "Dockerfile").read_text("utf-8")
+    [check] = re.findall(r"^HEALTHCHECK .*\\\n\s+CMD (\[.*\])$", text, re.MULTILINE)
+    for name in ("exporter", "exporter-demo"):
+        assert services[name]["healthcheck"]["test"] == ["CMD", *json.loads(check)]
