@@ -133,7 +133,6 @@ def alertmanager(path: str, run: Path, port: int) -> Program:
         f"--storage.path={run / 'data' / 'alertmanager'}",
         f"--web.listen-address={HOST}:{port}",
         "--cluster.listen-address=",  # it is alone
-        "--data.retention=192h",  # longer than the longest repeat_interval
     ]
     return Program("alertmanager", command, port, 9093)
 

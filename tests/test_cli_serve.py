@@ -82,6 +82,21 @@ def test_signal_ends_serve_within_two_seconds(name: str, recorded: Place) -> Non
     assert json.loads(recorded.log.read_text().splitlines()[-1])["msg"] == "stopped"
 
 
+def test_demo_that_is_ended_while_it_starts_leaves_nothing_behind(place: Place) -> None:
+    """A SIGTERM before the agent has written its history removes the temporary database."""
+    room = place.home / "tmp"
+    room.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-m", "opencode_exporter", "demo", "--demo.history=60d", *ANYWHERE],
+        stderr=subprocess.DEVNULL,
+        env=place.environment({"TMPDIR": str(room)}),
+    ) as process:
+        wait_for(lambda: list(room.glob("*/opencode.db")))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert list(room.iterdir()) == []
+
+
 def test_sighup_reads_the_web_configuration_and_keeps_serving(place: Place) -> None:
     """SIGHUP brings a changed file into effect; a broken one is told, and the old one stays."""
     file = place.home / "web.yml"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,8 @@ def demo_source(*, generation: str, history_days: float, pace: float, seed: int)
     Raises:
         ExporterError: The agent did not start.
     """
+    # Until the service listens to signals itself: the directory has to be removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with tempfile.TemporaryDirectory(prefix="opencode-exporter-demo-") as name:
         agent = subprocess.Popen(  # noqa: S603  # our own module, no shell
             [
