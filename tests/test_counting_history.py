@@ -99,6 +99,25 @@ def test_calls_that_ended_long_ago_say_catching_up(bench: Bench, minutes: int, s
     exporter.close()
 
 
+@pytest.mark.parametrize("kind", ["step", "load"])
+def test_steps_and_loads_of_long_ago_say_catching_up(bench: Bench, kind: str) -> None:
+    """What ends without an invocation, a step of the model or a load by the user, says so too."""
+    exporter = bench.exporter()
+    with V2(bench.source) as db:
+        session = db.session()
+        work(db, session, "call_1")
+        polled(exporter)
+        exporter.close()
+        if kind == "step":
+            work(db, session)
+        else:
+            db.user(session, skills=("commit",))
+        bench.clock.ms = db.now + 20 * 60_000
+        exporter = bench.exporter()
+        assert polled(exporter).value(CATCHING_UP) == 1
+    exporter.close()
+
+
 def test_nothing_that_counts_is_shown_before_the_baseline(bench: Bench) -> None:
     """Until the history is in, no count of it is exposed; then it arrives whole."""
     exporter = bench.exporter()

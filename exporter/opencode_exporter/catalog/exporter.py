@@ -89,7 +89,7 @@ CATCHING_UP = Metric(
     "self",
     "opencode_exporter_catching_up",
     "gauge",
-    "1 while invocations that ended more than 15 minutes before they were read come in.",
+    "1 while invocations, steps and loads come in that ended more than 15 minutes ago.",
     "opencode.exporter.catching_up",
     example="max_over_time(opencode_exporter_catching_up[1h])",
 )

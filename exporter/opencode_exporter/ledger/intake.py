@@ -54,7 +54,7 @@ class Intake:
         abandon_after_ms: How long something open may stay without a change.
         scope: What counts, of all that is read.
         is_empty: Whether nothing has been read before.
-        late_ms: When, by the stopwatch, old invocations last came in; 0 for never.
+        late_ms: When, by the stopwatch, old events last came in; 0 for never.
     """
 
     def __init__(
@@ -147,6 +147,7 @@ class Intake:
             self.talks.take(event, counts=self.counting, measured=True)
             if self.counting and isinstance(event, Step):
                 self.hot.add(event)
+                self._note_lateness(event.completed)
         if not self.counting:
             self._learn_tools(tool for (tool, vouched, *_), _ in digest.sums if vouched)
             return
@@ -169,6 +170,7 @@ class Intake:
             self.talks.take(event, counts=counts)
             if counts and isinstance(event, Step):
                 self.hot.add(event)
+                self._note_lateness(event.completed)
         else:
             self.talks.ended(event)
             if verdict is Verdict.FORKED:
@@ -234,6 +236,7 @@ class Intake:
             first = self._first_in_session(event.session, event.skill)
             if self.counting and self._scope.holds(event.at, event.project):
                 self.sums.add_skill_load(event, first_in_session=first)
+                self._note_lateness(event.at)
         elif verdict is not Verdict.REPEAT:
             self._delta(c.COPIES_SKIPPED, (_CAUSES[verdict],))
 
