@@ -181,9 +181,7 @@ def alert_table() -> str:
         if "alert" in rule
     }
     runbooks = (DEPLOY / "RUNBOOKS.md").read_text("utf-8")
-    meanings = re.findall(
-        r"^### (\w+)\n\n\*\*Means\.\*\* (.+?[.])(?:\s|$)", runbooks, re.MULTILINE
-    )
+    meanings = re.findall(r"^### (\w+)\n\n\*\*Means\.\*\* (.+?[.])(?:\s|$)", runbooks, re.MULTILINE)
     rows = ["| alert | severity | means |", "| --- | --- | --- |"]
     rows += [
         f"| [`{name}`](deploy/prometheus/RUNBOOKS.md#{name.lower()}) | {severities[name]} "
