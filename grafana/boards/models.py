@@ -10,13 +10,12 @@ from boards import looks, panels, tables
 from boards.board import board, choice
 from boards.edits import THESE, edits
 from boards.queries import (
-    ever,
     failure_rate,
-    in_range,
     mean,
     quantile,
     rate,
     share,
+    spans,
     top,
     total,
 )
@@ -33,32 +32,23 @@ def _heroes() -> list[panels.AnyPanel]:
         panels.numbers(
             "Cost",
             "What did the models cost?",
-            {
-                "in this range": in_range(c.COST, (), THESE),
-                "since the beginning": ever(c.COST, (), THESE),
-            },
+            spans(lambda count: count(c.COST, (), THESE)),
             unit="currencyUSD",
         ),
         panels.numbers(
             "Tokens",
             "How many tokens were read and written?",
-            {
-                "in this range": in_range(c.TOKENS, (), THESE),
-                "since the beginning": ever(c.TOKENS, (), THESE),
-            },
+            spans(lambda count: count(c.TOKENS, (), THESE)),
             unit=looks.LARGE,
         ),
         panels.numbers(
             "Read from cache",
             "How much of what models read came from the provider's cache?",
-            {
-                "in this range": share(
-                    in_range(c.TOKENS, (), THESE, CACHED), in_range(c.TOKENS, (), THESE, READ)
-                ),
-                "since the beginning": share(
-                    ever(c.TOKENS, (), THESE, CACHED), ever(c.TOKENS, (), THESE, READ)
-                ),
-            },
+            spans(
+                lambda count: share(
+                    count(c.TOKENS, (), THESE, CACHED), count(c.TOKENS, (), THESE, READ)
+                )
+            ),
             unit=looks.SHARE,
             decimals=1,
             steps={0: looks.WORST, 0.3: looks.BAD, 0.5: looks.FAIR, 0.7: looks.GOOD},
@@ -66,19 +56,13 @@ def _heroes() -> list[panels.AnyPanel]:
         panels.numbers(
             "Steps",
             "How often did a model answer?",
-            {
-                "in this range": in_range(c.STEPS, (), THESE),
-                "since the beginning": ever(c.STEPS, (), THESE),
-            },
+            spans(lambda count: count(c.STEPS, (), THESE)),
             unit=looks.LARGE,
         ),
         panels.numbers(
             "Failed edits",
             "How many attempts to edit a file failed?",
-            {
-                "in this range": failure_rate(c.EDIT_ATTEMPTS, (), THESE, count=in_range),
-                "since the beginning": failure_rate(c.EDIT_ATTEMPTS, (), THESE, count=ever),
-            },
+            spans(lambda count: failure_rate(c.EDIT_ATTEMPTS, (), THESE, count=count)),
             unit=looks.SHARE,
             decimals=1,
             steps=looks.FAILURES,
@@ -86,10 +70,7 @@ def _heroes() -> list[panels.AnyPanel]:
         panels.numbers(
             "Lines changed",
             "How many lines were added and removed?",
-            {
-                "in this range": in_range(c.EDIT_LINES, ()),
-                "since the beginning": ever(c.EDIT_LINES, ()),
-            },
+            spans(lambda count: count(c.EDIT_LINES, ())),
             unit=looks.LARGE,
         ),
     ]

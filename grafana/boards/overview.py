@@ -15,6 +15,7 @@ from boards.queries import (
     in_range,
     pick,
     rate,
+    spans,
     top,
     total,
 )
@@ -42,19 +43,13 @@ def _heroes() -> list[panels.AnyPanel]:
         panels.numbers(
             "Invocations",
             "How often did agents use a tool?",
-            {
-                "in this range": in_range(c.TOOL_USAGE, ()),
-                "since the beginning": ever(c.TOOL_USAGE, ()),
-            },
+            spans(lambda count: count(c.TOOL_USAGE, ())),
             unit=looks.LARGE,
         ),
         panels.numbers(
             "Failure rate",
             "How many of the invocations that ended failed?",
-            {
-                "in this range": failure_rate(c.TOOL_USAGE, (), count=in_range),
-                "since the beginning": failure_rate(c.TOOL_USAGE, (), count=ever),
-            },
+            spans(lambda count: failure_rate(c.TOOL_USAGE, (), count=count)),
             unit=looks.SHARE,
             decimals=1,
             steps=looks.FAILURES,
@@ -62,10 +57,7 @@ def _heroes() -> list[panels.AnyPanel]:
         panels.numbers(
             "Skill loads",
             "How often was a skill loaded?",
-            {
-                "in this range": in_range(c.SKILL_USAGE, ()),
-                "since the beginning": ever(c.SKILL_USAGE, ()),
-            },
+            spans(lambda count: count(c.SKILL_USAGE, ())),
         ),
         panels.numbers(
             "Cost",

@@ -66,6 +66,11 @@ def rate(metric: c.Metric, labels: Iterable[str], *matchers: str, suffix: str = 
     return by(labels, f"rate({pick(metric, *matchers, suffix=suffix)}[$__rate_interval])")
 
 
+def spans(expression: Callable[[Count], str]) -> dict[str, str]:
+    """Return an expression counted over the time range and over all history, by legend."""
+    return {"in this range": expression(in_range), "since the beginning": expression(ever)}
+
+
 def share(part: str, whole: str) -> str:
     """Return a part's share of the whole, 0 where there is no part; nothing without a whole."""
     return f"({part} or 0 * {whole}) / ({whole} > 0)"

@@ -8,10 +8,10 @@ from boards import looks, panels, tables
 from boards.queries import (
     ever,
     failure_rate,
-    in_range,
     quantile,
     rate,
     share,
+    spans,
     success_rate,
     top,
     total,
@@ -27,18 +27,12 @@ def _numbers() -> list[panels.AnyPanel]:
         panels.numbers(
             "Loads",
             "How often was this skill loaded?",
-            {
-                "in this range": in_range(c.SKILL_USAGE, (), THIS),
-                "since the beginning": ever(c.SKILL_USAGE, (), THIS),
-            },
+            spans(lambda count: count(c.SKILL_USAGE, (), THIS)),
         ),
         panels.numbers(
             "Failed loads",
             "How many of its loads failed?",
-            {
-                "in this range": failure_rate(c.SKILL_USAGE, (), THIS, count=in_range),
-                "since the beginning": failure_rate(c.SKILL_USAGE, (), THIS, count=ever),
-            },
+            spans(lambda count: failure_rate(c.SKILL_USAGE, (), THIS, count=count)),
             unit=looks.SHARE,
             decimals=1,
             steps=looks.FAILURES,
@@ -46,10 +40,7 @@ def _numbers() -> list[panels.AnyPanel]:
         panels.numbers(
             "Runs that succeed",
             "How many of the runs after it came to their end?",
-            {
-                "in this range": success_rate(c.SKILL_RUNS, (), THIS, count=in_range),
-                "since the beginning": success_rate(c.SKILL_RUNS, (), THIS, count=ever),
-            },
+            spans(lambda count: success_rate(c.SKILL_RUNS, (), THIS, count=count)),
             unit=looks.SHARE,
             decimals=1,
             steps=looks.SUCCESSES,

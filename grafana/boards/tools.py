@@ -11,12 +11,12 @@ from boards.queries import (
     by,
     ever,
     failure_rate,
-    in_range,
     mean,
     pick,
     quantile,
     rate,
     share,
+    spans,
     top,
     total,
 )
@@ -29,19 +29,13 @@ def _heroes() -> list[panels.AnyPanel]:
         panels.numbers(
             "Invocations",
             "How often were these tools used?",
-            {
-                "in this range": in_range(c.TOOL_USAGE, (), THESE),
-                "since the beginning": ever(c.TOOL_USAGE, (), THESE),
-            },
+            spans(lambda count: count(c.TOOL_USAGE, (), THESE)),
             unit=looks.LARGE,
         ),
         panels.numbers(
             "Failure rate",
             "How many of their invocations failed?",
-            {
-                "in this range": failure_rate(c.TOOL_USAGE, (), THESE, count=in_range),
-                "since the beginning": failure_rate(c.TOOL_USAGE, (), THESE, count=ever),
-            },
+            spans(lambda count: failure_rate(c.TOOL_USAGE, (), THESE, count=count)),
             unit=looks.SHARE,
             decimals=1,
             steps=looks.FAILURES,
@@ -49,18 +43,12 @@ def _heroes() -> list[panels.AnyPanel]:
         panels.numbers(
             "Retries",
             "How often was a failed invocation tried again in the same turn?",
-            {
-                "in this range": in_range(c.TOOL_RETRIES, (), THESE),
-                "since the beginning": ever(c.TOOL_RETRIES, (), THESE),
-            },
+            spans(lambda count: count(c.TOOL_RETRIES, (), THESE)),
         ),
         panels.numbers(
             "Output",
             "How much text did they return?",
-            {
-                "in this range": in_range(c.TOOL_OUTPUT, (), THESE),
-                "since the beginning": ever(c.TOOL_OUTPUT, (), THESE),
-            },
+            spans(lambda count: count(c.TOOL_OUTPUT, (), THESE)),
             unit="decbytes",
         ),
         panels.numbers(
