@@ -210,7 +210,7 @@ def _oddities() -> list[panels.AnyPanel]:
             "What ended after it had been given up, and which work of sub-agents has no beginning?",
             {
                 "late: {{status}}": f"sort_desc({by(('status',), pick(c.LATE_ENDS))})",
-                "sub-agents: no beginning": f"sum({pick(c.UNATTRIBUTED)})",
+                "no beginning": f"sum({pick(c.UNATTRIBUTED)})",
             },
             width=6,
             height=6,

@@ -23,6 +23,7 @@ from boards.tables import Column
 from opencode_exporter import catalog as c
 
 MODEL: Final = ("model",)
+PAIR: Final = ("provider", "model")
 READ: Final = 'token_type=~"input|cache_read|cache_write"'
 CACHED: Final = 'token_type="cache_read"'
 
@@ -77,48 +78,48 @@ def _heroes() -> list[panels.AnyPanel]:
 
 
 def _models() -> panels.AnyPanel:
-    steps = total(c.STEPS, MODEL, THESE)
+    steps = total(c.STEPS, PAIR, THESE)
     return tables.table(
         "Models",
         "Which models are used, what do they cost, how fast are they?",
-        {"model": "Model"},
+        {"model": "Model", "provider": "Provider"},
         [
             Column("Steps", f"{steps} > 0", decimals=0, bar=True),
-            Column("Cost", total(c.COST, MODEL, THESE), unit="currencyUSD", decimals=2, width=90),
+            Column("Cost", total(c.COST, PAIR, THESE), unit="currencyUSD", decimals=2, width=90),
             Column(
                 "100 steps",
-                f"100 * {share(total(c.COST, MODEL, THESE), steps)}",
+                f"100 * {share(total(c.COST, PAIR, THESE), steps)}",
                 unit="currencyUSD",
                 decimals=2,
                 width=95,
             ),
-            Column("Read", total(c.TOKENS, MODEL, THESE, READ), unit=looks.LARGE, width=95),
+            Column("Read", total(c.TOKENS, PAIR, THESE, READ), unit=looks.LARGE, width=95),
             Column(
                 "from cache",
-                share(total(c.TOKENS, MODEL, THESE, CACHED), total(c.TOKENS, MODEL, THESE, READ)),
+                share(total(c.TOKENS, PAIR, THESE, CACHED), total(c.TOKENS, PAIR, THESE, READ)),
                 unit=looks.SHARE,
                 decimals=0,
                 width=100,
             ),
             Column(
                 "Written",
-                total(c.TOKENS, MODEL, THESE, 'token_type=~"output|reasoning"'),
+                total(c.TOKENS, PAIR, THESE, 'token_type=~"output|reasoning"'),
                 unit=looks.LARGE,
                 width=95,
             ),
-            Column("Step p50", quantile(0.5, c.STEP_DURATION, MODEL, THESE), unit="s", width=90),
-            Column("p95", quantile(0.95, c.STEP_DURATION, MODEL, THESE), unit="s", width=90),
-            Column("Answer", mean(c.MODEL_RESPONSE, MODEL, THESE), unit="s", width=90),
+            Column("Step p50", quantile(0.5, c.STEP_DURATION, PAIR, THESE), unit="s", width=90),
+            Column("p95", quantile(0.95, c.STEP_DURATION, PAIR, THESE), unit="s", width=90),
+            Column("Answer", mean(c.MODEL_RESPONSE, PAIR, THESE), unit="s", width=90),
             Column(
                 "Failed edits",
-                failure_rate(c.EDIT_ATTEMPTS, MODEL, THESE),
+                failure_rate(c.EDIT_ATTEMPTS, PAIR, THESE),
                 unit=looks.SHARE,
                 decimals=1,
                 steps=looks.FAILURES,
                 width=110,
             ),
         ],
-        label_width=190,
+        label_width=140,
         none="no model was used",
         height=7,
     )
@@ -155,8 +156,8 @@ def _tokens() -> list[panels.AnyPanel]:
         ),
         panels.lines(
             "Tokens a minute by model",
-            "Which models use them?",
-            {"{{model}}": f"60 * {rate(c.TOKENS, MODEL, THESE)}"},
+            "Which models, of which providers, use them?",
+            {"{{provider}} {{model}}": f"60 * {rate(c.TOKENS, PAIR, THESE)}"},
             unit=looks.LARGE,
             stacked=True,
         ),

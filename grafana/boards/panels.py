@@ -153,7 +153,7 @@ def lines(
         .line_width(0 if stacked else 2)
         .fill_opacity(70 if stacked else 0)
         .stacking(common.StackingConfig().mode(mode).group("A"))
-        .show_points(m.VisibilityMode.AUTO)
+        .show_points(m.VisibilityMode.NEVER if stacked else m.VisibilityMode.AUTO)
         .span_nulls(False)
         .color_scheme(coloured(d.FieldColorModeId.PALETTE_CLASSIC))
         .span(width)
