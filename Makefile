@@ -7,7 +7,7 @@ ARGS   ?=
 # What is tested is the wheel as it is installed, not what lies on somebody's path.
 unexport PYTHONPATH
 
-.PHONY: help run demo stack test check lint types unit bench scale soak lock docs dashboards golden recordings clean
+.PHONY: help run demo stack test check lint types unit bench scale soak release lock docs dashboards golden recordings clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -60,6 +60,16 @@ recordings: $(VENV)/.wheel ## record the databases anew with real OpenCode binar
 	for v in 1.2.27 1.14.48 1.17.11 1.18.33 2.0.15; do \
 	  PYTHONPATH=tests $(BIN)/python -m recorder record --version $$v --out tests/recordings/$$v || exit 1; done
 	PYTHONPATH=tests $(BIN)/python -m recorder upgrade --out tests/recordings/upgrade-1.18.33-2.0.15
+
+release: test ## what is published: the tested wheel and the source, in dist (VERSION=1.0.0)
+	@test "$(VERSION)" = "$$($(BIN)/opencode-exporter --version | sed 's/.* //')" || \
+	  { echo "Set __version__ in exporter/opencode_exporter/__init__.py to VERSION first."; exit 1; }
+	@grep -q "^## $(VERSION) " CHANGELOG.md || \
+	  { echo "Give CHANGELOG.md a heading '## $(VERSION) / YYYY-MM-DD'."; exit 1; }
+	@test -z "$$(git status --porcelain)" || { echo "Commit first."; exit 1; }
+	$(BIN)/python -m build -q --no-isolation --sdist
+	git tag -a v$(VERSION) -m "$(VERSION)"
+	@echo "dist/ has what is to be published; then: git push --follow-tags"
 
 lock: $(VENV)/.made ## resolve the locked versions anew
 	$(BIN)/python -m pip install -q uv

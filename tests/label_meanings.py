@@ -210,7 +210,9 @@ _OURS: Final = {
     "part": Label(
         "which of the database's files", {"main": "the database", "wal": "its write-ahead log"}
     ),
-    "result": Label("how a poll ended", {"ok": "all was read", "error": "see the log"}),
+    "result": Label(
+        "how a poll or a push ended", {"ok": "all was read, or taken", "error": "see the log"}
+    ),
     "table": Label("the table of rows", open_values=_TABLES),
     "cause": Label(
         "why an event was skipped or a row set aside",

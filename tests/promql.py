@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Final, NamedTuple
 
-from opencode_exporter.catalog import BY_NAME, Metric
+from opencode_exporter.catalog import ON_PAGE, Metric
 
+_ON_PAGE: Final = {metric.name: metric for metric in ON_PAGE}
 _TOKEN: Final = re.compile(
     r"""
       (?P<space>   \s+ | \#[^\n]* )
@@ -207,11 +208,11 @@ def labels_of(text: str) -> set[str]:
 
 
 def declared(series: str) -> Metric | None:
-    """Return the metric of the catalogue that a series belongs to, also `x_bucket` and its like."""
-    if metric := BY_NAME.get(series):
+    """Return the metric on the page that a series belongs to, also `x_bucket` and its like."""
+    if metric := _ON_PAGE.get(series):
         return metric
     for suffix in _SUFFIXES:
-        metric = BY_NAME.get(series.removesuffix(suffix)) if series.endswith(suffix) else None
+        metric = _ON_PAGE.get(series.removesuffix(suffix)) if series.endswith(suffix) else None
         if metric and metric.kind == "histogram":
             return metric
     return None

@@ -123,7 +123,7 @@ def metric_tables() -> str:
     for group, title in TITLES.items():
         rows = (
             [f"`{metric.name}`", metric.kind, ", ".join(metric.labels), metric.help]
-            for metric in catalog.METRICS
+            for metric in catalog.ON_PAGE
             if metric.group == group
         )
         parts.append(f"### {title}\n\n" + table(["metric", "type", "labels", "meaning"], rows))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from label_meanings import LABELS
-from opencode_exporter.catalog import METRICS, Metric
+from opencode_exporter.catalog import METRICS, ON_PAGE, Metric
 from readme import README, TITLES, table
 
 REFERENCE: Final = README.parent / "exporter" / "METRICS.md"
@@ -31,6 +31,12 @@ What is observed begins with `opencode_`, what the exporter says of itself with 
 are explained in the [README](../README.md#metrics). A histogram `x` has the series `x_bucket`, \
 `x_sum` and `x_count`. The page also has `process_*` and `python_info` of the Prometheus client \
 library.
+"""
+_ELSEWHERE: Final = "Over OTLP only"
+_ELSEWHERE_HEAD: Final = """\
+In the words of a convention, beside the metrics above and from the same data. They are not on \
+the page that Prometheus scrapes. An attribute without a value is left out. The queries are for \
+a Prometheus that receives them over OTLP.
 """
 
 
@@ -57,8 +63,12 @@ def broken(query: str) -> str:
 def _facts(metric: Metric) -> Iterator[str]:
     yield f"- Type: {metric.kind}"
     yield f"- Unit: {_unit(metric)}"
-    labels = ", ".join(f"[`{label}`](#{label})" for label in metric.labels)
-    yield f"- Labels: {labels or 'none'}"
+    labels = [f"[`{label}`](#{label})" for label in metric.labels]
+    if metric.only_otlp:
+        pairs = zip(metric.attributes, labels, strict=True)
+        yield "- Attributes: " + ", ".join(f"`{name}` ({label})" for name, label in pairs)
+    else:
+        yield f"- Labels: {', '.join(labels) or 'none'}"
     if metric.buckets:
         yield f"- Buckets: {', '.join(map(_number, metric.buckets))}"
     unit = f"`{metric.otlp_unit}`" if metric.otlp_unit else "none"
@@ -69,7 +79,8 @@ def section(metric: Metric) -> str:
     """Return what the reference says of one metric."""
     facts = "\n".join(_facts(metric))
     query = f"```promql\n{broken(metric.example)}\n```"
-    return f"### `{metric.name}`\n\n{metric.help}\n\n{facts}\n\n{query}\n"
+    name = metric.otlp if metric.only_otlp else metric.name
+    return f"### `{name}`\n\n{metric.help}\n\n{facts}\n\n{query}\n"
 
 
 def _labels() -> str:
@@ -88,11 +99,14 @@ def _labels() -> str:
 
 def reference() -> str:
     """Return the whole reference."""
-    contents = [f"- [{title}](#{_anchor(title)})" for title in (*TITLES.values(), "Labels")]
+    titles = (*TITLES.values(), _ELSEWHERE, "Labels")
+    contents = [f"- [{title}](#{_anchor(title)})" for title in titles]
     parts = [_HEAD, "\n".join(contents) + "\n"]
     for group, title in TITLES.items():
         parts.append(f"## {title}\n")
-        parts += [section(metric) for metric in METRICS if metric.group == group]
+        parts += [section(metric) for metric in ON_PAGE if metric.group == group]
+    parts += [f"## {_ELSEWHERE}\n", _ELSEWHERE_HEAD]
+    parts += [section(metric) for metric in METRICS if metric.only_otlp]
     return "\n".join([*parts, _labels()])
 
 

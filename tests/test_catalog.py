@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from opencode_exporter import catalog
-from opencode_exporter.catalog import BY_NAME, METRICS, Metric
+from opencode_exporter.catalog import BY_NAME, METRICS, ON_PAGE, Metric
 from opencode_exporter.labels import OPEN_LABELS, limit_of
 from support import HOUR_MS, RECORDINGS, Bench, FakeClock, truth, unpack
+from translating import translated
 
-IDS = [metric.name for metric in METRICS]
-each = pytest.mark.parametrize("metric", METRICS, ids=IDS)
+each = pytest.mark.parametrize("metric", METRICS, ids=[metric.name for metric in METRICS])
+each_on_page = pytest.mark.parametrize("metric", ON_PAGE, ids=[metric.name for metric in ON_PAGE])
 
 FIXED_LABELS = {
     *("status", "reason", "trigger", "scope", "category", "exit", "outcome"),
@@ -46,7 +47,7 @@ exporter_catching_up exporter_polls_total
 exporter_poll_duration_seconds exporter_last_successful_poll_timestamp_seconds
 exporter_rows_read_total exporter_rows_rejected_total exporter_copies_skipped_total
 exporter_late_ends_total exporter_unattributed_total exporter_label_overflow_total
-exporter_history_progress_ratio exporter_ledger_bytes
+exporter_history_progress_ratio exporter_ledger_bytes exporter_otlp_exports_total
 """
 """Names that dashboards and rules rely on: none is renamed or dropped."""
 
@@ -55,25 +56,9 @@ NOT_RECORDED = {
     "opencode_exporter_label_overflow_total": "no recording has a hundred tools",
     "opencode_model_retries_total": "no recording has a repeated request",
     "opencode_file_hot_edits": "it is off unless asked for, as it shows paths",
+    "opencode_exporter_otlp_exports_total": "nothing is pushed",
 }
 """Metrics that no recording shows, and why."""
-
-# The published rules for translating OTLP names: the units that metrics of ours have.
-UNITS = {"s": "seconds", "By": "bytes", "1": "ratio"}
-
-
-def translated(metric: Metric) -> str:
-    """Return the Prometheus name that a collector makes of a metric's OTLP name and unit."""
-    words = [word for word in re.split(r"[^A-Za-z0-9]+", metric.otlp) if word]
-    unit = UNITS.get(metric.otlp_unit, "")  # {…} is an annotation, and dropped
-    if unit == "ratio" and metric.kind != "gauge":
-        unit = ""
-    if unit and unit not in words:
-        words.append(unit)
-    if metric.kind == "counter":
-        words = [word for word in words if word != "total"]
-        words.append("total")
-    return "_".join(words)
 
 
 def test_every_promised_metric_is_there() -> None:
@@ -90,7 +75,7 @@ def test_no_name_is_declared_twice() -> None:
     assert not made & set(BY_NAME)
 
 
-@each
+@each_on_page
 def test_name_follows_the_rules(metric: Metric) -> None:
     """Prefix by group, ``_total`` on counters only, base units only."""
     assert re.fullmatch(r"opencode_[a-z]+(_[a-z]+)*", metric.name)
@@ -108,10 +93,31 @@ def test_name_follows_the_rules(metric: Metric) -> None:
 @each
 def test_name_is_the_same_by_both_routes(metric: Metric) -> None:
     """A collector's translation of the OTLP name gives the Prometheus name."""
-    assert translated(metric) == metric.name
+    assert translated(metric.otlp, metric.otlp_unit, metric.kind) == metric.name
 
 
-@each
+@each_on_page
+def test_attributes_are_the_labels(metric: Metric) -> None:
+    """By both routes a value is found under the same name."""
+    assert metric.attributes == metric.labels
+
+
+def test_metrics_for_otlp_alone_are_those_of_a_convention() -> None:
+    """What is not on the page has the names, unit and edges that the GenAI convention gives."""
+    (metric,) = set(METRICS) - set(ON_PAGE)
+    assert (metric.otlp, metric.otlp_unit) == ("gen_ai.execute_tool.duration", "s")
+    of_labels = dict(zip(metric.attributes, metric.labels, strict=True))
+    assert of_labels == {
+        "gen_ai.tool.name": "tool",
+        "gen_ai.agent.name": "agent",
+        "error.type": "reason",
+    }
+    assert metric.buckets == tuple(0.01 * 2**i for i in range(14))
+    # As long as one bucket lies in another, counts of the finer make those of the coarser.
+    assert metric.buckets == catalog.DURATION_BUCKETS[: len(metric.buckets)]
+
+
+@each_on_page
 def test_otlp_name_and_unit_are_well_formed(metric: Metric) -> None:
     """Dotted lower case; a unit is seconds, bytes, a ratio, an annotation, or none."""
     assert re.fullmatch(r"opencode(\.[a-z]+(_[a-z]+)*)+", metric.otlp)
@@ -179,7 +185,12 @@ def recorded_names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     return names
 
 
-@each
+@each_on_page
 def test_metric_is_on_the_page_of_a_recording(metric: Metric, recorded_names: set[str]) -> None:
     """Each metric is shown for some real database, or there is a reason why it is not."""
     assert (metric.name in recorded_names) != (metric.name in NOT_RECORDED)
+
+
+def test_no_metric_for_otlp_alone_is_on_a_page(recorded_names: set[str]) -> None:
+    """What only OTLP carries is never scraped, though the ledger has it."""
+    assert not recorded_names & {metric.name for metric in METRICS if metric.only_otlp}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from opencode_exporter import catalog as c
 from opencode_exporter.decode.languages import language_of
 from oracle.comparing import differences
+from oracle.executions import executions
 from oracle.totals import expected
 from support import HOUR_MS, RECORDINGS, Bench, truth, unpack
 
@@ -21,3 +23,15 @@ def test_the_page_agrees_with_the_independent_computation(name: str, bench: Benc
     wanted = expected(*sorted(bench.directory.rglob("opencode*.db")), of=language_of)
     del wanted["opencode_todos"]  # of sessions that are active, and none is a day later
     assert list(differences(wanted, page)) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_executions_agree_with_the_independent_computation(name: str, bench: Bench) -> None:
+    """Execution times by tool, agent and class of error, which are not on the page."""
+    unpack(name, bench.directory)
+    bench.clock.ms = truth(name)["recorded_at_ms"] + 24 * HOUR_MS
+    exporter = bench.exporter(in_memory=True)
+    exporter.poll()
+    found = exporter.ledger.published.series[c.EXECUTE_TOOL.name]
+    exporter.close()
+    assert found == executions(*sorted(bench.directory.rglob("opencode*.db")))

@@ -6,8 +6,10 @@ import random
 
 import pytest
 
+from opencode_exporter import catalog as c
 from opencode_exporter.decode.languages import language_of
 from oracle.comparing import differences
+from oracle.executions import executions
 from oracle.totals import expected
 from replaying import Replay
 from support import RECORDINGS, Bench, exposed, unpack
@@ -40,4 +42,5 @@ def test_row_by_row_with_restarts_in_between(name: str, seed: int, bench: Bench)
     del wanted["opencode_todos"]
     found = list(differences(wanted, exposed(exporter)))
     assert not found, "\n".join(found)
+    assert exporter.ledger.published.series[c.EXECUTE_TOOL.name] == executions(bench.source)
     exporter.close()

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from databases import V1
 from opencode_exporter import catalog as c
 from opencode_exporter.exposition import Renderer
-from opencode_exporter.snapshot import Snapshot
+from opencode_exporter.snapshot import Moment, Snapshot
 from support import Bench
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -38,18 +38,33 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     }
 
 
+def moment_of(snapshot: Snapshot) -> Moment:
+    """Return a moment with some series, of which each has a start of its own."""
+    starts = {
+        metric: {labels: 1_700_000_000_000 + sum(map(len, labels)) for labels in series}
+        for metric, series in snapshot.items()
+    }
+    return Moment(snapshot, 1_795_000_000_000, starts, 1_794_000_000_000)
+
+
 def page(renderer: Renderer, snapshot: Snapshot, accept: str) -> bytes:
     """Return the series of a snapshot as a page."""
-    return renderer.render(snapshot, accept, process=False).body
+    return renderer.render(moment_of(snapshot), accept, process=False).body
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(snapshots(), st.sampled_from(FORMATS)), max_size=8))
-def test_page_is_that_of_its_snapshot(scrapes: list[tuple[Snapshot, str]]) -> None:
+@given(
+    scrapes=st.lists(st.tuples(snapshots(), st.sampled_from(FORMATS)), max_size=8),
+    created=st.booleans(),
+)
+def test_page_is_that_of_its_snapshot(
+    scrapes: list[tuple[Snapshot, str]], *, created: bool
+) -> None:
     """Whatever was shown before, in whatever format, a page is the one made from nothing."""
-    renderer = Renderer()
+    renderer = Renderer(created=created)
     for snapshot, accept in scrapes:
-        assert page(renderer, snapshot, accept) == page(Renderer(), snapshot, accept)
+        fresh = Renderer(created=created)
+        assert page(renderer, snapshot, accept) == page(fresh, snapshot, accept)
 
 
 def test_scrapes_at_the_same_time_do_not_mix() -> None:
@@ -73,7 +88,7 @@ def test_few_formats_are_kept() -> None:
     snapshot: Snapshot = {c.BASELINE: {(): 1_795_000_000_000}}
     for number in range(20):
         accept = f"application/openmetrics-text;version=1.{number}.0"
-        rendered = renderer.render(snapshot, accept, process=False)
+        rendered = renderer.render(moment_of(snapshot), accept, process=False)
         assert f"version=1.{number}.0;" in rendered.content_type
         assert rendered.body.endswith(b"# EOF\n")
     assert len(renderer._kept) < 10
@@ -91,14 +106,16 @@ def test_few_formats_are_kept() -> None:
 )
 def test_accept_header_that_makes_no_sense_gets_a_page(accept: str) -> None:
     """A version that is no number is not an error of ours."""
-    rendered = Renderer().render({c.BASELINE: {(): 1}}, accept)
+    rendered = Renderer().render(moment_of({c.BASELINE: {(): 1}}), accept)
     assert b"opencode_exporter_baseline_timestamp_seconds 0.001\n" in rendered.body
 
 
 def test_version_that_is_no_number_gets_text() -> None:
     """What cannot be understood counts as not asked for."""
     accept = "application/openmetrics-text;version=next"
-    assert Renderer().render({}, accept).content_type == Renderer().render({}).content_type == TEXT
+    nothing = moment_of({})
+    asked = Renderer().render(nothing, accept)
+    assert asked.content_type == Renderer().render(nothing).content_type == TEXT
 
 
 def test_exporter_shows_each_call_at_once(bench: Bench) -> None:

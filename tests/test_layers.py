@@ -24,7 +24,8 @@ digest batch turns.talks health disk opencode_config skills
 sessions tables.table tables.rows tables.parts_v1 tables.messages_v1 tables.messages_v2 tables \
 tailer read_ahead ledger ledger.scope ledger.names ledger.totals ledger.hot_files ledger.file \
 ledger.store ledger.open_rows ledger.judge ledger.intake ledger.ledger
-snapshot exposition report.units report.marks report.quantiles report.document report.sums \
+snapshot exposition otlp otlp.target otlp.resource otlp.points otlp.sender otlp.push \
+report.units report.marks report.quantiles report.document report.sums \
 report.figures report.grid report.columns report.headline report.skills_part report.tools_part \
 report.page report
 web web.yaml web.tls web.config web.auth web.gate web.protocol web.sockets web.landing web.server
@@ -45,7 +46,7 @@ SOURCE_SIDE = {"layout", "reader", "onlooker", "source", "sessions", "tailer", "
     name for name in PLACE if name.split(".")[0] in ("decode", "tables")
 }
 SINK_SIDE = {"snapshot", "exposition"} | {
-    name for name in PLACE if name.split(".")[0] in ("report", "web")
+    name for name in PLACE if name.split(".")[0] in ("otlp", "report", "web")
 }
 
 

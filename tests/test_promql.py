@@ -59,3 +59,4 @@ def test_series_of_a_histogram_are_declared_with_it() -> None:
     assert declared("opencode_tool_duration_seconds_quantile") is None
     assert declared("opencode_tool_invocations_total_count") is None
     assert declared("up") is None
+    assert declared("gen_ai_execute_tool_duration_seconds") is None  # it is not on the page

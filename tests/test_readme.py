@@ -58,10 +58,10 @@ def test_check_tells_a_stale_part_and_write_repairs_it(
 
 def test_every_metric_is_mentioned_and_no_other() -> None:
     """Each name that looks like a metric is one, and each metric of the catalogue is named."""
-    known = {metric.name for metric in catalog.METRICS}
-    histograms = {metric.name for metric in catalog.METRICS if metric.kind == "histogram"}
+    known = {metric.name for metric in catalog.ON_PAGE}
+    histograms = {metric.name for metric in catalog.ON_PAGE if metric.kind == "histogram"}
     suffixed = {f"{name}_{end}" for name in histograms for end in ("bucket", "sum", "count")}
-    labels = {label for metric in catalog.METRICS for label in metric.labels}
+    labels = {label for metric in catalog.ON_PAGE for label in metric.labels}
     others = labels | {"opencode_exporter"} | {path.stem for path in PACKAGE.rglob("*.py")}
     named = set(re.findall(r"\bopencode_[a-z_]*[a-z](?![a-z_*])", TEXT))
     assert known <= named
@@ -208,7 +208,7 @@ def test_promql_examples_parse(tmp_path: Path) -> None:
 
 def test_promql_examples_ask_for_labels_that_exist() -> None:
     """Every label that an example selects or groups by is one of a metric, or Prometheus' own."""
-    labels = {label for metric in catalog.METRICS for label in metric.labels}
+    labels = {label for metric in catalog.ON_PAGE for label in metric.labels}
     for example in blocks("promql"):
         grouped = re.findall(r"(?:by|on) \(([^)]*)\)", example)
         used = {name.strip() for names in grouped for name in names.split(",")}

@@ -12,14 +12,14 @@ import pytest
 import reference
 from label_meanings import LABELS, exits
 from opencode_exporter import classify, events
-from opencode_exporter.catalog import METRICS, Metric
+from opencode_exporter.catalog import METRICS, ON_PAGE, Metric
 from opencode_exporter.skills import Scope
 from prometheus import Prometheus
 from served import Served
 from skill_files import put
 from support import Exposed, unpack, wait_for
 
-each = pytest.mark.parametrize("metric", METRICS, ids=[metric.name for metric in METRICS])
+each = pytest.mark.parametrize("metric", ON_PAGE, ids=[metric.name for metric in ON_PAGE])
 SOURCES = ("1.18.33", "2.0.15", "turns-1.18.33", "turns-2.0.15")
 
 SILENT = {
@@ -30,14 +30,15 @@ SILENT = {
     "opencode_source_supported": "asks for what is wrong",
     "opencode_exporter_rows_rejected_total": "asks for what is wrong",
     "opencode_exporter_label_overflow_total": "asks for what is wrong",
+    "opencode_exporter_otlp_exports_total": "nothing is pushed",
 }
 """Metrics whose example has no answer over recordings, and why."""
 
 
 def names_in(query: str) -> set[str]:
     """Return the metrics of ours that a query names, histograms without their suffixes."""
-    histograms = {metric.name for metric in METRICS if metric.kind == "histogram"}
-    found, labels = set(), {label for metric in METRICS for label in metric.labels}
+    histograms = {metric.name for metric in ON_PAGE if metric.kind == "histogram"}
+    found, labels = set(), {label for metric in ON_PAGE for label in metric.labels}
     for name in re.findall(r"\bopencode_\w+", query):
         if name in labels:
             continue
@@ -80,6 +81,18 @@ def test_links_of_the_reference_lead_somewhere() -> None:
     assert set(re.findall(r"\]\(#([^)]*)\)", text)) <= ends
 
 
+def test_what_is_not_on_the_page_has_a_part_of_its_own() -> None:
+    """A metric for OTLP alone stands apart, under the convention's names."""
+    page, _, elsewhere = reference.reference().partition("## Over OTLP only")
+    for metric in set(METRICS) - set(ON_PAGE):
+        assert f"`{metric.otlp}`" not in page
+        assert f"### `{metric.otlp}`" in elsewhere
+        assert all(f"`{name}` (" in elsewhere for name in metric.attributes)
+        grouped = re.findall(r"by \(([^)]*)\)", metric.example)
+        known = {name.replace(".", "_") for name in metric.attributes} | {"le"}
+        assert {name.strip() for names in grouped for name in names.split(",")} <= known
+
+
 def test_every_label_is_explained_and_no_other() -> None:
     """Each label of each metric has a meaning and values, and nothing else is explained."""
     assert set(LABELS) == {label for metric in METRICS for label in metric.labels}
@@ -112,14 +125,14 @@ def test_values_of_a_label_are_those_of_the_code(label: str, values: tuple[str, 
 def test_every_metric_has_an_example_that_asks_for_it(metric: Metric) -> None:
     """The example names the metric, no name that does not exist, and is set readably."""
     assert metric.name in names_in(metric.example)
-    assert names_in(metric.example) <= {other.name for other in METRICS}
+    assert names_in(metric.example) <= {other.name for other in ON_PAGE}
     assert max(map(len, reference.broken(metric.example).splitlines())) <= 110
 
 
 @each
 def test_example_asks_for_labels_that_exist(metric: Metric) -> None:
     """What an example selects or groups by is a label of its metrics, selected by its values."""
-    known = [other for other in METRICS if other.name in names_in(metric.example)]
+    known = [other for other in ON_PAGE if other.name in names_in(metric.example)]
     labels = {label for other in known for label in other.labels} | {"le", "instance"}
     grouped = re.findall(r"\b(?:by|on|group_left) \(([^)]*)\)", metric.example)
     assert {word for group in grouped for word in re.findall(r"\w+", group)} <= labels

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from label_meanings import LABELS
-from opencode_exporter.catalog import METRICS
+from opencode_exporter.catalog import ON_PAGE
 from rules_reading import (
     ALERTS,
     CASES,
@@ -55,7 +55,7 @@ TARGET = {"job", "instance"}
 SUFFIXES = ("", "_bucket", "_sum", "_count")
 SERIES = {
     metric.name + suffix: set(metric.labels)
-    for metric in METRICS
+    for metric in ON_PAGE
     for suffix in (SUFFIXES if metric.kind == "histogram" else SUFFIXES[:1])
 } | {"up": set()}
 """Every series that the rules may ask for, with its labels beside those of the target."""

@@ -36,6 +36,8 @@ _EDGES_MS: Final = tuple(round(edge * 1000) for edge in c.DURATION_BUCKETS)
 _TOGETHER: Final = 1000
 _TIMED: Final = frozenset((COMPLETED, ERROR))
 _CELLS: Final = len(_EDGES_MS) + 2
+_GEN_AI_OTHER: Final = "_OTHER"
+"""What the GenAI convention calls an error that belongs to no class."""
 
 
 class Delta(NamedTuple):
@@ -48,8 +50,8 @@ class Delta(NamedTuple):
     cut: bool = False  # a label gave way to _other
 
 
-ToolKey = tuple[str, bool, str, str, str]
-"""Tool, whether the source vouches for its name, agent, project and status."""
+ToolKey = tuple[str, bool, str, str, str, str]
+"""Tool, whether the source vouches for its name, agent, project, status and reason."""
 
 
 class ToolSum(msgspec.Struct, gc=False, array_like=True):
@@ -58,8 +60,7 @@ class ToolSum(msgspec.Struct, gc=False, array_like=True):
     count: int = 0
     durations: list[int] | None = None
     waits: list[int] | None = None
-    reasons: dict[str, int] = {}  # msgspec copies empty defaults
-    exits: dict[tuple[str, str], int] = {}
+    exits: dict[tuple[str, str], int] = {}  # msgspec copies empty defaults
     output: int = 0
     truncated: int = 0
 
@@ -70,7 +71,6 @@ class ToolSum(msgspec.Struct, gc=False, array_like=True):
             len(events),
             histogram([event.duration for event in events]) if timed else None,
             histogram([event.wait for event in events]),
-            Counter([event.reason for event in events if event.reason]),
             Counter([(event.program, event.exit) for event in events if event.exit]),
             sum([event.output_bytes for event in events]),
             sum([event.truncated for event in events]),
@@ -81,8 +81,6 @@ class ToolSum(msgspec.Struct, gc=False, array_like=True):
         self.count += other.count
         self.durations = _added(self.durations, other.durations)
         self.waits = _added(self.waits, other.waits)
-        for reason, errors in other.reasons.items():
-            self.reasons[reason] = self.reasons.get(reason, 0) + errors
         for ended, calls in other.exits.items():
             self.exits[ended] = self.exits.get(ended, 0) + calls
         self.output += other.output
@@ -119,6 +117,12 @@ def _added(one: list[int] | None, other: list[int] | None) -> list[int] | None:
     return [a + b for a, b in zip(one, other, strict=True)]
 
 
+def _coarse(cells: list[int]) -> list[int]:
+    """Return the cells of a histogram that has only the edges of the GenAI convention."""
+    edges = len(c.EXECUTE_TOOL.buckets)
+    return [*cells[:edges], sum(cells[edges:-1]), cells[-1]]
+
+
 def merge(metric: c.Metric, old: Value | None, new: Value) -> Value:
     """Return the value of a series after a delta, as the metric's ``merge`` says."""
     if old is None:
@@ -150,7 +154,8 @@ class Aggregate:
         """Return the sums of all invocations."""
         groups: dict[ToolKey, list[Invocation]] = {}
         for event in self._waiting:
-            key = (event.tool, event.vouched, event.agent, event.project, event.status or "")
+            status = event.status or ""
+            key = (event.tool, event.vouched, event.agent, event.project, status, event.reason)
             group = groups.get(key)
             if group is None:
                 groups[key] = [event]
@@ -226,7 +231,7 @@ def _fold_tool(
     slots: Slots,
     is_known: Callable[[str, str], bool],
 ) -> Iterator[Delta]:
-    name, vouched, agent, project, status = key
+    name, vouched, agent, project, status, reason = key
     count = total.count
     name = clean(name)
     real = vouched or slots.holds("tool", name) or is_known("tool", name)
@@ -237,10 +242,14 @@ def _fold_tool(
     yield Delta(c.TOOL_USAGE, (tool, *where, status), count, count, cut or OVERFLOW in where)
     if total.durations:
         yield Delta(c.TOOL_DURATION, (tool, status), total.durations, count, cut)
+        failure = _GEN_AI_OTHER if status == ERROR and reason in ("", "other") else reason
+        executed = (tool, where[0], failure)
+        coarse = _coarse(total.durations)
+        yield Delta(c.EXECUTE_TOOL, executed, coarse, count, cut or where[0] == OVERFLOW)
     if total.waits:
         yield Delta(c.TOOL_WAIT, (tool,), total.waits, count, cut)
-    for reason, errors in total.reasons.items():
-        yield Delta(c.TOOL_ERRORS, (tool, reason), errors, errors, cut)
+    if reason:
+        yield Delta(c.TOOL_ERRORS, (tool, reason), count, count, cut)
     if total.output:
         yield Delta(c.TOOL_OUTPUT, (tool,), total.output, count, cut)
     if total.truncated:

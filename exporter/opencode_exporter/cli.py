@@ -23,6 +23,7 @@ from opencode_exporter.filters import Filters, NameFilter
 from opencode_exporter.flags import (
     COUNTING,
     FILE,
+    OTLP,
     PREFIX,
     REPORTING,
     SERVING,
@@ -33,6 +34,7 @@ from opencode_exporter.flags import (
     flags,
     logging_flags,
 )
+from opencode_exporter.otlp.target import target_of
 from opencode_exporter.terminal import ProgressBar, print_findings
 from opencode_exporter.waker import SystemClock
 
@@ -43,6 +45,8 @@ class _Commands(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {"--help", "-h", "--version", "--config.file"}
         first = next(iter(args), "")
+        if ctx.resilient_parsing and not args:
+            return super().parse_args(ctx, args)  # a shell completes the name of a command
         if first.split("=")[0] not in own and first not in self.commands:
             args = ["serve", *args]
         elif first.split("=")[0] == "--config.file":
@@ -117,22 +121,26 @@ def _settings(ledger: Path | None, given: dict[str, Any]) -> Settings:
 
 
 @_COMMANDS.command()
-@flags(COUNTING, SERVING, WEB, logging_flags())
+@flags(COUNTING, SERVING, WEB, OTLP, logging_flags())
 def serve(**given: Any) -> None:
     """Watch the databases and serve the metrics (the default)."""
     logs.configure(given["log_level"], given["log_format"])
     ledger = given["ledger_path"] or state_directory(os.environ, Path.home()) / "ledger.db"
-    _serve(_settings(ledger.expanduser(), given))
+    _serve(_settings(ledger.expanduser(), given), given)
 
 
-def _serve(settings: Settings) -> None:
+def _serve(settings: Settings, given: dict[str, Any]) -> None:
     from opencode_exporter.service import Exporter, Service  # noqa: PLC0415  # --help stays quick
+
+    target = target_of(
+        os.environ, gen_ai=given["otlp_gen_ai"] == "on", host_name=given["otlp_host_name"]
+    )
 
     async def run() -> None:
         with ProgressBar() as bar:
             exporter = Exporter(settings, os.environ, Path.home(), progress=bar.show)
             try:
-                service = Service(exporter)
+                service = Service(exporter, target)
             except BaseException:
                 exporter.close()
                 raise
@@ -214,7 +222,7 @@ def check(source_path: tuple[Path, ...]) -> None:
     help="How fast the simulated agent works.",
 )
 @flag("--demo.seed", type=int, default=1, help="Seed of the simulated agent.")
-@flags(WEB, logging_flags())
+@flags(WEB, OTLP, logging_flags())
 def demo(**given: Any) -> None:
     """Serve a temporary database on which a simulated agent works."""
     from opencode_exporter.demo_source import demo_source  # noqa: PLC0415
@@ -235,7 +243,8 @@ def demo(**given: Any) -> None:
                 listen=given["web_listen_address"],
                 telemetry_path=given["web_telemetry_path"],
                 web_config=given["web_config_file"],
-            )
+            ),
+            given,
         )
 
 

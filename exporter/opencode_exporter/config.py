@@ -44,6 +44,7 @@ class Settings:
     poll_interval_ms: int = 30_000
     listen: tuple[str, ...] = (DEFAULT_LISTEN,)
     telemetry_path: str = "/metrics"
+    created_timestamps: bool = False
     web_config: Path | None = None
 
 

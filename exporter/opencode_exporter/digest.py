@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
-from typing import TypeGuard
+from typing import Final, TypeGuard
 
 import msgspec
 
@@ -24,6 +24,11 @@ from opencode_exporter.traces import Blocks, packed
 from opencode_exporter.turns.measures import measure
 from opencode_exporter.turns.tally import Sum, Tally
 
+SENSIBLE_MS: Final = 1_577_836_800_000
+"""What is older, OpenCode cannot have written: 2020 began."""
+NEVER: Final = 1 << 62
+"""The first time of nothing."""
+
 
 class Digest(msgspec.Struct, gc=False, array_like=True):
     """Plain invocations; ``keys`` and ``owners`` are arrays of 64-bit integers, one a call."""
@@ -33,6 +38,7 @@ class Digest(msgspec.Struct, gc=False, array_like=True):
     traces: Blocks
     sums: list[tuple[ToolKey, ToolSum]]
     first_end: int  # ms, of the call that ended first; 0 without calls
+    first: int  # ms, the first time of anything in it; `NEVER` without any
     rows: list[Step | Remark]  # in the order of the source, of sessions that are plain
     measures: list[tuple[Sum, Value]]  # what these say by themselves
 
@@ -54,6 +60,7 @@ class Digester:
         self._traces: dict[int, array[int]] = {}
         self._sums = Aggregate()
         self._first_end = 0
+        self._first = NEVER
         self._rows: list[Step | Remark] = []
         self._session = ("", 0)
 
@@ -69,6 +76,8 @@ class Digester:
                 self._sums.add(event)
                 if event.ended > 0 and not 0 < self._first_end <= event.ended:
                     self._first_end = event.ended
+                if SENSIBLE_MS <= event.started < self._first:
+                    self._first = event.started
         return left
 
     def _claim(self, event: identity.Judged, key: int) -> bool:
@@ -107,10 +116,16 @@ class Digester:
             traces={time: block.tobytes() for time, block in self._traces.items()},
             sums=[*self._sums.tools().items()],
             first_end=self._first_end,
+            first=first_of([self._first, self._first_end, *(row.created for row in rows)]),
             rows=rows,
             measures=[*tally.sums.items()],
         )
         return digest, left
+
+
+def first_of(times: Iterable[int]) -> int:
+    """Return the first of some times (ms) that make sense."""
+    return min((at for at in times if at >= SENSIBLE_MS), default=NEVER)
 
 
 def _is_plain(event: Event) -> TypeGuard[Invocation]:

@@ -1,9 +1,9 @@
 """
-Exposition: a snapshot as Prometheus text or OpenMetrics.
+Exposition: a moment as Prometheus text or OpenMetrics.
 
 Both formats and their negotiation are prometheus-client's; this turns series
 into its families, and keeps the text of each for as long as it is the same.
-Reads nothing but the snapshot.
+Reads nothing but the moment.
 """
 
 from __future__ import annotations
@@ -25,12 +25,17 @@ from prometheus_client.utils import floatToGoString
 
 from opencode_exporter import catalog as c
 from opencode_exporter.aggregate import Labels, Value
-from opencode_exporter.snapshot import Snapshot
+from opencode_exporter.snapshot import Moment
 
 _FORMATS_KEPT: Final = 4  # a client may ask for any version of a format
 _HEAD_LINES: Final = 2  # HELP and TYPE
 
+_OPENMETRICS: Final = "application/openmetrics-text"
+
 _Encode = Callable[[Collector], bytes]
+_StartOf = Callable[[c.Metric, Labels], int]
+_Sample = tuple[Labels, Value, float | None]
+"""Labels, value, and since when it counts (Unix seconds) where that is shown."""
 
 
 class Rendered(NamedTuple):
@@ -58,20 +63,32 @@ class _Families(Collector):
         return self._families
 
 
-def _family(metric: c.Metric, series: Sequence[tuple[Labels, Value]]) -> Metric:
+def _family(metric: c.Metric, series: Sequence[_Sample]) -> Metric:
     if metric.kind == "histogram":
         histogram = HistogramMetricFamily(metric.family, metric.help, labels=metric.labels)
-        for labels, cells in series:
+        for labels, cells, created in series:
             if isinstance(cells, list):
                 buckets, total = _cumulated(metric, cells)
                 histogram.add_metric(labels, buckets, total)
+                if created is not None:
+                    named = dict(zip(metric.labels, labels, strict=True))
+                    histogram.add_sample(f"{metric.family}_created", named, created)
         return histogram
-    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-    family = kind(metric.family, metric.help, labels=metric.labels)
-    for labels, value in series:
+    if metric.kind == "counter":
+        counter = CounterMetricFamily(metric.family, metric.help, labels=metric.labels)
+        for labels, value, created in series:
+            if isinstance(value, int):
+                counter.add_metric(labels, _in_unit(metric, value), created)
+        return counter
+    gauge = GaugeMetricFamily(metric.family, metric.help, labels=metric.labels)
+    for labels, value, _ in series:
         if isinstance(value, int):
-            family.add_metric(labels, value / metric.scale if metric.scale != 1 else value)
-    return family
+            gauge.add_metric(labels, _in_unit(metric, value))
+    return gauge
+
+
+def _in_unit(metric: c.Metric, value: int) -> float:
+    return value / metric.scale if metric.scale != 1 else value
 
 
 def _cumulated(metric: c.Metric, cells: list[int]) -> tuple[list[tuple[str, float]], float]:
@@ -94,34 +111,44 @@ _PROCESS = _process_registry()
 
 
 class Renderer:
-    """Renders snapshots.  Any thread may; what has not changed since is not rendered again."""
+    """
+    Renders moments.  Any thread may; what has not changed since is not rendered again.
 
-    def __init__(self) -> None:
+    Args:
+        created: Whether OpenMetrics says since when each series counts.  The text format
+            never does: the client library has these as gauges of their own there.
+    """
+
+    def __init__(self, *, created: bool = False) -> None:
+        self._created = created
         self._lock = Lock()
         self._kept: dict[str, dict[str, _Text]] = {}
 
-    def render(self, snapshot: Snapshot, accept: str = "", *, process: bool = True) -> Rendered:
+    def render(self, moment: Moment, accept: str = "", *, process: bool = True) -> Rendered:
         """
         Return the page for a scrape.
 
         Args:
-            snapshot: The series; they are kept, so nobody may change them any more.
+            moment: The series; they are kept, so nobody may change them any more.
             accept: The request's Accept header: text, or OpenMetrics 1.0.
             process: Whether ``process_*`` and ``python_info`` are on the page.
         """
         encode, content_type = _negotiated(accept)
+        start_of = None
+        if self._created and content_type.startswith(_OPENMETRICS):
+            start_of = moment.start_ms
         end = encode(_Families())
         # Of many scrapes after a change one renders it, and the others wait for that.
         with self._lock:
             kept = self._kept_of(content_type)
             page = []
-            for metric in c.METRICS:
-                series = snapshot.get(metric)
+            for metric in c.ON_PAGE:
+                series = moment.series.get(metric)
                 if not series:
                     continue
                 now = kept.get(metric.name)
                 if now is None or now.series != series:
-                    now = kept[metric.name] = _rendered(metric, series, now, encode, end)
+                    now = kept[metric.name] = _rendered(metric, series, now, start_of, encode, end)
                 page.append(now.text)
         if process:
             page.append(encode(_PROCESS).removesuffix(end))
@@ -147,19 +174,29 @@ def _rendered(
     metric: c.Metric,
     series: Mapping[Labels, Value],
     old: _Text | None,
+    start_of: _StartOf | None,
     encode: _Encode,
     end: bytes,
 ) -> _Text:
-    """Return a metric's text, in which only those series are new that have changed."""
+    """
+    Return a metric's text, in which only those series are new that have changed.
+
+    A start does not change without the value: only where projects are hidden or hashed,
+    and a series with an older start is shown as one with others.
+    """
     before = old.series if old else {}
-    changed = [(labels, value) for labels, value in series.items() if before.get(labels) != value]
+    changed: list[_Sample] = [
+        (labels, value, start_of(metric, labels) / 1000 if start_of else None)
+        for labels, value in series.items()
+        if before.get(labels) != value
+    ]
     page = encode(_Families(_family(metric, changed))).removesuffix(end)
     # A sample is a line: the newlines in labels are escaped.
     made = page.split(b"\n")[:-1]
     head, samples = made[:_HEAD_LINES], made[_HEAD_LINES:]
     each = len(samples) // max(1, len(changed))
     lines = dict(old.lines) if old else {}
-    for place, (labels, _) in enumerate(changed):
+    for place, (labels, *_) in enumerate(changed):
         lines[labels] = b"\n".join(samples[place * each : (place + 1) * each])
     lines = {labels: lines[labels] for labels in sorted(series)}
     return _Text(series, lines, b"\n".join((*head, *lines.values(), b"")))

@@ -80,8 +80,9 @@ class Pattern(click.ParamType["re.Pattern[str] | None"]):
 
 
 def flag(name: str, **more: Any) -> Callable[[Command], Command]:
-    """Declare a dotted flag and the environment variable of the same name."""
-    variable = name.removeprefix("--").replace(".", "_").replace("-", "_")
+    """Declare a dotted flag (``--a/--no-a``: with its opposite) and the variable named after it."""
+    own, _, _ = name.removeprefix("--").partition("/")
+    variable = own.replace(".", "_").replace("-", "_")
     more.setdefault("show_default", True)
     return click.option(
         name, variable, envvar=f"{PREFIX}_{variable.upper()}", show_envvar=True, **more
@@ -185,6 +186,12 @@ WEB = flags(
     ),
     flag("--web.telemetry-path", default="/metrics", help="Path of the metrics."),
     flag(
+        "--web.created-timestamps/--no-web.created-timestamps",
+        default=False,
+        help="Say on OpenMetrics pages since when each series counts, as _created samples. "
+        "Prometheus stores them as extra series unless it is told otherwise.",
+    ),
+    flag(
         "--web.config.file",
         type=FILE,
         help="TLS and basic auth, in the exporter-toolkit's format.",
@@ -213,6 +220,20 @@ SERVING = flags(
         "--watch.force-polling",
         is_flag=True,
         help="Look at the files instead of waiting to be told of changes (network shares).",
+    ),
+)
+OTLP = flags(
+    flag(
+        "--otlp.gen-ai",
+        type=click.Choice(["on", "off"]),
+        default="on",
+        help="Whether a push over OTLP has gen_ai.execute_tool.duration of the GenAI conventions, "
+        "too. It pushes where OTEL_EXPORTER_OTLP_ENDPOINT says.",
+    ),
+    flag(
+        "--otlp.host-name",
+        is_flag=True,
+        help="Push the name of this machine as host.name of the resource.",
     ),
 )
 REPORTING = flags(

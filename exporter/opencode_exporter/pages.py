@@ -7,6 +7,7 @@ Puts a snapshot together and has it rendered; knows no HTTP and starts no poll.
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from typing import Final
 
 import apsw
@@ -16,7 +17,7 @@ from opencode_exporter.config import Settings
 from opencode_exporter.exposition import Rendered, Renderer
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.poller import Poller
-from opencode_exporter.snapshot import Snapshot, Surroundings, take
+from opencode_exporter.snapshot import Moment, Snapshot, Surroundings, take
 from opencode_exporter.waker import Clock, steady_ms
 from opencode_exporter.web.landing import Landing, LandingRow
 
@@ -24,22 +25,33 @@ BUILD: Final = (__version__, platform.python_version(), apsw.sqlite_lib_version(
 
 
 class Pages:
-    """The state of one exporter, as a client sees it."""
+    """
+    The state of one exporter, as a client sees it.
+
+    Attributes:
+        exports: How many pushes over OTLP there were, by result; whoever pushes sets it.
+    """
 
     def __init__(self, ledger: Ledger, poller: Poller, settings: Settings, clock: Clock) -> None:
         self._ledger = ledger
         self._poller = poller
         self._settings = settings
         self._clock = clock
-        self._renderer = Renderer()
+        self._renderer = Renderer(created=settings.created_timestamps)
         self._started_ms = clock.now_ms()
+        self.exports: Mapping[str, int] = {}
 
     def snapshot(self) -> Snapshot:
         """Return every series as of now."""
+        return self.moment().series
+
+    def moment(self) -> Moment:
+        """Return every series as of now, and since when each counts."""
         around = Surroundings(
             sources=self._poller.health,
             skills=self._poller.skills,
             servers=self._poller.servers,
+            exports=self.exports,
             build=BUILD,
             started_ms=self._started_ms,
             projects=self._settings.project_names,
@@ -52,7 +64,7 @@ class Pages:
 
     def metrics(self, accept: str, *, process: bool = True) -> Rendered:
         """Return the page of metrics in the format asked for."""
-        return self._renderer.render(self.snapshot(), accept, process=process)
+        return self._renderer.render(self.moment(), accept, process=process)
 
     def not_ready(self) -> str | None:
         """Return why the history is not in yet, or None when it is."""

@@ -16,7 +16,7 @@ import signal
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from opencode_exporter import __version__
 from opencode_exporter.config import Settings, sources
@@ -26,6 +26,7 @@ from opencode_exporter.ledger.file import set_aside
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.ledger.scope import Scope
 from opencode_exporter.ledger.store import Store
+from opencode_exporter.otlp.target import Target
 from opencode_exporter.pages import Pages
 from opencode_exporter.poller import Poller, Progress
 from opencode_exporter.skills import SkillScanner
@@ -34,9 +35,14 @@ from opencode_exporter.watcher import Watcher
 from opencode_exporter.web.landing import Landing
 from opencode_exporter.web.server import WebServer
 
+if TYPE_CHECKING:
+    from opencode_exporter.otlp.push import Push
+
 log = logging.getLogger(__name__)
 
 _MIN_BETWEEN_S: Final = 0.2  # wakes come by the dozen while a model streams
+_TAKE_IN_S: Final = 1.0  # a push waits as long for its poll as a scrape
+_LAST_PUSH_S: Final = 1.0
 
 
 def open_ledger(settings: Settings, clock: Clock) -> Ledger:
@@ -156,9 +162,15 @@ class Exporter:
 
 
 class Service:
-    """The exporter as a process that serves until it is told to end."""
+    """
+    The exporter as a process that serves until it is told to end.
 
-    def __init__(self, exporter: Exporter) -> None:
+    Args:
+        exporter: What is served.
+        target: Where to push as well, if anywhere.
+    """
+
+    def __init__(self, exporter: Exporter, target: Target | None = None) -> None:
         self._exporter = exporter
         self._settings = exporter.settings
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="poll")
@@ -168,6 +180,8 @@ class Service:
         self._begun = 0
         self._done = 0
         self._finished = asyncio.Condition()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._push = self._push_to(target) if target else None
         self._web = WebServer(
             self,
             addresses=self._settings.listen,
@@ -177,12 +191,14 @@ class Service:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         log.info("starting", extra={"version": __version__, "pid": os.getpid()})
         watcher = Watcher(self._wake.set, force_polling=self._settings.force_polling)
+        if self._push:
+            self._push.start()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._web.serve())
@@ -191,6 +207,8 @@ class Service:
                 tasks.create_task(self._end())
         finally:
             self._thread.shutdown()
+            if self._push:
+                self._push.end(0)
             self._exporter.close()
         log.info("stopped")
 
@@ -222,7 +240,11 @@ class Service:
             async with self._finished:
                 self._done = self._begun
                 self._finished.notify_all()
+            if self._push:
+                self._push.polled(is_ready=self.ready() is None)
             await self._until_wanted(loop.time())
+        if self._push:  # while the web server ends
+            await asyncio.to_thread(self._push.end, _LAST_PUSH_S)
 
     async def _until_wanted(self, polled_s: float) -> None:
         """Wait for a change or the timer; a burst of changes becomes one poll."""
@@ -243,16 +265,42 @@ class Service:
             # A defect of ours must not take the page away; it is shown and tried again.
             log.exception("poll failed")
 
-    # What the web server asks.
+    def _push_to(self, target: Target) -> Push:
+        # Not at the top: a run that does not push needs neither the time nor the memory.
+        from opencode_exporter.otlp.push import Push  # noqa: PLC0415
 
-    async def metrics(self, accept: str, timeout_s: float) -> Rendered:
-        """Take in what was committed before now, if the time allows, and render."""
+        pages = self._exporter.pages
+        push = Push(
+            target,
+            self._exporter.ledger.meta["instance_id"],
+            SystemClock(),
+            take_in=self._take_in,
+            moment=pages.moment,
+        )
+        pages.exports = push.exports
+        return push
+
+    def _take_in(self) -> None:
+        """Do for a push, from its thread, what is done for a scrape."""
+        if self._loop is not None:
+            polled = asyncio.run_coroutine_threadsafe(self._polled(_TAKE_IN_S), self._loop)
+            with contextlib.suppress(TimeoutError):
+                polled.result(2 * _TAKE_IN_S)
+
+    async def _polled(self, timeout_s: float) -> None:
+        """Take in what was committed before now, if the time allows."""
         wanted = self._begun + 1  # one that runs may have begun before the last commit
         self._asked = True
         self._wake.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s), self._finished:
                 await self._finished.wait_for(lambda: self._done >= wanted or self._stop.is_set())
+
+    # What the web server asks.
+
+    async def metrics(self, accept: str, timeout_s: float) -> Rendered:
+        """Take in what was committed before now, if the time allows, and render."""
+        await self._polled(timeout_s)
         return await asyncio.to_thread(self._exporter.pages.metrics, accept)
 
     def ready(self) -> str | None:

@@ -1,5 +1,5 @@
 """
-The snapshot: every series at one moment, as both sinks render it.
+The snapshot: every series at one moment, and since when it counts, for both sinks.
 
 Put together from what the ledger has committed and what is known of sources and
 of ourselves; immutable once made.  Applies the rules about what is shown:
@@ -10,9 +10,10 @@ choice of how projects are named, tools and skills that are left out.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from functools import partial
+from typing import Final, Literal, TypeVar
 
 from opencode_exporter import catalog as c
 from opencode_exporter.aggregate import Labels, Value, merge
@@ -22,14 +23,47 @@ from opencode_exporter.filters import Filters
 from opencode_exporter.health import SourceHealth
 from opencode_exporter.labels import clean, limit_of
 from opencode_exporter.ledger.ledger import Ledger, Published
+from opencode_exporter.ledger.totals import KNOWN_BEFOREHAND
 from opencode_exporter.skills import InstalledSkill
 
+T = TypeVar("T")
 ProjectNames = Literal["name", "hash", "off"]
 Snapshot = Mapping[c.Metric, Mapping[Labels, Value]]
 """Values in each metric's scale; see `catalog.Metric`."""
+Starts = Mapping[c.Metric, Mapping[Labels, int]]
+"""Since when series count, Unix ms."""
 
+_Series = dict[c.Metric, dict[Labels, Value]]
+_Started = dict[c.Metric, dict[Labels, int]]
 _ACTIVE_MS: Final = 5 * 60_000
 _CATCH_UP_SHOWN_MS: Final = 5 * 60_000  # long enough for every scrape interval in use
+_OURS_KNOWN: Final[Mapping[c.Metric, tuple[Labels, ...]]] = {
+    c.UNATTRIBUTED: ((),),
+    c.COPIES_SKIPPED: (("fork",), ("upgrade",)),
+    c.LATE_ENDS: (("completed",), ("error",), ("denied",), ("aborted",)),
+}
+"""Series of ourselves that are shown at 0 before anything is counted."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """
+    Every series at one moment, and since when each counts.
+
+    A start is a time at which the series was 0 and after which all that it counts
+    happened; once shown it stays.  See `ledger.totals.starts_of` for those of the ledger.
+    A series at 0, because its name is known beforehand, has the baseline as its start,
+    and keeps it.  Series that are shown as one have the smallest of their starts.
+    """
+
+    series: Snapshot
+    at_ms: int  # Unix
+    starts: Starts  # of all that outlive the process
+    began_ms: int  # when this process began, Unix: of all others that count
+
+    def start_ms(self, metric: c.Metric, labels: Labels) -> int:
+        """Return since when a counter or histogram counts, Unix ms."""
+        return self.starts.get(metric, {}).get(labels, self.began_ms)
 
 
 @dataclass(frozen=True)
@@ -38,6 +72,7 @@ class Surroundings:
 
     sources: Mapping[str, SourceHealth]
     skills: frozenset[InstalledSkill]
+    exports: Mapping[str, int]  # over OTLP, by result; empty if there are none
     servers: frozenset[str]  # names of MCP servers in OpenCode's configuration
     build: tuple[str, str, str]  # version, python, sqlite
     started_ms: int  # when this process began, Unix
@@ -48,20 +83,16 @@ class Surroundings:
     now_ms: int  # time of day, Unix
 
 
-def take(ledger: Ledger, around: Surroundings) -> Snapshot:
+def take(ledger: Ledger, around: Surroundings) -> Moment:
     """Return every series as of now."""
-    shown: dict[c.Metric, dict[Labels, Value]] = {}
     known = ledger.published
     counted = known.baseline_ms > 0
-    salt = ledger.meta["salt"]
-    for name, series in known.series.items():
-        metric = c.BY_NAME.get(name)
-        if metric is not None and (counted or not metric.waits_for_baseline):
-            shown[metric] = _name_projects(metric, series, around.projects, salt)
+    shown, starts = _of_ledger(known, around.projects, ledger.meta["salt"])
     if counted:
         tools = _names(known.names["tool"], CATEGORIES, "tool")
         skills = _names(known.names["skill"], {s.name for s in around.skills}, "skill")
         _fill_known(shown, around.series_limit, tools, skills)
+        _start_known(starts, shown, KNOWN_BEFOREHAND, known.baseline_ms)
         shown[c.TOOL_INFO] = {tool_labels(tool, around.servers): 1 for tool in tools}
         shown[c.SKILL_INSTALLED] = {
             (skill.name if skill.name in skills else OVERFLOW, skill.scope): 1
@@ -73,7 +104,28 @@ def take(ledger: Ledger, around: Surroundings) -> Snapshot:
             shown[c.FILE_HOT_EDITS] = {(clean(path),): edits for path, edits in known.hot_files}
     _add_sources(shown, around.sources)
     _add_ourselves(shown, ledger, around)
-    return {m: around.filters.shown(m.labels, series) for m, series in shown.items()}
+    _start_known(starts, shown, _OURS_KNOWN, known.began_ms)
+    show = around.filters.shown
+    return Moment(
+        series={metric: show(metric.labels, series) for metric, series in shown.items()},
+        at_ms=around.now_ms,
+        starts={metric: show(metric.labels, series) for metric, series in starts.items()},
+        began_ms=around.started_ms,
+    )
+
+
+def _of_ledger(known: Published, how: ProjectNames, salt: str) -> tuple[_Series, _Started]:
+    """Return the ledger's series that are shown, and since when they count."""
+    shown: _Series = {}
+    starts: _Started = {}
+    for name, series in known.series.items():
+        metric = c.BY_NAME.get(name)
+        if metric is None or (metric.waits_for_baseline and not known.baseline_ms):
+            continue
+        shown[metric] = _name_projects(metric, series, how, salt, partial(merge, metric))
+        if metric.kind != "gauge":
+            starts[metric] = _name_projects(metric, known.starts[name], how, salt, min)
+    return shown, starts
 
 
 def _names(slots: Iterable[str], known: Iterable[str], label: str) -> list[str]:
@@ -86,14 +138,12 @@ def _names(slots: Iterable[str], known: Iterable[str], label: str) -> list[str]:
     return [*names, UNKNOWN, OVERFLOW]
 
 
-def _fill_known(
-    shown: dict[c.Metric, dict[Labels, Value]], limit: int, tools: list[str], skills: list[str]
-) -> None:
+def _fill_known(shown: _Series, limit: int, tools: list[str], skills: list[str]) -> None:
     """Export what is known beforehand at 0: ``increase()`` does not see a series' first value."""
     edits = [name for name in tools if CATEGORIES.get(name) == "edit"]
     names = {("tool",): tools, ("skill",): skills}
-    for metric in c.METRICS:
-        if metric.kind == "counter" and metric.labels in names:
+    for metric in KNOWN_BEFOREHAND:
+        if metric.labels in names:
             some = edits if metric is c.EDIT_ABANDONED else names[metric.labels]
             _fill(shown, metric, [(name,) for name in some], limit)
     for metric, some in ((c.TOOL_INVOCATIONS, tools), (c.SKILL_INVOCATIONS, skills)):
@@ -102,29 +152,37 @@ def _fill_known(
     _fill(shown, c.COMPACTIONS, [("auto",), ("manual",)], limit)
 
 
-def _fill(
-    shown: dict[c.Metric, dict[Labels, Value]],
-    metric: c.Metric,
-    wanted: Iterable[Labels],
-    limit: int,
-) -> None:
+def _fill(shown: _Series, metric: c.Metric, wanted: Iterable[Labels], limit: int) -> None:
     series = shown.setdefault(metric, {})
     for labels in wanted:
         if len(series) < limit:
             series.setdefault(labels, 0)
 
 
+def _start_known(
+    starts: _Started, shown: _Series, metrics: Iterable[c.Metric], start_ms: int
+) -> None:
+    """Give those series a start that are shown and not in the ledger yet."""
+    for metric in metrics:
+        starts[metric] = dict.fromkeys(shown[metric], start_ms) | starts.get(metric, {})
+
+
 def _name_projects(
-    metric: c.Metric, series: Mapping[Labels, Value], how: ProjectNames, salt: str
-) -> dict[Labels, Value]:
+    metric: c.Metric,
+    series: Mapping[Labels, T],
+    how: ProjectNames,
+    salt: str,
+    join: Callable[[T, T], T],
+) -> dict[Labels, T]:
+    """Return what a metric's series have, those that are shown as one being joined."""
     if how == "name" or "project" not in metric.labels:
         return dict(series)
     at = metric.labels.index("project")
     shown = {n: _shown_project(n, how, salt) for n in {labels[at] for labels in series}}
-    renamed: dict[Labels, Value] = {}
+    renamed: dict[Labels, T] = {}
     for labels, value in series.items():
         key = (*labels[:at], shown[labels[at]], *labels[at + 1 :])
-        renamed[key] = merge(metric, renamed.get(key), value)
+        renamed[key] = join(renamed[key], value) if key in renamed else value
     return renamed
 
 
@@ -159,9 +217,7 @@ def _in_flight(known: Published) -> dict[c.Metric, dict[Labels, Value]]:
     return {c.TOOL_IN_FLIGHT: counts, c.TOOL_OLDEST_START: oldest}
 
 
-def _add_active(
-    shown: dict[c.Metric, dict[Labels, Value]], known: Published, around: Surroundings
-) -> None:
+def _add_active(shown: _Series, known: Published, around: Surroundings) -> None:
     """Add what is true of the sessions that have just changed, and of no others."""
     active = {session for session, at in known.active.items() if around.now_ms - at < _ACTIVE_MS}
     shown[c.SESSIONS_ACTIVE] = {(): len(active)}
@@ -173,9 +229,7 @@ def _add_active(
     shown[c.TODOS] = todos
 
 
-def _add_sources(
-    shown: dict[c.Metric, dict[Labels, Value]], sources: Mapping[str, SourceHealth]
-) -> None:
+def _add_sources(shown: _Series, sources: Mapping[str, SourceHealth]) -> None:
     for label, health in sources.items():
         shown.setdefault(c.UP, {})[label,] = int(health.up)
         shown.setdefault(c.SOURCE_SUPPORTED, {})[label,] = int(health.supported)
@@ -193,22 +247,17 @@ def _add_sources(
             shown.setdefault(c.LAST_POLL, {})[label,] = health.last_poll_ms
 
 
-def _add_ourselves(
-    shown: dict[c.Metric, dict[Labels, Value]], ledger: Ledger, around: Surroundings
-) -> None:
+def _add_ourselves(shown: _Series, ledger: Ledger, around: Surroundings) -> None:
     shown[c.BUILD_INFO] = {around.build: 1}
     shown[c.START] = {(): around.started_ms}
     shown[c.LEDGER_BYTES] = {(): ledger.size()}
+    shown[c.OTLP_EXPORTS] = {(result,): count for result, count in around.exports.items()}
     late_ms = ledger.published.late_ms
     late = late_ms and around.steady_ms - late_ms < _CATCH_UP_SHOWN_MS
     shown[c.CATCHING_UP] = {(): int(bool(late))}
     if baseline_ms := ledger.published.baseline_ms:
         shown[c.BASELINE] = {(): baseline_ms}
-    shown.setdefault(c.UNATTRIBUTED, {}).setdefault((), 0)
-    for metric, values in (
-        (c.COPIES_SKIPPED, ("fork", "upgrade")),
-        (c.LATE_ENDS, ("completed", "error", "denied", "aborted")),
-    ):
+    for metric, known in _OURS_KNOWN.items():
         series = shown.setdefault(metric, {})
-        for value in values:
-            series.setdefault((value,), 0)
+        for labels in known:
+            series.setdefault(labels, 0)

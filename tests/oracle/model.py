@@ -33,6 +33,8 @@ class Call:
     refused: bool = False
     child: str = ""
     nested: tuple[tuple[str, str], ...] = ()
+    ran: Moment = None
+    reason: str = ""
 
     @property
     def loads(self) -> bool:

@@ -80,17 +80,17 @@ def v1_call(session: str, message: str, part: dict[str, Any]) -> Call | None:
     state = obj(part.get("state"))
     given, meta, times = (obj(state.get(key)) for key in ("input", "metadata", "time"))
     tool, raw, text = classify.canonical(word(part.get("tool"))), state.get("status"), ""
-    status, vouched = "abandoned", raw == "running"
+    status, vouched, reason = "abandoned", raw == "running", ""
     if raw == "completed":
         status, vouched = "completed", True
         text = word(state.get("output"), default="")
         if tool == "invalid":
             asked = word(given.get("tool")), word(given.get("error"), default="")
-            tool, status = classify.refused_call(*asked)[0], "error"
+            (tool, reason), status = classify.refused_call(*asked), "error"
             vouched = False  # the model can ask for that tool itself, and name anything
     elif raw == "error":
         text = word(state.get("error"), default="")
-        status = classify.verdict(text)[0]
+        status, reason = classify.verdict(text)
         vouched = status != "aborted"
     skill = word(meta.get("name"), given.get("name")) if tool == "skill" else ""
     return Call(
@@ -108,6 +108,7 @@ def v1_call(session: str, message: str, part: dict[str, Any]) -> Call | None:
         skill,
         _refused(status, text),
         word(meta.get("sessionId"), default="") if tool == "subagent" else "",
+        reason=reason,
     )
 
 
@@ -118,16 +119,16 @@ def v2_call(session: str, message: str, item: dict[str, Any]) -> Call:
     error = obj(state.get("error"))
     told, kind = (word(error.get(key), default="") for key in ("message", "type"))
     tool, raw = classify.canonical(word(item.get("name"))), state.get("status")
-    status, vouched = "abandoned", False
+    status, vouched, reason = "abandoned", False, ""
     nested: tuple[tuple[str, str], ...] = ()
     if raw == "completed":
         status, vouched = "completed", True
         if tool == "invalid":  # imported
             asked = word(given.get("tool")), word(given.get("error"), default="")
-            tool, status = classify.refused_call(*asked)[0], "error"
+            (tool, reason), status = classify.refused_call(*asked), "error"
             vouched = False  # the model can ask for that tool itself, and name anything
     elif raw == "error":
-        status = classify.verdict(told, kind)[0]
+        status, reason = classify.verdict(told, kind)
         vouched = status not in {"aborted", "abandoned"} and kind != "tool.input-json"
         tool = "_unknown" if classify.names_no_tool(told) else tool
     if raw in {"completed", "error"}:
@@ -154,6 +155,8 @@ def v2_call(session: str, message: str, item: dict[str, Any]) -> Call:
         if tool == "subagent"
         else "",
         nested,
+        number(times.get("ran")),
+        reason,
     )
 
 

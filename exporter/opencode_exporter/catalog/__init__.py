@@ -24,4 +24,6 @@ METRICS: Final = tuple(
     )
 )
 """All of them, group by group."""
+ON_PAGE: Final = tuple(metric for metric in METRICS if not metric.only_otlp)
+"""Those that Prometheus scrapes."""
 BY_NAME: Final = {metric.name: metric for metric in METRICS}

@@ -213,3 +213,13 @@ UNATTRIBUTED = Metric(
     "{turn}",
     example="increase(opencode_exporter_unattributed_total[1d])",
 )
+OTLP_EXPORTS = Metric(
+    "self",
+    "opencode_exporter_otlp_exports_total",
+    "counter",
+    "Pushes over OTLP by result: ok, error; only where it pushes.",
+    "opencode.exporter.otlp_exports",
+    "{export}",
+    labels=("result",),
+    example='increase(opencode_exporter_otlp_exports_total{result="error"}[1h]) > 0',
+)

@@ -13,7 +13,9 @@ Kind = Literal["counter", "gauge", "histogram"]
 Group = Literal["skills", "tools", "edits", "sessions", "source", "self"]
 
 DURATION_BUCKETS: Final = tuple(0.01 * 2**i for i in range(19))
-"""Seconds, 0.01 doubling to 2621.44; up to 81.92 the edges of gen_ai.execute_tool.duration."""
+"""Seconds, 0.01 doubling to 2621.44."""
+GEN_AI_BUCKETS: Final = DURATION_BUCKETS[:14]
+"""Seconds, 0.01 doubling to 81.92: what the GenAI convention recommends for its durations."""
 STRETCH_BUCKETS: Final = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)
 """Seconds, of turns and skill runs."""
 ATTEMPT_BUCKETS: Final = (1, 2, 3, 5, 8, 13)
@@ -32,6 +34,10 @@ class Metric:
     (1000 where the ledger keeps milliseconds), so that sums stay exact.
     ``merge`` says how a new value meets the one in the ledger.
     ``example`` is a query of Prometheus that somebody would ask.
+    ``attributes`` are the names of the labels over OTLP: their own, unless a convention
+    has others; one without a value is left out there.
+    ``only_otlp`` metrics are not on the page: they say in a convention's words what
+    others say in ours.
     """
 
     group: Group
@@ -45,6 +51,13 @@ class Metric:
     scale: int = 1
     merge: Literal["add", "min", "max"] = "add"
     example: str = ""
+    attributes: tuple[str, ...] = ()
+    only_otlp: bool = False
+
+    def __post_init__(self) -> None:
+        """Name the attributes as the labels, unless they have names of their own."""
+        if not self.attributes:
+            object.__setattr__(self, "attributes", self.labels)
 
     @property
     def family(self) -> str:

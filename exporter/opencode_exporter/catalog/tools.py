@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opencode_exporter.catalog.metric import DURATION_BUCKETS, Metric
+from opencode_exporter.catalog.metric import DURATION_BUCKETS, GEN_AI_BUCKETS, Metric
 
 TOOL_INVOCATIONS = Metric(
     "tools",
@@ -41,6 +41,23 @@ TOOL_DURATION = Metric(
         "histogram_quantile(0.95, sum by (tool, le) "
         "(rate(opencode_tool_duration_seconds_bucket[1d])))"
     ),
+)
+EXECUTE_TOOL = Metric(
+    "tools",
+    "gen_ai_execute_tool_duration_seconds",
+    "histogram",
+    "Execution time in the words of the GenAI conventions; error.type is _OTHER for reason other.",
+    "gen_ai.execute_tool.duration",
+    "s",
+    labels=("tool", "agent", "reason"),
+    buckets=GEN_AI_BUCKETS,
+    scale=1000,
+    example=(
+        "histogram_quantile(0.95, sum by (gen_ai_tool_name, le) "
+        "(rate(gen_ai_execute_tool_duration_seconds_bucket[1d])))"
+    ),
+    attributes=("gen_ai.tool.name", "gen_ai.agent.name", "error.type"),
+    only_otlp=True,
 )
 TOOL_WAIT = Metric(
     "tools",

@@ -21,13 +21,13 @@ import apsw
 from opencode_exporter.errors import LedgerBusyError, LedgerDamagedError, LedgerError
 
 APPLICATION_ID: Final = 0x4F434C47  # "OCLG"
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 _WAL_BYTES: Final = 4 << 20
 _CACHE_KIB: Final = 4_000
 _SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE series (
-    metric TEXT NOT NULL, labels TEXT NOT NULL, value TEXT NOT NULL,
+    metric TEXT NOT NULL, labels TEXT NOT NULL, value TEXT NOT NULL, started INTEGER NOT NULL,
     PRIMARY KEY (metric, labels)
 ) WITHOUT ROWID;
 CREATE TABLE slot (position INTEGER PRIMARY KEY, label TEXT NOT NULL, name TEXT NOT NULL);

@@ -16,7 +16,7 @@ from opencode_exporter import catalog as c
 from opencode_exporter import identity
 from opencode_exporter.aggregate import Aggregate, Delta, Labels
 from opencode_exporter.batch import Chunk, OpenRow
-from opencode_exporter.digest import Digest
+from opencode_exporter.digest import NEVER, Digest, first_of
 from opencode_exporter.events import (
     ABANDONED,
     COMPLETED,
@@ -79,6 +79,9 @@ class Intake:
         self.judge = Judge(store.owners, store.traces, is_empty=is_empty)
         self.talks = Talks(store, salt, abandon_after_ms, admit=self._admit_lost, now=clock.now_ms)
         self.late_ms = late_ms
+        self.since_settled = NEVER
+        """The first event of all batches since what had waited was last looked at, ms."""
+        self._first = NEVER
 
     def begin(self, *, counting: bool, is_live: bool) -> None:
         """
@@ -89,6 +92,8 @@ class Intake:
             is_live: Whether the history is in, so that old events are late ones.
         """
         self.counting, self.is_live = counting, is_live
+        self.since_settled = min(self.since_settled, self._first)
+        self._first = NEVER
         self.sums = Aggregate()
         self.tally = Tally()
         self.deltas: list[Delta] = []
@@ -116,6 +121,14 @@ class Intake:
         """Return what the batch adds to each series; new names take their slots here."""
         slots, knows = self.names.slots, self.names.knows
         return *self.deltas, *self.sums.fold(slots, knows), *self.tally.fold(slots, knows)
+
+    def note(self, *times: int) -> None:
+        """Note when something happened that counts, ms; times that make no sense are none."""
+        self._first = min(self._first, first_of(times))
+
+    def first_ms(self) -> int:
+        """Return the time of the batch's first event: not after now, and now without any."""
+        return min(self._first, self._clock.now_ms())
 
     def _take_events(self, source: str, chunk: Chunk) -> None:
         keys = self.judge.prepare(chunk)
@@ -153,6 +166,7 @@ class Intake:
             return
         self.sums.absorb(digest.sums)
         self.tally.absorb(digest.measures)
+        self.note(digest.first)
         self._note_lateness(digest.first_end)
 
     def _take_row(self, event: Step | Remark, key: int) -> None:
@@ -160,6 +174,8 @@ class Intake:
         if isinstance(event, Step):
             event = self.names.of_step(event)
         counts = self.counting and self._scope.holds(event.created, event.where.project)
+        if counts:
+            self.note(event.created)
         if not event.is_over:
             if self.judge.is_open(event, key):
                 kept = without_paths(event) if isinstance(event, Step) else event
@@ -177,6 +193,7 @@ class Intake:
                 self.talks.meet(event, counts=counts)
 
     def _admit_lost(self, step: Step) -> bool:
+        self.note(step.created)
         self._lost.add(step.message)
         self.open.sleep(step.message)
         return self.judge.admit_late(step, identity.row_key(step)) is Verdict.NEW
@@ -210,6 +227,8 @@ class Intake:
         if not self.counting or not self._scope.holds(event.started, event.project):
             self._learn(event)
             return
+        # Of one that never started nothing but its message tells when.
+        self.note(event.started or event.message_created, event.ended)
         self.sums.add(event)
         if event.skill is not None:
             self.sums.add_skill_load(event, first_in_session=first)
@@ -235,6 +254,7 @@ class Intake:
         if verdict is Verdict.NEW:
             first = self._first_in_session(event.session, event.skill)
             if self.counting and self._scope.holds(event.at, event.project):
+                self.note(event.at)
                 self.sums.add_skill_load(event, first_in_session=first)
                 self._note_lateness(event.at)
         elif verdict is not Verdict.REPEAT:

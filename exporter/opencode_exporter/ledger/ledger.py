@@ -9,11 +9,12 @@ committed.  Nothing here reads opencode.db, and nothing here knows about HTTP.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from opencode_exporter import identity
 from opencode_exporter.aggregate import Labels, Value
 from opencode_exporter.batch import Chunk, Cursor, OpenRow
+from opencode_exporter.digest import NEVER as NO_EVENT
 from opencode_exporter.digest import Digest
 from opencode_exporter.errors import LedgerError
 from opencode_exporter.labels import Slots
@@ -23,20 +24,24 @@ from opencode_exporter.ledger.names import RealNames
 from opencode_exporter.ledger.open_rows import OpenRows
 from opencode_exporter.ledger.scope import EVERYTHING, Scope
 from opencode_exporter.ledger.store import Batch, Store
-from opencode_exporter.ledger.totals import Series, changed_by
+from opencode_exporter.ledger.totals import Series, Starts, Times, changed_by, starts_of
 from opencode_exporter.turns.talks import FIRST, NEVER, Place, Talks
 from opencode_exporter.waker import Clock
+
+T = TypeVar("T")
 
 
 class Published(NamedTuple):
     """What has been committed; never changed, so that any thread may render it."""
 
     series: Series
+    starts: Starts  # of all series; those of gauges mean nothing
     names: Mapping[str, tuple[str, ...]]  # names that hold a slot, by label
     in_flight: tuple[tuple[str, int], ...]  # tool and start (ms) of what runs now
     hot_files: tuple[tuple[str, int], ...]  # paths, most edited first, and how often
     active: Mapping[str, int]  # sessions and when they changed (ms), of the last minutes
     baseline_ms: int
+    began_ms: int  # when the ledger did
     late_ms: int
 
 
@@ -74,6 +79,7 @@ class Ledger:
         self._files_top = files_top
         self.names = RealNames(Slots())
         self._late_ms = 0
+        self._opened_ms = clock.now_ms()
         self.reload()
         if not counts_history and not self.baseline_ms:
             # Durable at once: a restart within the first read must not count the rest.
@@ -83,14 +89,17 @@ class Ledger:
     def start_over(self, store: Store) -> None:
         """Go on in another file; the one before was damaged."""
         self._store = store
+        self._opened_ms = self._clock.now_ms()
         self.reload()
 
     def reload(self) -> None:
         """Go back to what is on disk, as if just started; all of it or nothing."""
         store = self._store
         series: dict[str, dict[Labels, Value]] = {}
-        for metric, labels, value in store.series():
+        starts: dict[str, dict[Labels, int]] = {}
+        for metric, labels, value, started in store.series():
             series.setdefault(metric, {})[labels] = value
+            starts.setdefault(metric, {})[labels] = started
         read = store.slots(), store.cursors(), store.open_rows(), store.meta(), store.edited()
         # From here on nothing fails: half of a reload would count a batch twice.
         slots, self._cursors, rows, self.meta, edited = read
@@ -107,13 +116,17 @@ class Ledger:
             is_empty=not self._cursors,
             late_ms=self._late_ms,
         )
-        self._publish(series)
+        if not self.baseline_ms:  # the history goes on where it was cut off
+            known = (start for of_metric in starts.values() for start in of_metric.values())
+            self._intake.since_settled = min(known, default=NO_EVENT)
+        self._publish(series, starts)
         self._begin()
 
-    def _publish(self, series: Series) -> None:
+    def _publish(self, series: Series, starts: Starts) -> None:
         self._late_ms = self._intake.late_ms
         self.published = Published(
             series=series,
+            starts=starts,
             names={label: self.names.slots.names(label) for label in ("tool", "skill")},
             in_flight=tuple(
                 (self.names.shown(call), call.started) for call in self._intake.open.running()
@@ -121,6 +134,7 @@ class Ledger:
             hot_files=self._intake.hot.shown(),
             active=dict(self.talks.active()),
             baseline_ms=self.baseline_ms,
+            began_ms=int(self.meta.get("began_ms", self._opened_ms)),
             late_ms=self._intake.late_ms,
         )
 
@@ -129,6 +143,8 @@ class Ledger:
         skips = not self._counts_history or self.meta.get("history") == "skip"
         is_live = self.baseline_ms > 0
         self._intake.begin(counting=is_live or not skips, is_live=is_live)
+        if "began_ms" not in self.meta:
+            self._note("began_ms", str(self._opened_ms))
 
     @property
     def talks(self) -> Talks:
@@ -155,6 +171,7 @@ class Ledger:
     def set_baseline(self) -> None:
         """Note, with the next commit, that the history is in."""
         self._note("baseline_ms", str(self._clock.now_ms()))
+        self._intake.since_settled = NO_EVENT
 
     def _note(self, name: str, value: str) -> None:
         self.meta[name] = self._batch.meta[name] = value
@@ -194,10 +211,21 @@ class Ledger:
         Raises:
             LedgerError: See `commit`.
         """
+
+        def is_over(last: int) -> bool:
+            over = is_silent(last)
+            if over:
+                self._intake.note(last)
+            return over
+
         place: Place | None = FIRST
         while place is not None:
-            place = self.talks.settle(is_silent, place)
+            place = self.talks.settle(is_over, place)
+            # What is decided now may be about any event since the last time.
+            self._intake.note(self._intake.since_settled)
             self.commit()
+        if self.baseline_ms:
+            self._intake.since_settled = NO_EVENT
 
     # What a commit makes of it.
 
@@ -221,8 +249,9 @@ class Ledger:
                 for talk in self.talks.changed.values()
                 for due in [self.talks.due_of(talk)]
             }
+            started = starts_of(changed, self.published.starts, self._times())
             batch.series = {
-                (metric, labels): value
+                (metric, labels): (value, started[metric][labels])
                 for metric, values in changed.items()
                 for labels, value in values.items()
             }
@@ -231,8 +260,19 @@ class Ledger:
         except LedgerError:
             self.reload()
             raise
-        old = self.published.series
-        merged = {metric: {**old.get(metric, {}), **new} for metric, new in changed.items()}
-        self._publish({**old, **merged})
+        old = self.published
+        self._publish(_with(old.series, changed), _with(old.starts, started))
         self.names.slots.new = []
         self._begin()
+
+    def _times(self) -> Times:
+        intake = self._intake
+        baseline = self.baseline_ms if intake.is_live else 0
+        return Times(intake.first_ms(), baseline, int(self.meta["began_ms"]))
+
+
+def _with(
+    old: Mapping[str, Mapping[Labels, T]], new: Mapping[str, Mapping[Labels, T]]
+) -> dict[str, Mapping[Labels, T]]:
+    """Return what is known by metric and labels, with what is new of it."""
+    return {**old, **{metric: {**old.get(metric, {}), **more} for metric, more in new.items()}}

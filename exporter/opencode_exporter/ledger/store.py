@@ -44,7 +44,8 @@ _GARBLED: Final = (*DAMAGE, apsw.SQLError, ValueError)
 class Batch(msgspec.Struct):
     """Everything that one commit writes."""
 
-    series: dict[tuple[str, tuple[str, ...]], Any] = msgspec.field(default_factory=dict)
+    series: dict[tuple[str, tuple[str, ...]], tuple[Any, int]] = msgspec.field(default_factory=dict)
+    """Value and start (Unix ms) by metric and labels."""
     seen: dict[int, int] = msgspec.field(default_factory=dict)
     traces: Blocks = msgspec.field(default_factory=dict)
     cursors: dict[tuple[str, str], Cursor] = msgspec.field(default_factory=dict)
@@ -91,12 +92,12 @@ class Store:
         with self._reading():
             return dict(self._db.execute("SELECT name, value FROM meta"))
 
-    def series(self) -> Iterable[tuple[str, tuple[str, ...], Any]]:
-        """Yield (metric, labels, value)."""
+    def series(self) -> Iterable[tuple[str, tuple[str, ...], Any, int]]:
+        """Yield (metric, labels, value, start); the start in Unix ms."""
         with self._reading():
-            rows = self._db.execute("SELECT metric, labels, value FROM series")
-            for metric, labels, value in rows:
-                yield metric, tuple(json.loads(labels)), json.loads(value)
+            rows = self._db.execute("SELECT metric, labels, value, started FROM series")
+            for metric, labels, value, started in rows:
+                yield metric, tuple(json.loads(labels)), json.loads(value), int(started)
 
     def slots(self) -> list[tuple[str, str]]:
         """Return (label, name) in the order in which the slots were given."""
@@ -175,10 +176,10 @@ class Store:
                 db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?)", batch.seen.items())
                 db.executemany(_LEAVE, batch.traces.items())
                 db.executemany(
-                    "INSERT OR REPLACE INTO series VALUES (?, ?, ?)",
+                    "INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?)",
                     (
-                        (metric, json.dumps(labels), json.dumps(value))
-                        for (metric, labels), value in batch.series.items()
+                        (metric, json.dumps(labels), json.dumps(value), started)
+                        for (metric, labels), (value, started) in batch.series.items()
                     ),
                 )
                 db.executemany("INSERT INTO slot (label, name) VALUES (?, ?)", batch.slots)

@@ -1,13 +1,14 @@
 """
-Totals: what deltas make of the series that there are.
+Totals: what deltas make of the series that there are, and since when these count.
 
-Pure.  Guarantees that no counter falls and that no metric has more series than
-its limit; what is beyond is counted as overflow.
+Pure.  Guarantees that no counter falls, that a start stays once it has been shown, and
+that no metric has more series than its limit; what is beyond is counted as overflow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
 
 from opencode_exporter import catalog as c
 from opencode_exporter.aggregate import Delta, Labels, Value, merge
@@ -16,6 +17,30 @@ from opencode_exporter.labels import within_limit
 
 Series = Mapping[str, Mapping[Labels, Value]]
 """Values by metric name and labels."""
+Starts = Mapping[str, Mapping[Labels, int]]
+"""Since when series count, Unix ms, by metric name and labels."""
+
+_OF_ONE_NAME: Final = (("tool",), ("skill",))
+KNOWN_BEFOREHAND: Final = tuple(
+    metric
+    for metric in c.METRICS
+    if metric in (c.TOOL_INVOCATIONS, c.SKILL_INVOCATIONS, c.COMPACTIONS)
+    or (metric.kind == "counter" and metric.labels in _OF_ONE_NAME)
+)
+"""Metrics that have series, at 0, of names that are known before anything is counted."""
+_SINCE_BASELINE: Final = frozenset(
+    # That a session has been silent for an hour is no event: nobody knows when it was seen.
+    metric.name
+    for metric in (*KNOWN_BEFOREHAND, c.SESSION_INVOCATIONS)
+)
+
+
+class Times(NamedTuple):
+    """What the starts of a batch are made of, Unix ms."""
+
+    first: int  # of what counts in the batch, the event that was first
+    baseline: int  # 0 while the history is read
+    began: int  # when the ledger began
 
 
 def changed_by(
@@ -54,3 +79,42 @@ def changed_by(
         into = changed.setdefault(c.LABEL_OVERFLOW.name, {})
         into[(name,)] = merge(c.LABEL_OVERFLOW, known.get((name,)), events)
     return changed
+
+
+def starts_of(changed: Series, known: Starts, times: Times) -> dict[str, dict[Labels, int]]:
+    """
+    Return since when the series count that a batch changes.
+
+    - Metrics of the exporter itself count what it did: all since the ledger began.
+    - Others count since the first event of the batch in which the series appears, which
+      is the first that it counts or one before that.  While the history is read nothing
+      is shown, and the start moves back with each batch that has older events.
+    - A series that appears after the baseline may have been shown at 0 before, where its
+      metric shows names that are known beforehand: there it starts at the baseline.  So do
+      sessions by their invocations: that one is over is known by its silence.
+
+    A start does not change any more after the baseline.  Older events that come in later,
+    from a backup or a database that could not be read before, are counted with it.
+
+    Args:
+        changed: The series.
+        known: The starts of all series until now.
+        times: Of the batch.
+    """
+    return {
+        name: {
+            labels: _start(c.BY_NAME[name], known.get(name, {}).get(labels), times)
+            for labels in values
+        }
+        for name, values in changed.items()
+    }
+
+
+def _start(metric: c.Metric, known: int | None, times: Times) -> int:
+    if not metric.waits_for_baseline:
+        return times.began
+    if not times.baseline:
+        return times.first if known is None else min(known, times.first)
+    if known is not None:
+        return known
+    return times.baseline if metric.name in _SINCE_BASELINE else times.first

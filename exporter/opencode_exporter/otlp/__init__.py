@@ -1,0 +1,1 @@
+"""OTLP: snapshots as data points, pushed to a collector."""

@@ -1,0 +1,113 @@
+"""
+Points: a moment as the data points of OpenTelemetry.
+
+Pure.  Totals are cumulative, and say since when they count; times are the moment's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Gauge,
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from opencode_exporter import __version__
+from opencode_exporter import catalog as c
+from opencode_exporter.aggregate import Labels, Value
+from opencode_exporter.snapshot import Moment
+
+_SCOPE: Final = InstrumentationScope("opencode_exporter", __version__)
+_NS_PER_MS: Final = 1_000_000
+_CUMULATIVE: Final = AggregationTemporality.CUMULATIVE
+
+
+def metrics_data(moment: Moment, resource: Resource, *, gen_ai: bool) -> MetricsData:
+    """
+    Return every series of a moment as a data point.
+
+    Args:
+        moment: What is shown.
+        resource: Whose metrics these are.
+        gen_ai: Whether the metrics of the GenAI conventions are among them.
+    """
+    metrics = [
+        _metric(metric, series, moment)
+        for metric in c.METRICS
+        if (series := moment.series.get(metric)) and (gen_ai or not metric.only_otlp)
+    ]
+    of_scope = ScopeMetrics(_SCOPE, metrics, schema_url="")
+    return MetricsData([ResourceMetrics(resource, [of_scope], schema_url="")])
+
+
+def _metric(metric: c.Metric, series: Mapping[Labels, Value], moment: Moment) -> Metric:
+    data: Sum | Gauge | Histogram
+    if metric.kind == "histogram":
+        data = Histogram(
+            [
+                _histogram(metric, labels, cells, moment)
+                for labels, cells in series.items()
+                if isinstance(cells, list)
+            ],
+            _CUMULATIVE,
+        )
+    else:
+        numbers = [
+            _number(metric, labels, value, moment)
+            for labels, value in series.items()
+            if isinstance(value, int)
+        ]
+        if metric.kind == "counter":
+            data = Sum(numbers, _CUMULATIVE, is_monotonic=True)
+        else:
+            data = Gauge(numbers)
+    return Metric(metric.otlp, metric.help, metric.otlp_unit, data)
+
+
+def _number(metric: c.Metric, labels: Labels, value: int, moment: Moment) -> NumberDataPoint:
+    start_ms = _start_ms(metric, labels, moment) if metric.kind == "counter" else 0
+    return NumberDataPoint(
+        attributes=_attributes(metric, labels),
+        start_time_unix_nano=start_ms * _NS_PER_MS,
+        time_unix_nano=moment.at_ms * _NS_PER_MS,
+        value=value / metric.scale if metric.scale != 1 else value,
+    )
+
+
+def _histogram(
+    metric: c.Metric, labels: Labels, cells: list[int], moment: Moment
+) -> HistogramDataPoint:
+    counts = cells[:-1]
+    return HistogramDataPoint(
+        attributes=_attributes(metric, labels),
+        start_time_unix_nano=_start_ms(metric, labels, moment) * _NS_PER_MS,
+        time_unix_nano=moment.at_ms * _NS_PER_MS,
+        count=sum(counts),
+        sum=cells[-1] / metric.scale,
+        bucket_counts=counts,
+        explicit_bounds=metric.buckets,
+        min=None,  # type: ignore[arg-type]  # optional in OTLP, and nobody kept it
+        max=None,  # type: ignore[arg-type]
+    )
+
+
+def _start_ms(metric: c.Metric, labels: Labels, moment: Moment) -> int:
+    # A clock may have been set back, and a point that ends before it begins is refused.
+    return min(moment.start_ms(metric, labels), moment.at_ms)
+
+
+def _attributes(metric: c.Metric, labels: Labels) -> dict[str, str]:
+    """Return the labels by the names that they have over OTLP; to have no value is not to be."""
+    return {name: value for name, value in zip(metric.attributes, labels, strict=True) if value}

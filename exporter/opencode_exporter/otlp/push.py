@@ -1,0 +1,147 @@
+"""
+The push: every metric, on an interval and at the end, in a thread of its own.
+
+Neither polls nor scrapes wait for it.  Values are cumulative, so a push that fails is
+made good by the next one.  Knows no web server and starts no poll itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from opencode_exporter.otlp.points import metrics_data
+from opencode_exporter.otlp.resource import resource_of
+from opencode_exporter.otlp.sender import Sender
+from opencode_exporter.otlp.target import Target
+from opencode_exporter.snapshot import Moment
+from opencode_exporter.waker import Clock
+
+log = logging.getLogger(__name__)
+
+_REPEAT_S: Final = 30.0
+
+
+class Push:
+    """
+    Pushes to a target, from `start` to `end`.
+
+    Args:
+        target: Where to.
+        instance_id: The ledger's.
+        clock: A stopwatch.
+        take_in: Brings what is shown up to date, in little time.
+        moment: Returns what is shown.
+
+    Attributes:
+        exports: How many there were, by result.
+
+    Raises:
+        ConfigError: The environment cannot be used.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        instance_id: str,
+        clock: Clock,
+        *,
+        take_in: Callable[[], None],
+        moment: Callable[[], Moment],
+    ) -> None:
+        self.exports = {"ok": 0, "error": 0}
+        self._target = target
+        self._clock = clock
+        self._take_in = take_in
+        self._moment = moment
+        self._sender = Sender(target)
+        self._resource = resource_of(instance_id, host_name=target.host_name)
+        self._thread = threading.Thread(target=self._run, name="otlp", daemon=True)
+        self._due = threading.Event()
+        self._is_ready = False
+        self._ending = False
+        self._given_up = False
+        self._failures = 0  # in a row
+        self._told = -math.inf  # when the log last heard of a failure
+        self._is_told = False
+
+    def start(self) -> None:
+        """Begin to push."""
+        where = {"endpoint": self._target.shown, "protocol": self._target.protocol}
+        log.info("pushing over OTLP", extra={**where, "interval_s": self._target.interval_s})
+        if self._target.refused:
+            log.warning(
+                "temporality is not sent, totals are cumulative",
+                extra={"preference": self._target.refused},
+            )
+        self._thread.start()
+
+    def polled(self, *, is_ready: bool) -> None:
+        """Hear of a poll: once the history is in, the first push is due."""
+        if is_ready and not self._is_ready:
+            self._is_ready = True
+            self._due.set()
+
+    def end(self, within_s: float) -> None:
+        """
+        Push for the last time and end; safe to call again.
+
+        Args:
+            within_s: How long that may take.  What does not arrive by then goes with the
+                first push of the next start.
+        """
+        self._ending = True
+        self._due.set()
+        if self._thread.is_alive():
+            self._thread.join(within_s)
+        if self._thread.is_alive() and not self._given_up:
+            self._given_up = True
+            log.warning("last push did not end in time", extra={"endpoint": self._target.shown})
+        self._sender.close()
+
+    def _run(self) -> None:
+        is_last = False
+        while not is_last:
+            self._due.wait(self._target.interval_s)
+            self._due.clear()
+            is_last = self._ending
+            if not is_last:
+                self._take_in()
+            if self._given_up:
+                return
+            try:
+                self._push()
+            except Exception:
+                # A defect of ours must not end the pushes; it is shown and tried again.
+                log.exception("push failed")
+
+    def _push(self) -> None:
+        data = metrics_data(self._moment(), self._resource, gen_ai=self._target.gen_ai)
+        cause = self._sender.send(data)
+        self.exports["error" if cause else "ok"] += 1
+        if not cause:
+            self._succeeded()
+        elif not self._given_up:
+            self._failed(cause)
+
+    def _succeeded(self) -> None:
+        if self._is_told:
+            where = {"endpoint": self._target.shown}
+            log.info("push arrives again", extra={**where, "failures": self._failures})
+        self._is_told = False
+        self._failures = 0
+
+    def _failed(self, cause: str) -> None:
+        self._failures += 1
+        now = self._clock.monotonic()
+        if now - self._told >= _REPEAT_S:
+            self._told = now
+            self._is_told = True
+            where = {"endpoint": self._target.shown}
+            log.warning(
+                "push failed, the next one has it all",
+                extra={**where, "err": cause, "failures": self._failures},
+            )

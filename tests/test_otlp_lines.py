@@ -1,0 +1,78 @@
+"""What the log says of pushes that fail, and what a push survives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from opencode_exporter import catalog as c
+from opencode_exporter.otlp.push import Push
+from opencode_exporter.otlp.target import target_of
+from opencode_exporter.snapshot import Moment
+from otlp_receivers import HttpReceiver
+from support import FakeClock, wait_for
+
+FAILED = "push failed, the next one has it all"
+
+
+def moment() -> Moment:
+    """Return a moment with one gauge."""
+    return Moment({c.UP: {("opencode.db",): 1}}, 5000, {}, 1000)
+
+
+@contextmanager
+def pushing(
+    receiver: HttpReceiver,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    shown: Callable[[], Moment] = moment,
+) -> Iterator[Push]:
+    """Make a push to a receiver; its thread has not been started."""
+    receiver.name_in(monkeypatch, OTEL_EXPORTER_OTLP_TIMEOUT="0.5")
+    target = target_of(receiver.environment)
+    assert target
+    push = Push(target, "7", clock, take_in=lambda: None, moment=shown)
+    try:
+        yield push
+    finally:
+        push.end(5)
+
+
+def test_failures_are_one_line_in_half_a_minute(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The line comes again after 30 s with how many it were; recovery is one line, too."""
+    caplog.set_level("INFO", "opencode_exporter")
+    receiver = HttpReceiver()
+    with pushing(receiver, clock, monkeypatch) as push:
+        for seconds in (0, 10, 19, 1, 10):
+            clock.advance(ms=seconds * 1000)
+            push._push()
+        with receiver:
+            push._push()
+            push._push()
+        push._push()  # within half a minute of the last line
+        assert push.exports == {"ok": 2, "error": 6}
+    lines = [record for record in caplog.records if record.name.startswith("opencode_exporter")]
+    told = [(line.getMessage(), vars(line)["failures"]) for line in lines]
+    assert told == [(FAILED, 1), (FAILED, 4), ("push arrives again", 5)]
+    assert "could not be reached" in vars(lines[0])["err"]
+
+
+def test_defect_of_ours_does_not_end_the_pushes(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be put together once is logged with its trace, and pushed the next time."""
+    broken = iter([ValueError("a defect")])
+
+    def shown() -> Moment:
+        for err in broken:
+            raise err
+        return moment()
+
+    with HttpReceiver() as receiver, pushing(receiver, clock, monkeypatch, shown) as push:
+        push.start()
+        wait_for(lambda: receiver.received)
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == ["push failed"]

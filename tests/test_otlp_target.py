@@ -1,0 +1,143 @@
+"""Where to push, and as whom: what the standard environment says, and what it cannot say."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Mapping
+
+import pytest
+
+from opencode_exporter import __version__
+from opencode_exporter.errors import ConfigError
+from opencode_exporter.otlp.resource import resource_of
+from opencode_exporter.otlp.sender import Sender
+from opencode_exporter.otlp.target import Target, target_of
+
+HERE = "http://127.0.0.1:4318"
+OTLP = "OTEL_EXPORTER_OTLP_"
+ON = {f"{OTLP}ENDPOINT": HERE}
+
+
+def target(**more: str) -> Target:
+    """Return the target of an environment that names one."""
+    found = target_of(ON | more)
+    assert found
+    return found
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {f"{OTLP}ENDPOINT": ""},
+        {f"{OTLP}METRICS_ENDPOINT": " "},
+        {f"{OTLP}TRACES_ENDPOINT": HERE},
+        ON | {"OTEL_SDK_DISABLED": "true"},
+        ON | {"OTEL_SDK_DISABLED": "True "},
+        ON | {"OTEL_METRICS_EXPORTER": "none"},
+    ],
+)
+def test_nothing_is_pushed_unless_the_environment_says_so(environ: Mapping[str, str]) -> None:
+    """No endpoint for metrics, the SDK disabled, or no exporter of metrics: no push."""
+    assert target_of(environ) is None
+
+
+def test_defaults_are_the_standard_ones() -> None:
+    """HTTP and protobuf, below the base URL, once a minute."""
+    found = target()
+    assert found == Target("http/protobuf", f"{HERE}/v1/metrics", 60.0)
+    assert found.gen_ai
+    assert not found.host_name
+    assert target(**{f"{OTLP}PROTOCOL": "", "OTEL_METRIC_EXPORT_INTERVAL": ""}) == found
+    assert target(OTEL_SDK_DISABLED="false", OTEL_METRICS_EXPORTER="otlp") == found
+
+
+def test_what_is_said_for_metrics_wins() -> None:
+    """An endpoint for metrics is taken as it is, and their protocol before the general one."""
+    more = {f"{OTLP}METRICS_ENDPOINT": "http://other/here"}
+    assert target(**more).url == "http://other/here"
+    more |= {f"{OTLP}PROTOCOL": "http/json", f"{OTLP}METRICS_PROTOCOL": "grpc"}
+    assert target(**more).protocol == "grpc"
+    assert target(**{f"{OTLP}PROTOCOL": "grpc"}).url == HERE  # no path is added
+    assert target(OTEL_METRIC_EXPORT_INTERVAL="1500").interval_s == 1.5
+
+
+@pytest.mark.parametrize("said", ["delta", "Delta", "lowmemory"])
+def test_delta_is_noted_as_refused(said: str) -> None:
+    """A preference for deltas is known, so that the log can say that it is not followed."""
+    assert target(**{f"{OTLP}METRICS_TEMPORALITY_PREFERENCE": said}).refused == said.lower()
+    assert not target(**{f"{OTLP}METRICS_TEMPORALITY_PREFERENCE": "cumulative"}).refused
+
+
+@pytest.mark.parametrize("said", ["0", "99", "-5", "1m", "1.5", "nan", "٣٠٠٠"])
+def test_interval_that_is_none_is_refused(said: str) -> None:
+    """The sentence names the variable, its value and what to write."""
+    with pytest.raises(ConfigError, match=r"OTEL_METRIC_EXPORT_INTERVAL=.*milliseconds") as caught:
+        target(OTEL_METRIC_EXPORT_INTERVAL=said)
+    assert said in str(caught.value)
+
+
+def test_other_protocols_are_refused() -> None:
+    """What we do not speak is named, with what we do."""
+    with pytest.raises(ConfigError, match=r"'http/json' is not supported: .*http/protobuf or grpc"):
+        target(**{f"{OTLP}PROTOCOL": "http/json"})
+
+
+def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the packages of gRPC the sentence says how to install them."""
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.grpc", None)
+    with pytest.raises(
+        ConfigError, match=r"not installed: pip install 'opencode-exporter\[grpc\]'"
+    ):
+        Sender(target(**{f"{OTLP}PROTOCOL": "grpc"}))
+
+
+def test_environment_that_the_exporter_refuses_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What OpenTelemetry's exporter cannot use is told with where to look."""
+    monkeypatch.setenv(f"{OTLP}COMPRESSION", "zip")
+    with pytest.raises(ConfigError, match=r"cannot be set up \(.*zip.*\): look at the OTEL_"):
+        Sender(target(**{f"{OTLP}PROTOCOL": "grpc", f"{OTLP}COMPRESSION": "zip"}))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://otlp.example.org/x/v1/metrics", "https://otlp.example.org/x/v1/metrics"),
+        ("https://me:s3cret@example.org:4318/v1", "https://example.org:4318/v1"),
+        ("https://me:s3/c@ret@example.org/v1", "https://example.org/v1"),
+        ("https://example.org/v1?key=s3cret#s3cret", "https://example.org/v1"),
+        ("https://me:s3?cret@example.org/v1", "(hidden)"),
+        ("me:s3cret@example.org:4317", "example.org:4317"),
+        ("localhost:4317", "localhost:4317"),
+    ],
+)
+def test_endpoint_is_shown_without_credentials(url: str, shown: str) -> None:
+    """What the log says of the endpoint never holds a name, a password or a query."""
+    found = target(**{f"{OTLP}METRICS_ENDPOINT": url})
+    assert found.shown == shown
+    assert "s3" not in repr(found)
+
+
+def test_resource_is_ours_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Name, version and instance have defaults; the machine's name is there only if asked for."""
+    assert dict(resource_of("7", host_name=False).attributes) == {
+        "service.name": "opencode-exporter",
+        "service.version": __version__,
+        "service.instance.id": "7",
+    }
+    named = resource_of("7", host_name=True).attributes
+    assert named["host.name"] == socket.gethostname()
+    said = "service.instance.id=laptop,team=a%20b,service.name=x"
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", said)
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "ours")
+    assert dict(resource_of("7", host_name=False).attributes) == {
+        "service.name": "ours",
+        "service.version": __version__,
+        "service.instance.id": "laptop",
+        "team": "a b",
+    }
