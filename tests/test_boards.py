@@ -75,7 +75,7 @@ def test_selector_filters_by_the_labels_that_a_metric_has() -> None:
 
 
 def test_alert_list_uses_variables_only_where_grafana_fills_them_in() -> None:
-    """Its filters of names and labels know variables; a data source given as one matches nothing."""
+    """Its filters of names and labels know variables; a data source that is one finds nothing."""
     overview = boards.FOLDER / "opencode-overview.json"
     panels = json.loads(overview.read_text(encoding="utf-8"))["panels"]
     (options,) = (panel["options"] for panel in panels if panel["type"] == "alertlist")
