@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 from typing import Final
 
@@ -71,3 +72,13 @@ def test_selector_filters_by_the_labels_that_a_metric_has() -> None:
     assert wait == (
         'opencode_tool_wait_seconds_sum{job=~"$job", instance=~"$instance", tool="read"}'
     )
+
+
+def test_alert_list_uses_variables_only_where_grafana_fills_them_in() -> None:
+    """Its filters of names and labels know variables; a data source that is one finds nothing."""
+    overview = boards.FOLDER / "opencode-overview.json"
+    panels = json.loads(overview.read_text(encoding="utf-8"))["panels"]
+    (options,) = (panel["options"] for panel in panels if panel["type"] == "alertlist")
+    with_variables = {name for name, value in options.items() if "$" in str(value)}
+    assert with_variables == {"alertInstanceLabelFilter"}
+    assert "datasource" not in options

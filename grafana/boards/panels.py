@@ -277,15 +277,21 @@ def states(
 
 
 def alerts(title: str, question: str, *, width: int = 12, height: int = 8) -> AnyPanel:
-    """Return the list of alerts that fire now, as the data source's Prometheus has them."""
+    """
+    Return the list of alerts that fire now, wherever Grafana finds them.
+
+    The panel fills variables into its filter of labels, not into its data source.
+    """
     options: dict[str, object] = {
-        "alertInstanceLabelFilter": '{alertname=~"OpenCode.+"}',
+        "alertInstanceLabelFilter": (
+            '{alertname=~"OpenCode.+", job=~"${job:regex}", instance=~"${instance:regex}"}'
+        ),
         "alertName": "OpenCode",
         "dashboardAlerts": False,
-        "datasource": "${datasource}",
         "groupBy": [],
         "groupMode": "default",
         "maxItems": 20,
+        "showInstances": True,
         "sortOrder": 3,  # by importance
         "stateFilter": {"firing": True, "pending": True, "noData": False, "error": True},
         "viewMode": "list",
