@@ -10,9 +10,9 @@ choice of how projects are named, tools and skills that are left out.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Final, Literal, TypeVar
 
 from opencode_exporter import catalog as c
@@ -34,7 +34,6 @@ Starts = Mapping[c.Metric, Mapping[Labels, int]]
 """Since when series count, Unix ms."""
 
 _Series = dict[c.Metric, dict[Labels, Value]]
-_Started = dict[c.Metric, dict[Labels, int]]
 _ACTIVE_MS: Final = 5 * 60_000
 _CATCH_UP_SHOWN_MS: Final = 5 * 60_000  # long enough for every scrape interval in use
 _OURS_KNOWN: Final[Mapping[c.Metric, tuple[Labels, ...]]] = {
@@ -43,6 +42,7 @@ _OURS_KNOWN: Final[Mapping[c.Metric, tuple[Labels, ...]]] = {
     c.LATE_ENDS: (("completed",), ("error",), ("denied",), ("aborted",)),
 }
 """Series of ourselves that are shown at 0 before anything is counted."""
+_SHOWN_AT_ZERO: Final = frozenset(metric.name for metric in (*KNOWN_BEFOREHAND, *_OURS_KNOWN))
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,26 @@ class Moment:
         return self.starts.get(metric, {}).get(labels, self.began_ms)
 
 
+class _Later(Starts):
+    """Starts that are put together when somebody asks: most pages do not show them."""
+
+    def __init__(self, make: Callable[[], Starts]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> Starts:
+        return self._make()
+
+    def __getitem__(self, metric: c.Metric) -> Mapping[Labels, int]:
+        return self._made[metric]
+
+    def __iter__(self) -> Iterator[c.Metric]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What the ledger does not know."""
@@ -87,12 +107,12 @@ def take(ledger: Ledger, around: Surroundings) -> Moment:
     """Return every series as of now."""
     known = ledger.published
     counted = known.baseline_ms > 0
-    shown, starts = _of_ledger(known, around.projects, ledger.meta["salt"])
+    salt = ledger.meta["salt"]
+    shown = _of_ledger(known, around.projects, salt)
     if counted:
         tools = _names(known.names["tool"], CATEGORIES, "tool")
         skills = _names(known.names["skill"], {s.name for s in around.skills}, "skill")
         _fill_known(shown, around.series_limit, tools, skills)
-        _start_known(starts, shown, KNOWN_BEFOREHAND, known.baseline_ms)
         shown[c.TOOL_INFO] = {tool_labels(tool, around.servers): 1 for tool in tools}
         shown[c.SKILL_INSTALLED] = {
             (skill.name if skill.name in skills else OVERFLOW, skill.scope): 1
@@ -104,28 +124,33 @@ def take(ledger: Ledger, around: Surroundings) -> Moment:
             shown[c.FILE_HOT_EDITS] = {(clean(path),): edits for path, edits in known.hot_files}
     _add_sources(shown, around.sources)
     _add_ourselves(shown, ledger, around)
-    _start_known(starts, shown, _OURS_KNOWN, known.began_ms)
-    show = around.filters.shown
-    return Moment(
-        series={metric: show(metric.labels, series) for metric, series in shown.items()},
-        at_ms=around.now_ms,
-        starts={metric: show(metric.labels, series) for metric, series in starts.items()},
-        began_ms=around.started_ms,
-    )
+    series = {m: around.filters.shown(m.labels, series) for m, series in shown.items()}
+    starts = _Later(partial(_starts_of, series, known, around.projects, salt))
+    return Moment(series, around.now_ms, starts, around.started_ms)
 
 
-def _of_ledger(known: Published, how: ProjectNames, salt: str) -> tuple[_Series, _Started]:
-    """Return the ledger's series that are shown, and since when they count."""
+def _of_ledger(known: Published, how: ProjectNames, salt: str) -> _Series:
+    """Return the ledger's series that are shown."""
     shown: _Series = {}
-    starts: _Started = {}
     for name, series in known.series.items():
         metric = c.BY_NAME.get(name)
         if metric is None or (metric.waits_for_baseline and not known.baseline_ms):
             continue
         shown[metric] = _name_projects(metric, series, how, salt, partial(merge, metric))
-        if metric.kind != "gauge":
-            starts[metric] = _name_projects(metric, known.starts[name], how, salt, min)
-    return shown, starts
+    return shown
+
+
+def _starts_of(shown: Snapshot, known: Published, how: ProjectNames, salt: str) -> Starts:
+    """Return since when those series count that are in the ledger, or known beforehand."""
+    starts: dict[c.Metric, Mapping[Labels, int]] = {}
+    for metric, series in shown.items():
+        counted = known.starts.get(metric.name, {})
+        if metric.kind == "gauge" or not (counted or metric.name in _SHOWN_AT_ZERO):
+            continue
+        at_zero = known.baseline_ms if metric.waits_for_baseline else known.began_ms
+        own = _name_projects(metric, counted, how, salt, min)
+        starts[metric] = {labels: own.get(labels, at_zero) for labels in series}
+    return starts
 
 
 def _names(slots: Iterable[str], known: Iterable[str], label: str) -> list[str]:
@@ -157,14 +182,6 @@ def _fill(shown: _Series, metric: c.Metric, wanted: Iterable[Labels], limit: int
     for labels in wanted:
         if len(series) < limit:
             series.setdefault(labels, 0)
-
-
-def _start_known(
-    starts: _Started, shown: _Series, metrics: Iterable[c.Metric], start_ms: int
-) -> None:
-    """Give those series a start that are shown and not in the ledger yet."""
-    for metric in metrics:
-        starts[metric] = dict.fromkeys(shown[metric], start_ms) | starts.get(metric, {})
 
 
 def _name_projects(

@@ -174,7 +174,7 @@ class Intake:
         if isinstance(event, Step):
             event = self.names.of_step(event)
         counts = self.counting and self._scope.holds(event.created, event.where.project)
-        if counts:
+        if counts and (event.is_over or not self.open.knows(event.message)):
             self.note(event.created)
         if not event.is_over:
             if self.judge.is_open(event, key):

@@ -40,6 +40,10 @@ class OpenRows:
         """Return the row at a place, if it is open."""
         return self._rows.get(place)
 
+    def knows(self, row_id: str) -> bool:
+        """Say whether a row is open, in any place."""
+        return row_id in self._places
+
     def awake(self, source: str) -> list[OpenRow]:
         """Return the rows of a source that every poll looks at."""
         return [*self._awake.get(source, {}).values()]
