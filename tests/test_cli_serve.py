@@ -44,6 +44,21 @@ def test_no_command_serves_with_a_private_ledger(recorded: Place) -> None:
     assert stat.S_IMODE(ledger.parent.stat().st_mode) == 0o700
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_created_timestamps_are_on_openmetrics_pages_if_asked_for(
+    recorded: Place, *, wanted: bool
+) -> None:
+    """`--web.created-timestamps` adds `_created` to OpenMetrics, and never to text."""
+    words = ("--source.path", str(recorded.source), *ANYWHERE)
+    flags = ("--web.created-timestamps",) if wanted else ()
+    with recorded.running("serve", *words, *flags) as (_, url):
+        wait_for(lambda: httpx.get(f"{url}/-/ready").status_code == 200)
+        accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+        openmetrics, text = (httpx.get(f"{url}/metrics", headers=h).text for h in (accept, {}))
+    created = "opencode_tool_invocations_created{"
+    assert (created in openmetrics, created in text) == (wanted, False)
+
+
 def test_port_in_use_is_one_sentence(place: Place) -> None:
     """An address that is taken ends the start with exit code 1 and what to do."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

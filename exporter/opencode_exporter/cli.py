@@ -116,6 +116,7 @@ def _settings(ledger: Path | None, given: dict[str, Any]) -> Settings:
         poll_interval_ms=given.get("watch_interval", 30_000),
         listen=given.get("web_listen_address", (DEFAULT_LISTEN,)),
         telemetry_path=given.get("web_telemetry_path", "/metrics"),
+        created_timestamps=given.get("web_created_timestamps", False),
         web_config=next(iter(_paths(web_config)), None),
     )
 
@@ -242,6 +243,7 @@ def demo(**given: Any) -> None:
                 ledger_path=directory / "ledger.db",
                 listen=given["web_listen_address"],
                 telemetry_path=given["web_telemetry_path"],
+                created_timestamps=given["web_created_timestamps"],
                 web_config=given["web_config_file"],
             ),
             given,

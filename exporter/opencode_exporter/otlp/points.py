@@ -77,11 +77,11 @@ def _metric(metric: c.Metric, series: Mapping[Labels, Value], moment: Moment) ->
 
 
 def _number(metric: c.Metric, labels: Labels, value: int, moment: Moment) -> NumberDataPoint:
-    start_ms = _start_ms(metric, labels, moment) if metric.kind == "counter" else 0
+    start_ms = moment.start_ms(metric, labels) if metric.kind == "counter" else 0
     return NumberDataPoint(
         attributes=_attributes(metric, labels),
         start_time_unix_nano=start_ms * _NS_PER_MS,
-        time_unix_nano=moment.at_ms * _NS_PER_MS,
+        time_unix_nano=_time_ns(start_ms, moment),
         value=value / metric.scale if metric.scale != 1 else value,
     )
 
@@ -90,10 +90,11 @@ def _histogram(
     metric: c.Metric, labels: Labels, cells: list[int], moment: Moment
 ) -> HistogramDataPoint:
     counts = cells[:-1]
+    start_ms = moment.start_ms(metric, labels)
     return HistogramDataPoint(
         attributes=_attributes(metric, labels),
-        start_time_unix_nano=_start_ms(metric, labels, moment) * _NS_PER_MS,
-        time_unix_nano=moment.at_ms * _NS_PER_MS,
+        start_time_unix_nano=start_ms * _NS_PER_MS,
+        time_unix_nano=_time_ns(start_ms, moment),
         count=sum(counts),
         sum=cells[-1] / metric.scale,
         bucket_counts=counts,
@@ -103,9 +104,10 @@ def _histogram(
     )
 
 
-def _start_ms(metric: c.Metric, labels: Labels, moment: Moment) -> int:
-    # A clock may have been set back, and a point that ends before it begins is refused.
-    return min(moment.start_ms(metric, labels), moment.at_ms)
+def _time_ns(start_ms: int, moment: Moment) -> int:
+    # A clock may have been set back, and a point that ends before it begins is refused;
+    # the start has to stay, as another one reads as a reset.
+    return max(start_ms, moment.at_ms) * _NS_PER_MS
 
 
 def _attributes(metric: c.Metric, labels: Labels) -> dict[str, str]:
