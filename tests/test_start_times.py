@@ -3,123 +3,33 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
-from typing import Any
+from contextlib import closing
 
 import apsw
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import Metric
-from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from databases import V1, V2
 from opencode_exporter import catalog as c
 from opencode_exporter.aggregate import Labels, Value
-from opencode_exporter.exposition import Rendered, Renderer
 from opencode_exporter.filters import Filters, NameFilter, parse_pattern
 from opencode_exporter.ledger.totals import KNOWN_BEFOREHAND, Times, starts_of
 from opencode_exporter.service import Exporter
-from opencode_exporter.snapshot import Moment
-from oracle.model import Call, Row, Session
 from oracle.reading import read
-from prometheus import Prometheus
 from replaying import Replay
-from support import HOUR_MS, RECORDINGS, Bench, truth, unpack
-from web_harness import FakeBackend, endpoint, serving
-
-NAMES = sorted(path.parent.name for path in RECORDINGS.glob("*/truth.json"))
-Series = tuple[str, Labels]
-Happened = dict[Series, int]
-"""When what a series counts happened for the first time, Unix ms."""
-NEW = "opencode_tool_usage_total"
-"""A metric that shows no series before there is something to count."""
-
-
-def first_events(*paths: Path) -> Happened:
-    """Return the first event of many series of databases at rest, as the oracle reads them."""
-    found: dict[Series, list[int]] = defaultdict(list)
-    for session in read(*paths):
-        for row in session.rows:
-            for series, at in _of_row(session, row):
-                found[series].append(at)
-    return {series: min(times) for series, times in found.items()}
-
-
-def _of_row(session: Session, row: Row) -> Iterator[tuple[Series, int]]:
-    if row.role:
-        yield ("opencode_messages_total", (row.role, row.agent)), row.created
-        yield ("opencode_sessions_total", (session.kind, session.project)), row.created
-    if row.compaction:
-        yield (c.COMPACTIONS.name, (row.compaction,)), row.created
-    if row.kind != "step":
-        return
-    over = row.completed or row.created
-    for kind, used in row.tokens.items():
-        if used:
-            yield ("opencode_tokens_total", (row.provider, row.model, kind)), over
-    if row.finish:
-        yield ("opencode_steps_total", (row.provider, row.model, row.finish)), over
-    for call in row.calls:
-        yield from _of_call(session, row, call)
-
-
-def _of_call(session: Session, row: Row, call: Call) -> Iterator[tuple[Series, int]]:
-    if call.ended is None:
-        return  # it is over when it is given up, which the database does not show
-    status = call.status
-    where = (row.agent, session.project, status)
-    yield ("opencode_tool_invocations_total", (call.tool, status)), call.ended
-    yield ("opencode_tool_usage_total", (call.tool, *where)), call.ended
-    if call.reason:
-        yield ("opencode_tool_errors_total", (call.tool, call.reason)), call.ended
-
-
-def started(moment: Moment) -> Happened:
-    """Return the start of every series that counts, by metric and labels."""
-    return {
-        (metric.name, labels): moment.start_ms(metric, labels)
-        for metric, series in moment.series.items()
-        if metric.kind != "gauge"
-        for labels in series
-    }
-
-
-def counting(moment: Moment) -> set[Series]:
-    """Return the series that have counted something."""
-    return {
-        (metric.name, labels)
-        for metric, series in moment.series.items()
-        for labels, value in series.items()
-        if value
-    }
-
-
-@contextmanager
-def polled(bench: Bench, **settings: Any) -> Iterator[Exporter]:
-    """Give an exporter that has polled once."""
-    with closing(bench.exporter(**settings)) as exporter:
-        exporter.poll()
-        yield exporter
-
-
-def recorded(name: str, bench: Bench) -> Bench:
-    """Lay out a recording, a day after it was made."""
-    unpack(name, bench.directory)
-    bench.clock.ms = truth(name)["recorded_at_ms"] + 24 * HOUR_MS
-    return bench
-
-
-def called(bench: Bench, tool: str, at: int) -> None:
-    """Write a call of 1.x that began at a time and took 20 ms, and let a second pass."""
-    with V1(bench.source, ddl="" if bench.source.exists() else None, now=at - 3) as db:
-        db.tool(db.message(db.session()), tool=tool, start=at, end=at + 20)
-    bench.clock.ms = max(bench.clock.ms, at) + 1000
-
+from starting import (
+    NAMES,
+    NEW,
+    Happened,
+    called,
+    counting,
+    first_events,
+    polled,
+    recorded,
+    started,
+)
+from support import HOUR_MS, Bench, unpack
 
 # What a history says.
 
@@ -397,86 +307,6 @@ def test_start_falls_in_history_and_stays_after(
                     else:
                         assert start == of_metric[labels]
                     of_metric[labels] = start
-
-
-# On the page.
-
-
-def parsed(page: Rendered) -> list[Metric]:
-    """Return the families of an OpenMetrics page by the standard's rules."""
-    text = page.body.decode()
-    families = text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
-    return list(families)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_created_timestamps_are_the_starts(name: str, bench: Bench) -> None:
-    """With the flag every counter and histogram of OpenMetrics says since when it counts."""
-    recorded(name, bench)
-    with polled(bench, in_memory=True, created_timestamps=True) as exporter:
-        moment = exporter.pages.moment()
-        page = exporter.pages.metrics(CONTENT_TYPE_LATEST, process=False)
-    found = {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in parsed(page)
-        for sample in family.samples
-        if sample.name.endswith("_created")
-    }
-    assert found == {
-        (
-            f"{metric.family}_created",
-            frozenset(zip(metric.labels, labels, strict=True)),
-        ): moment.start_ms(metric, labels) / 1000
-        for metric in c.ON_PAGE
-        if metric.kind != "gauge"
-        for labels in moment.series.get(metric, ())
-    }
-
-
-@pytest.mark.parametrize("accept", ["", CONTENT_TYPE_LATEST])
-def test_created_timestamps_change_nothing_else(accept: str, bench: Bench) -> None:
-    """Without the flag, and as text, there are none; the other lines are the same."""
-    recorded(NAMES[0], bench)
-    with polled(bench, in_memory=True) as exporter:
-        moment = exporter.pages.moment()
-    without, with_ = (
-        Renderer(created=created).render(moment, accept, process=False) for created in (False, True)
-    )
-    lines = with_.body.splitlines()
-    kept = [line for line in lines if b"_created" not in line.split(b"{")[0].split(b" ")[0]]
-    assert kept == without.body.splitlines()
-    assert (len(kept) < len(lines)) == bool(accept)
-    assert with_.content_type == without.content_type
-
-
-class OnePage(FakeBackend):
-    """Answers with one page, whatever is asked for."""
-
-    def __init__(self, page: Rendered) -> None:
-        super().__init__()
-        self.page = page
-
-    async def metrics(self, accept: str, timeout_s: float) -> Rendered:
-        """Answer."""
-        del accept, timeout_s
-        return self.page
-
-
-@pytest.mark.real
-def test_prometheus_scrapes_created_timestamps(bench: Bench) -> None:
-    """A real Prometheus takes the page, and stores the starts as series."""
-    recorded(NAMES[0], bench)
-    with polled(bench, in_memory=True, created_timestamps=True) as exporter:
-        moment = exporter.pages.moment()
-        page = exporter.pages.metrics(CONTENT_TYPE_LATEST)
-    with serving(OnePage(page)) as server:
-        host, port = endpoint(server)
-        with Prometheus(f"{host}:{port}", bench.directory / "prometheus") as prometheus:
-            prometheus.scraped(0)
-            (start,) = prometheus.query(
-                'opencode_tool_invocations_created{status="aborted",tool="read"}'
-            ).values()
-    assert start == moment.start_ms(c.TOOL_INVOCATIONS, ("read", "aborted")) / 1000
 
 
 def test_start_is_a_column_of_the_ledger(bench: Bench) -> None:
