@@ -73,10 +73,9 @@ def thresholds(steps: Steps) -> ThresholdsConfig:
     return ThresholdsConfig().mode(d.ThresholdsMode.ABSOLUTE).steps(models)
 
 
-def coloured(mode: d.FieldColorModeId, color: str | None = None) -> FieldColor:
+def coloured(mode: d.FieldColorModeId) -> FieldColor:
     """Return how a field gets its colour."""
-    field = FieldColor().mode(mode)
-    return field.fixed_color(color) if color else field
+    return FieldColor().mode(mode)
 
 
 def words(meanings: dict[str, tuple[str, str]]) -> list[d.ValueMapping]:

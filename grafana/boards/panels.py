@@ -18,7 +18,6 @@ from grafana_foundation_sdk.builders import (
     prometheus,
     stat,
     statetimeline,
-    text,
     timeseries,
 )
 from grafana_foundation_sdk.builders.dashboard import Panel
@@ -298,9 +297,3 @@ def alerts(title: str, question: str, *, width: int = 12, height: int = 8) -> An
     }
     panel = Panel().type("alertlist").title(title).description(question).datasource(SOURCE)
     return panel.options(options).unit("none").span(width).height(height)
-
-
-def words(title: str, question: str, markdown: str, *, width: int, height: int) -> AnyPanel:
-    """Return a text."""
-    panel = text.Panel().title(title).description(question).content(markdown)
-    return panel.span(width).height(height)
