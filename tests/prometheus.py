@@ -40,14 +40,22 @@ class Prometheus:
     A Prometheus server that scrapes one target, and others beside it, under one job.
 
     Use it as a context manager.  Moments are Unix seconds; an instant query without
-    one is answered as of now.
+    one is answered as of now.  A file of OpenMetrics may give it samples from the start;
+    without a target these are all that it has.
     """
 
     def __init__(
-        self, target: str, directory: Path, *, interval: str = "1s", beside: Sequence[str] = ()
+        self,
+        target: str,
+        directory: Path,
+        *,
+        interval: str = "1s",
+        beside: Sequence[str] = (),
+        history: Path | None = None,
     ) -> None:
         self._directory = directory
-        targets = json.dumps([target, *beside])
+        self._history = history
+        targets = json.dumps([address for address in (target, *beside) if address])
         self._config = _CONFIG.format(targets=targets, interval=interval)
         self._client = httpx.Client(trust_env=False, timeout=10)
         self._url = f"http://127.0.0.1:{free_port()}"
@@ -58,6 +66,8 @@ class Prometheus:
         self._directory.mkdir(parents=True)
         config = self._directory / "prometheus.yml"
         config.write_text(self._config, encoding="utf-8")
+        if self._history:
+            self._take(self._history)
         with (self._directory / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [
@@ -114,6 +124,18 @@ class Prometheus:
         answer = self._client.get(f"{self._url}/api/v1/{path}", params=parameters).json()
         assert answer["status"] == "success", answer
         return answer["data"]
+
+    def _take(self, history: Path) -> None:
+        done = subprocess.run(
+            [
+                *(real_tool("promtool"), "tsdb", "create-blocks-from", "openmetrics"),
+                *(str(history), str(self._directory / "data")),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def _ready(self) -> bool:
         assert self._process is not None

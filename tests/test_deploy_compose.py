@@ -16,8 +16,11 @@ from support import real_tool
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
-WAYS = {".env": "host", "linux.env": "linux", "demo.env": "demo"}
+TARGETS = DEPLOY / "prometheus" / "targets"
+WAYS = {".env": "host", "linux.env": "linux", "demo.env": "demo", "fleet.env": "fleet"}
 SERVERS = {"prometheus", "alertmanager", "grafana"}
+UNCHECKED = {"otel-collector": "its image has no second program that could ask the first"}
+"""Services without a health check, and why."""
 _PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+")
 
 
@@ -63,34 +66,65 @@ def test_each_way_is_a_valid_stack(env: str) -> None:
     """Docker Compose takes the file with each env file, and the targets are those of the way."""
     prometheus = composed(env)["services"]["prometheus"]
     chosen = {target: source for source, target, _ in mounts(prometheus)}
-    assert chosen["/etc/prometheus/targets"] == str(DEPLOY / "prometheus" / "targets" / WAYS[env])
+    assert chosen["/etc/prometheus/targets"] == str(TARGETS / WAYS[env])
+
+
+def started(services: dict[str, Any], env: str) -> dict[str, Any]:
+    """Return the services that an env file starts."""
+    profile = settings(env).get("COMPOSE_PROFILES")
+    return {
+        name: service
+        for name, service in services.items()
+        if not service.get("profiles") or profile in service["profiles"]
+    }
+
+
+def hosts(way: str, name: str) -> list[str]:
+    """Return the hosts that a file of targets names."""
+    groups = yaml.safe_load((TARGETS / way / name).read_text("utf-8"))
+    return [target.partition(":")[0] for group in groups for target in group["targets"]]
 
 
 @pytest.mark.real
-def test_each_way_starts_its_exporter(services: dict[str, Any]) -> None:
+@pytest.mark.parametrize("env", [env for env, way in WAYS.items() if way != "fleet"])
+def test_each_way_starts_its_exporter(env: str, services: dict[str, Any]) -> None:
     """The profile of an env file starts one exporter, which is scraped; the host's starts none."""
-    for env, way in WAYS.items():
-        profile = settings(env).get("COMPOSE_PROFILES")
-        started = {
-            name
-            for name, service in services.items()
-            if not service.get("profiles") or profile in service["profiles"]
-        }
-        targets = yaml.safe_load(
-            (DEPLOY / "prometheus" / "targets" / way / "exporters.yml").read_text("utf-8")
-        )
-        [host] = {target.partition(":")[0] for group in targets for target in group["targets"]}
-        exporters = started - SERVERS
-        assert started >= SERVERS
-        assert exporters == (set() if way == "host" else {host})
+    [host] = hosts(WAYS[env], "exporters.yml")
+    assert hosts(WAYS[env], "collectors.yml") == []
+    assert set(started(services, env)) - SERVERS == {host} - {"host.docker.internal"}
+    assert set(started(services, env)) >= SERVERS
     names = services["prometheus"]["extra_hosts"]
     assert names == ["host.docker.internal:host-gateway"]
 
 
-def test_the_demo_shares_nothing_with_the_rest() -> None:
-    """Its volumes are of another project, so that no invented number is kept among real ones."""
-    assert settings("demo.env")["COMPOSE_PROJECT_NAME"] != settings(".env")["COMPOSE_PROJECT_NAME"]
-    assert settings("linux.env")["COMPOSE_PROJECT_NAME"] == settings(".env")["COMPOSE_PROJECT_NAME"]
+@pytest.mark.real
+def test_a_fleet_pushes_to_a_collector_that_is_scraped(services: dict[str, Any]) -> None:
+    """Two exporters, one of each generation, have names of their own and no port."""
+    running = started(services, "fleet.env")
+    [collector] = hosts("fleet", "collectors.yml")
+    assert hosts("fleet", "exporters.yml") == []
+    pushing = [running[name] for name in set(running) - SERVERS - {collector}]
+    environments = [service["environment"] for service in pushing]
+    assert {one["OTEL_RESOURCE_ATTRIBUTES"] for one in environments} == {
+        "service.instance.id=ada",
+        "service.instance.id=grace",
+    }
+    assert {one["OTEL_EXPORTER_OTLP_ENDPOINT"] for one in environments} == {
+        f"http://{collector}:4318"
+    }
+    assert {one["OTEL_SERVICE_NAME"] for one in environments} == {"opencode"}
+    assert {service["command"][-1] for service in pushing} == {
+        "--demo.generation=v1",
+        "--demo.generation=v2",
+    }
+    assert not any(service.get("ports") for service in pushing)
+
+
+def test_simulations_share_nothing_with_the_rest() -> None:
+    """Their volumes are of other projects, so that no invented number is among real ones."""
+    projects = {env: settings(env)["COMPOSE_PROJECT_NAME"] for env in WAYS}
+    assert projects["linux.env"] == projects[".env"]
+    assert len(set(projects.values())) == len(projects) - 1
 
 
 @pytest.mark.real
@@ -111,13 +145,14 @@ def test_every_image_has_an_exact_version(services: dict[str, Any]) -> None:
 def test_every_service_is_confined(services: dict[str, Any]) -> None:
     """Loopback only, no root, no capability, a read-only root, a health check, a restart."""
     for name, service in services.items():
-        for port in service["ports"]:
+        for port in service.get("ports", ()):
             assert port.startswith("127.0.0.1:"), name
         assert service["read_only"] is True, name
         assert int(service["user"].partition(":")[0]) > 0, name
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
-        assert service["healthcheck"]["test"][0] == "CMD", name
+        assert ("healthcheck" in service) == (name not in UNCHECKED), name
+        assert name in UNCHECKED or service["healthcheck"]["test"][0] == "CMD", name
         assert service["restart"] == "unless-stopped", name
 
 
@@ -154,8 +189,8 @@ def test_every_way_has_the_same_targets() -> None:
     """Each folder of targets has the files that prometheus.yml names, and no other."""
     text = (DEPLOY / "prometheus" / "prometheus.yml").read_text("utf-8")
     named = set(re.findall(r"targets/(\w+\.yml)\]", text))
-    folders = sorted((DEPLOY / "prometheus" / "targets").iterdir())
-    assert [folder.name for folder in folders] == ["demo", "host", "linux", "native"]
+    folders = sorted(TARGETS.iterdir())
+    assert [folder.name for folder in folders] == ["demo", "fleet", "host", "linux", "native"]
     for folder in folders:
         assert {path.name for path in folder.iterdir()} == named
         for path in folder.iterdir():
@@ -217,5 +252,7 @@ def test_the_containers_check_is_the_images(services: dict[str, Any]) -> None:
     """The exporter's health check in the compose file is the one of the Dockerfile."""
     text = (DEPLOY / "Dockerfile").read_text("utf-8")
     [check] = re.findall(r"^HEALTHCHECK .*\\\n\s+CMD (\[.*\])$", text, re.MULTILINE)
-    for name in ("exporter", "exporter-demo"):
-        assert services[name]["healthcheck"]["test"] == ["CMD", *json.loads(check)]
+    ours = [service for service in services.values() if "build" in service]
+    assert len(ours) == 4
+    for service in ours:
+        assert service["healthcheck"]["test"] == ["CMD", *json.loads(check)]

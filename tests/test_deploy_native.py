@@ -89,9 +89,10 @@ def lay_out(folder: Path, exporter: str, prometheus: str, alertmanager: str) -> 
     (folder / "rules").symlink_to(RULES)
     here = {"exporters": exporter, "prometheus": prometheus, "alertmanagers": alertmanager}
     for committed in (DEPLOY / "prometheus" / "targets" / "native").iterdir():
-        [group] = yaml.safe_load(committed.read_text("utf-8"))
-        group["targets"] = [here.pop(committed.stem)]
-        (folder / "targets" / committed.name).write_text(yaml.safe_dump([group]), encoding="utf-8")
+        groups = yaml.safe_load(committed.read_text("utf-8"))
+        for group in groups:
+            group["targets"] = [here.pop(committed.stem)]
+        (folder / "targets" / committed.name).write_text(yaml.safe_dump(groups), encoding="utf-8")
     assert not here
     return folder / "prometheus.yml"
 
@@ -104,7 +105,7 @@ def check(*command: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("targets", ["host", "linux", "demo", "native"])
+@pytest.mark.parametrize("targets", ["host", "linux", "demo", "fleet", "native"])
 def test_promtool_takes_the_configuration(tmp_path: Path, targets: str) -> None:
     """With each folder of targets it has nothing to warn of, and finds every rule file."""
     (tmp_path / "prometheus.yml").symlink_to(DEPLOY / "prometheus" / "prometheus.yml")

@@ -26,8 +26,11 @@ from test_layers import ROWS
 PACKAGE = Path(opencode_exporter.__file__).parent
 TEXT = readme.README.read_text("utf-8")
 RECORDING = "2.0.15"  # the one whose check is shown
-OF_OTHERS = {"--user", "--now", "--storage.tsdb.retention.time"}
-"""Flags of systemctl and of Prometheus that the README tells to use."""
+OF_OTHERS = {
+    *("--user", "--now", "--config", "--storage.tsdb.retention.time"),
+    *("--web.enable-remote-write-receiver", "--web.enable-otlp-receiver"),
+}
+"""Flags of systemctl, of Prometheus and of the collector that the README tells to use."""
 
 
 def blocks(language: str) -> list[str]:

@@ -20,7 +20,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import HistogramDataPoint, Metri
 from support import Exposed, Labels
 
 _UNITS: Final = {"s": "seconds", "By": "bytes", "1": "ratio"}
-"""The units that metrics of ours have; {…} is an annotation, and dropped."""
+"""How units are written out that metrics of ours have; others stay as they are."""
+_ANNOTATION: Final = re.compile(r"\{[^}]*\}")  # such as {invocation}: it is dropped
 _OF_PROCESS: Final = ("process_", "python_info")
 Samples = dict[tuple[str, Labels], float]
 
@@ -28,7 +29,8 @@ Samples = dict[tuple[str, Labels], float]
 def translated(name: str, unit: str, kind: str) -> str:
     """Return the Prometheus name that a collector makes of an OTLP name and unit."""
     words = [word for word in re.split(r"[^A-Za-z0-9]+", name) if word]
-    suffix = _UNITS.get(unit, "")
+    unit = _ANNOTATION.sub("", unit)
+    suffix = _UNITS.get(unit, unit)
     if suffix == "ratio" and kind != "gauge":
         suffix = ""
     if suffix and suffix not in words:
@@ -67,19 +69,23 @@ def pushed(*bodies: ExportMetricsServiceRequest) -> Samples:
     """Return the samples of requests, under the names and labels of Prometheus."""
     samples: Samples = {}
     for metric in metrics_of(*bodies):
-        name = translated(metric.name, metric.unit, kind_of(metric))
-        for point in metric.histogram.data_points:
-            _add_histogram(samples, name, point)
-        for number in (*metric.sum.data_points, *metric.gauge.data_points):
-            value = getattr(number, number.WhichOneof("value") or "")
-            key = name, labels_of(number.attributes)
-            assert key not in samples
-            samples[key] = value
+        add_metric(samples, metric)
     return samples
 
 
-def _add_histogram(samples: Samples, name: str, point: HistogramDataPoint) -> None:
-    labels = labels_of(point.attributes)
+def add_metric(samples: Samples, metric: Metric, **more: str) -> None:
+    """Add the samples of a metric, with labels beside those of its points."""
+    name = translated(metric.name, metric.unit, kind_of(metric))
+    for point in metric.histogram.data_points:
+        _add_histogram(samples, name, point, labels_of(point.attributes, **more))
+    for number in (*metric.sum.data_points, *metric.gauge.data_points):
+        value = getattr(number, number.WhichOneof("value") or "")
+        key = name, labels_of(number.attributes, **more)
+        assert key not in samples
+        samples[key] = value
+
+
+def _add_histogram(samples: Samples, name: str, point: HistogramDataPoint, labels: Labels) -> None:
     assert (f"{name}_sum", labels) not in samples
     edges = (*point.explicit_bounds, float("inf"))
     for edge, count in zip(edges, accumulate(point.bucket_counts), strict=True):
