@@ -22,14 +22,15 @@ decode.shape_v2 decode.steps_v2 decode.rows_v2 labels identity traces aggregate 
 turns turns.tally turns.conversation turns.attempts turns.measures turns.delegation turns.turns \
 digest batch turns.talks health disk opencode_config skills
 sessions tables.table tables.rows tables.parts_v1 tables.messages_v1 tables.messages_v2 tables \
-tailer read_ahead ledger ledger.scope ledger.names ledger.totals ledger.hot_files ledger.file \
-ledger.store ledger.open_rows ledger.judge ledger.intake ledger.ledger
+tailer read_ahead ledger ledger.scope ledger.names ledger.sums ledger.totals ledger.hot_files \
+ledger.file ledger.store ledger.open_rows ledger.judge ledger.intake ledger.ledger
 snapshot exposition otlp otlp.target otlp.resource otlp.points otlp.sender otlp.push \
 report.units report.marks report.quantiles report.document report.sums \
 report.figures report.grid report.columns report.headline report.skills_part report.tools_part \
 report.page report
 web web.yaml web.tls web.config web.auth web.gate web.protocol web.sockets web.landing web.server
-poller pages watcher service check terminal logs
+poller pages watcher service check backfill.period backfill.timeline backfill.known \
+backfill.history backfill.openmetrics backfill.job backfill terminal logs
 demo demo_source config_file flags cli __main__
 """
 """

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from opencode_exporter.config import DEFAULT_LISTEN, Settings, state_directory
 from opencode_exporter.errors import ConfigError, ExporterError
 from opencode_exporter.filters import Filters, NameFilter
 from opencode_exporter.flags import (
+    BACKFILL,
     COUNTING,
     FILE,
     OTLP,
@@ -121,13 +123,17 @@ def _settings(ledger: Path | None, given: dict[str, Any]) -> Settings:
     )
 
 
+def _ledger(given: dict[str, Any]) -> Path:
+    path: Path = given["ledger_path"] or state_directory(os.environ, Path.home()) / "ledger.db"
+    return path.expanduser()
+
+
 @_COMMANDS.command()
 @flags(COUNTING, SERVING, WEB, OTLP, logging_flags())
 def serve(**given: Any) -> None:
     """Watch the databases and serve the metrics (the default)."""
     logs.configure(given["log_level"], given["log_format"])
-    ledger = given["ledger_path"] or state_directory(os.environ, Path.home()) / "ledger.db"
-    _serve(_settings(ledger.expanduser(), given), given)
+    _serve(_settings(_ledger(given), given), given)
 
 
 def _serve(settings: Settings, given: dict[str, Any]) -> None:
@@ -190,6 +196,33 @@ def report(**given: Any) -> None:
             click.echo(f"opencode-exporter: {label}: {health.problem}", err=True)
     if not all(health.up for health in states.values()):
         raise SystemExit(1)
+
+
+@_COMMANDS.command()
+@flags(BACKFILL, COUNTING, logging_flags())
+def backfill(**given: Any) -> None:
+    """
+    Write the history from before the exporter began to count, for Prometheus to import.
+
+    The exporter has to be stopped meanwhile, as it holds the ledger. Give the same flags as it
+    has: then the last sample is the first value that it served.
+    """
+    from opencode_exporter.backfill import Job, advice, run  # noqa: PLC0415
+
+    logs.configure(given["log_level"], given["log_format"])
+    job = Job(_ledger(given), given["output"], given["label"], given["step"], given["until"] or 0)
+    clock = SystemClock()
+    with ProgressBar() as reading, ProgressBar("writing history", "samples") as writing:
+        written = run(
+            job,
+            _settings(None, given),
+            os.environ,
+            Path.home(),
+            clock,
+            reading.show,
+            partial(writing.show, job.labels["instance"]),
+        )
+    click.echo(advice(job, written, clock.now_ms()), err=True, nl=False)
 
 
 @_COMMANDS.command()

@@ -9,6 +9,7 @@ Reads nothing but the moment.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
 from threading import Lock
 from typing import Final, NamedTuple
 
@@ -200,3 +201,29 @@ def _rendered(
         lines[labels] = b"\n".join(samples[place * each : (place + 1) * each])
     lines = {labels: lines[labels] for labels in sorted(series)}
     return _Text(series, lines, b"\n".join((*head, *lines.values(), b"")))
+
+
+def head_of(metric: c.Metric) -> bytes:
+    """Return the lines of OpenMetrics that stand before all samples of a metric."""
+    return b"".join(_lines_of(metric, ())[:_HEAD_LINES])
+
+
+def names_of(metric: c.Metric, labels: Labels) -> list[bytes]:
+    """Return the samples of a series as OpenMetrics writes them, without their values."""
+    nothing: Value = [0] * (len(metric.buckets) + 2) if metric.kind == "histogram" else 0
+    lines = _lines_of(metric, [(labels, nothing, None)])[_HEAD_LINES:]
+    return [line.rsplit(b" ", 1)[0] for line in lines]
+
+
+def values_of(metric: c.Metric, value: Value) -> list[bytes]:
+    """Return the values of a series' samples, in the order of `names_of`."""
+    if isinstance(value, int):
+        return [b"%r" % _in_unit(metric, value)]
+    counts = [b"%d" % count for count in accumulate(value[:-1])]
+    return [*counts, counts[-1], b"%r" % (value[-1] / metric.scale)]
+
+
+def _lines_of(metric: c.Metric, series: Sequence[_Sample]) -> list[bytes]:
+    encode, _ = _negotiated(_OPENMETRICS)
+    page = encode(_Families(_family(metric, series))).removesuffix(encode(_Families()))
+    return [line + b"\n" for line in page.split(b"\n")[:-1]]

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from opencode_exporter import catalog as c
 from opencode_exporter.config import DEFAULT_LISTEN, parse_duration
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.filters import parse_pattern
@@ -23,6 +24,8 @@ from opencode_exporter.waker import SystemClock
 Command = TypeVar("Command", bound=Callable[..., Any])
 PREFIX: Final = "OPENCODE_EXPORTER"
 FILE: Final = click.Path(path_type=Path)
+_LABEL_NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
+_TAKEN: Final = {"le"}.union(*(metric.labels for metric in c.METRICS))
 
 
 class Duration(click.ParamType[int]):
@@ -62,6 +65,41 @@ class Since(click.ParamType[int]):
         except (ValueError, OverflowError, OSError):
             hint = "write for example 7d, 24h or 2026-11-01"
             self.fail(f"{value!r} is neither a duration nor a date: {hint}", param, ctx)
+
+
+class Label(click.ParamType[tuple[str, str]]):
+    """A label with its value, as name=value."""
+
+    name = "name=value"
+
+    def convert(
+        self,
+        value: str | tuple[str, str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, str]:
+        """Return what a flag says."""
+        if isinstance(value, tuple):
+            return value
+        name, _, text = value.partition("=")
+        if not _LABEL_NAME.fullmatch(name) or not text.isprintable() or not text:
+            self.fail(f"{value!r} is no label: write for example job=opencode", param, ctx)
+        if name in _TAKEN:
+            self.fail(f"{name!r} is a label of the metrics themselves", param, ctx)
+        return name, text
+
+
+def labels_of_a_scrape(
+    ctx: click.Context, param: click.Parameter, given: tuple[tuple[str, str], ...]
+) -> dict[str, str]:
+    """Return labels by name; those that every scrape adds have to be there."""
+    labels = dict(given)
+    if len(labels) < len(given):
+        raise click.BadParameter("a label is given twice", ctx, param)
+    for name, meaning in (("job", "the job_name of its scrape"), ("instance", "its target")):
+        if name not in labels:
+            raise click.BadParameter(f"{name} is missing: {meaning} in Prometheus", ctx, param)
+    return labels
 
 
 class Pattern(click.ParamType["re.Pattern[str] | None"]):
@@ -197,13 +235,14 @@ WEB = flags(
         help="TLS and basic auth, in the exporter-toolkit's format.",
     ),
 )
+LEDGER = flag(
+    "--ledger.path",
+    type=FILE,
+    help="The ledger. Default: $XDG_STATE_HOME/opencode-exporter/ledger.db, else under "
+    "~/.local/state.",
+)
 SERVING = flags(
-    flag(
-        "--ledger.path",
-        type=FILE,
-        help="The ledger. Default: $XDG_STATE_HOME/opencode-exporter/ledger.db, else under "
-        "~/.local/state.",
-    ),
+    LEDGER,
     flag(
         "--history",
         type=click.Choice(["count", "skip"]),
@@ -255,5 +294,35 @@ REPORTING = flags(
         type=click.Choice(["terminal", "json"]),
         default="terminal",
         help="A page to read, or the same figures for programs.",
+    ),
+)
+BACKFILL = flags(
+    LEDGER,
+    flag(
+        "--output",
+        required=True,
+        type=click.Path(path_type=Path, allow_dash=True),
+        help="File to write; - for standard output.",
+    ),
+    flag(
+        "--label",
+        multiple=True,
+        type=Label(),
+        callback=labels_of_a_scrape,
+        help="Label of every series, as name=value; may be repeated. job and instance are "
+        "needed, as Prometheus has them for the exporter.",
+    ),
+    flag(
+        "--step",
+        type=Duration(),
+        default="30m",
+        help="Time between samples. Graphs need two of them to a point; half of it makes the "
+        "file twice as large.",
+    ),
+    flag(
+        "--until",
+        type=Since(),
+        help="End earlier than when the exporter began to count: how long ago, or a date or time "
+        "of this machine's time zone.",
     ),
 )

@@ -56,11 +56,14 @@ class Poller:
         scanner: SkillScanner,
         with_paths: bool = False,
         progress: Progress | None = None,
+        digests: bool = True,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._abandon_after = abandon_after_ms
-        self._tailer = Tailer(clock, abandon_after_ms=abandon_after_ms, with_paths=with_paths)
+        self._tailer = Tailer(
+            clock, abandon_after_ms=abandon_after_ms, with_paths=with_paths, digests=digests
+        )
         self._progress = progress
         self._looked: dict[str, float] = {}  # when sleeping rows were looked at
         self._passed_over: set[str] = set()  # sources that changed since

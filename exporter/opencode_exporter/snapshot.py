@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Final, Literal, TypeVar
 
 from opencode_exporter import catalog as c
@@ -108,7 +108,7 @@ def take(ledger: Ledger, around: Surroundings) -> Moment:
     known = ledger.published
     counted = known.baseline_ms > 0
     salt = ledger.meta["salt"]
-    shown = _of_ledger(known, around.projects, salt)
+    shown = _of_ledger(known.series, around.projects, salt, counted=counted)
     if counted:
         tools = _names(known.names["tool"], CATEGORIES, "tool")
         skills = _names(known.names["skill"], {s.name for s in around.skills}, "skill")
@@ -129,12 +129,40 @@ def take(ledger: Ledger, around: Surroundings) -> Moment:
     return Moment(series, around.now_ms, starts, around.started_ms)
 
 
-def _of_ledger(known: Published, how: ProjectNames, salt: str) -> _Series:
-    """Return the ledger's series that are shown."""
+def at_baseline(
+    totals: Mapping[str, Mapping[Labels, Value]],
+    names: Mapping[str, Iterable[str]],
+    how: ProjectNames,
+    salt: str,
+    limit: int,
+) -> Snapshot:
+    """
+    Return what counts of the first page after the history was counted.
+
+    Args:
+        totals: The ledger's series at the baseline.
+        names: Of the tools and skills that are shown at 0 where they have no count.
+        how: How projects are shown.
+        salt: For their hashes.
+        limit: The most series that one metric may have.
+    """
+    shown = _of_ledger(totals, how, salt, counted=True)
+    _fill_known(shown, limit, [*names["tool"]], [*names["skill"]])
+    return {
+        metric: series
+        for metric, series in shown.items()
+        if metric.waits_for_baseline and metric.kind != "gauge"
+    }
+
+
+def _of_ledger(
+    known: Mapping[str, Mapping[Labels, Value]], how: ProjectNames, salt: str, *, counted: bool
+) -> _Series:
+    """Return the ledger's series that are shown; ``counted``: the history is in."""
     shown: _Series = {}
-    for name, series in known.series.items():
+    for name, series in known.items():
         metric = c.BY_NAME.get(name)
-        if metric is None or (metric.waits_for_baseline and not known.baseline_ms):
+        if metric is None or (metric.waits_for_baseline and not counted):
             continue
         shown[metric] = _name_projects(metric, series, how, salt, partial(merge, metric))
     return shown
@@ -194,15 +222,22 @@ def _name_projects(
     """Return what a metric's series have, those that are shown as one being joined."""
     if how == "name" or "project" not in metric.labels:
         return dict(series)
-    at = metric.labels.index("project")
-    shown = {n: _shown_project(n, how, salt) for n in {labels[at] for labels in series}}
     renamed: dict[Labels, T] = {}
     for labels, value in series.items():
-        key = (*labels[:at], shown[labels[at]], *labels[at + 1 :])
+        key = shown_labels(metric, labels, how, salt)
         renamed[key] = join(renamed[key], value) if key in renamed else value
     return renamed
 
 
+def shown_labels(metric: c.Metric, labels: Labels, how: ProjectNames, salt: str) -> Labels:
+    """Return the labels of a series as they are shown."""
+    if how == "name" or "project" not in metric.labels:
+        return labels
+    at = metric.labels.index("project")
+    return (*labels[:at], _shown_project(labels[at], how, salt), *labels[at + 1 :])
+
+
+@lru_cache(maxsize=256)
 def _shown_project(name: str, how: ProjectNames, salt: str) -> str:
     if how == "off":
         return ""

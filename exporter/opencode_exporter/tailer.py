@@ -57,8 +57,16 @@ class Stretch(msgspec.Struct, frozen=True):
 class Tailer:
     """Reads what a source has to say since a cursor."""
 
-    def __init__(self, clock: Clock, *, abandon_after_ms: int, with_paths: bool = False) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        abandon_after_ms: int,
+        with_paths: bool = False,
+        digests: bool = True,
+    ) -> None:
         self._clock = clock
+        self._digests = digests
         self.with_paths = with_paths
         self.patience = Patience(clock, abandon_after_ms)
 
@@ -97,8 +105,9 @@ class Tailer:
         found = [_stretch(reader, table, cursors.get(table.name, Cursor())) for table in known]
         # What the second generation has, the first may have brought already.
         first = next((t.generation for t, s in zip(known, found, strict=True) if s.rows), "")
+        is_new = self._digests and not cursors
         return [
-            msgspec.structs.replace(stretch, is_first=not cursors and table.generation == first)
+            msgspec.structs.replace(stretch, is_first=is_new and table.generation == first)
             for table, stretch in zip(known, found, strict=True)
         ]
 

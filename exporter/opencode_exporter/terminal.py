@@ -1,5 +1,5 @@
 """
-The terminal: a progress bar for a long first read, and the tables of ``check``.
+The terminal: a progress bar for what is long, and the tables of ``check``.
 
 Where stderr is no terminal the progress goes to the log.
 """
@@ -27,14 +27,22 @@ _WIDTH_WHEN_PIPED: Final = 100_000  # nothing is cut or wrapped
 
 
 class ProgressBar:
-    """Shows the first read of each source; silent when it is over at once."""
+    """
+    Shows how far something long is; silent when it is over at once.
 
-    def __init__(self) -> None:
+    Args:
+        doing: What is done, of each source.
+        unit: What is counted meanwhile.
+    """
+
+    def __init__(self, doing: str = "reading history", unit: str = "rows") -> None:
         console = Console(stderr=True)
+        self._doing = doing
+        self._unit = unit
         self._bar = Progress(
-            TextColumn("reading history of {task.description}"),
+            TextColumn(f"{doing} of {{task.description}}"),
             BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %  {task.fields[rows]:,} rows"),
+            TextColumn(f"{{task.percentage:>3.0f}} %  {{task.fields[done]:,}} {unit}"),
             TimeRemainingColumn(),
             console=console,
             transient=True,
@@ -56,26 +64,24 @@ class ProgressBar:
         if self._on_terminal:
             self._bar.stop()
 
-    def show(self, source: str, share: float, rows: int) -> None:
-        """Tell how far the first read of a source is, 0 to 1."""
+    def show(self, what: str, share: float, done: int) -> None:
+        """Tell how far something is, 0 to 1, and how much that is."""
         if not self._on_terminal:
             if time.monotonic() - self._told >= _LOG_EVERY_S:
                 self._told = time.monotonic()
-                log.info(
-                    "reading history",
-                    extra={"source": source, "progress": round(share, 3), "rows": rows},
-                )
+                facts = {"source": what, "progress": round(share, 3), self._unit: done}
+                log.info(self._doing, extra=facts)
             return
         if share >= 1:
-            if (task := self._tasks.pop(source, None)) is not None:
+            if (task := self._tasks.pop(what, None)) is not None:
                 self._bar.remove_task(task)
             if not self._tasks:
                 self._bar.stop()
             return
-        if source not in self._tasks:
+        if what not in self._tasks:
             self._bar.start()
-            self._tasks[source] = self._bar.add_task(source, total=1.0, rows=rows)
-        self._bar.update(self._tasks[source], completed=share, rows=rows)
+            self._tasks[what] = self._bar.add_task(what, total=1.0, done=done)
+        self._bar.update(self._tasks[what], completed=share, done=done)
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

@@ -64,7 +64,12 @@ class Machine:
     def restart(self) -> None:
         """Begin anew with what is on the shelf."""
         self.talks = Talks(
-            self._memory, "salt", 6 * 3_600_000, admit=lambda _: True, now=lambda: LATER_MS
+            self._memory,
+            "salt",
+            6 * 3_600_000,
+            admit=lambda _: True,
+            now=lambda: LATER_MS,
+            at=lambda _: None,
         )
         self.talks.begin(self.tally)
 

@@ -7,14 +7,14 @@ mind what is still open.  Writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
 
 from opencode_exporter import catalog as c
 from opencode_exporter import identity
-from opencode_exporter.aggregate import Aggregate, Delta, Labels
+from opencode_exporter.aggregate import Delta
 from opencode_exporter.batch import Chunk, OpenRow
 from opencode_exporter.digest import NEVER, Digest, first_of
 from opencode_exporter.events import (
@@ -32,8 +32,8 @@ from opencode_exporter.ledger.names import RealNames
 from opencode_exporter.ledger.open_rows import ITSELF, OpenRows
 from opencode_exporter.ledger.scope import EVERYTHING, Scope
 from opencode_exporter.ledger.store import Place, Store
+from opencode_exporter.ledger.sums import Sums
 from opencode_exporter.turns.talks import Talks
-from opencode_exporter.turns.tally import Tally
 from opencode_exporter.waker import Clock, steady_ms
 
 _LATE_MS: Final = 15 * 60_000
@@ -55,6 +55,7 @@ class Intake:
         scope: What counts, of all that is read.
         is_empty: Whether nothing has been read before.
         late_ms: When, by the stopwatch, old events last came in; 0 for never.
+        sums: Makes the sums of a batch.
     """
 
     def __init__(
@@ -70,14 +71,18 @@ class Intake:
         scope: Scope,
         is_empty: bool,
         late_ms: int,
+        sums: Callable[[], Sums],
     ) -> None:
         self._clock = clock
         self._scope = scope
+        self._make_sums = sums
         self.names = names
         self.open = rows
         self.hot = hot
         self.judge = Judge(store.owners, store.traces, is_empty=is_empty)
-        self.talks = Talks(store, salt, abandon_after_ms, admit=self._admit_lost, now=clock.now_ms)
+        self.talks = Talks(
+            store, salt, abandon_after_ms, admit=self._admit_lost, now=clock.now_ms, at=self._at
+        )
         self.late_ms = late_ms
         self.since_settled = NEVER
         """The first event of all batches since what had waited was last looked at, ms."""
@@ -94,10 +99,8 @@ class Intake:
         self.counting, self.is_live = counting, is_live
         self.since_settled = min(self.since_settled, self._first)
         self._first = NEVER
-        self.sums = Aggregate()
-        self.tally = Tally()
-        self.deltas: list[Delta] = []
-        self.talks.begin(self.tally)
+        self._sums = self._make_sums()
+        self.talks.begin(self._sums.tally)
         self.judge.begin()
         self.open.changed = {}
         self._lost: set[str] = set()
@@ -113,14 +116,16 @@ class Intake:
         for row_id in chunk.settled:
             self.open.set((source, chunk.table, row_id), None)
         if chunk.rows:
-            self._delta(c.ROWS_READ, (source, chunk.table), chunk.rows)
+            self._sums.add(c.ROWS_READ, (source, chunk.table), chunk.rows)
         if chunk.newest:
-            self._delta(c.SOURCE_LAST_EVENT, (source,), chunk.newest)
+            self._sums.add(c.SOURCE_LAST_EVENT, (source,), chunk.newest)
 
     def folded(self) -> Iterable[Delta]:
         """Return what the batch adds to each series; new names take their slots here."""
-        slots, knows = self.names.slots, self.names.knows
-        return *self.deltas, *self.sums.fold(slots, knows), *self.tally.fold(slots, knows)
+        return self._sums.fold(self.names)
+
+    def _at(self, ms: int) -> None:
+        self._sums.at(ms)
 
     def note(self, *times: int) -> None:
         """Note when something happened that counts, ms; times that make no sense are none."""
@@ -136,6 +141,7 @@ class Intake:
         self.judge.note_open(call for row in chunk.open_rows for call in row.calls)
         plain = self.judge.admit_plain(chunk.events, keys, chunk.generation)
         for event, key, admitted in zip(chunk.events, keys, plain, strict=True):
+            self._sums.at_event(event)
             if isinstance(event, Invocation):
                 self._end(source, chunk, event, key, admitted=admitted)
             elif isinstance(event, UserSkillLoad):
@@ -143,7 +149,7 @@ class Intake:
             elif isinstance(event, Step | Remark):
                 self._take_row(event, key)
             elif self.judge.once(key):
-                self._delta(c.ROWS_REJECTED, (source, chunk.table, event.cause))
+                self._sums.add(c.ROWS_REJECTED, (source, chunk.table, event.cause))
 
     def is_new(self, digest: Digest) -> bool:
         """Say whether the calls of a digest may be counted unseen."""
@@ -164,8 +170,8 @@ class Intake:
         if not self.counting:
             self._learn_tools(tool for (tool, vouched, *_), _ in digest.sums if vouched)
             return
-        self.sums.absorb(digest.sums)
-        self.tally.absorb(digest.measures)
+        self._sums.calls.absorb(digest.sums)
+        self._sums.tally.absorb(digest.measures)
         self.note(digest.first)
         self._note_lateness(digest.first_end)
 
@@ -198,9 +204,6 @@ class Intake:
         self.open.sleep(step.message)
         return self.judge.admit_late(step, identity.row_key(step)) is Verdict.NEW
 
-    def _delta(self, metric: c.Metric, labels: Labels, value: int = 1) -> None:
-        self.deltas.append(Delta(metric, labels, value, value))
-
     def _end(
         self, source: str, chunk: Chunk, event: Invocation, key: int, *, admitted: bool
     ) -> None:
@@ -215,9 +218,9 @@ class Intake:
                 self.open.end(place, event, key, given_up=event.status == ABANDONED)
             self._count(event)
         elif event.status != ABANDONED and self.open.is_late(place, event):
-            self._delta(c.LATE_ENDS, (event.status or "",))
+            self._sums.add(c.LATE_ENDS, (event.status or "",))
         elif verdict is not Verdict.REPEAT:
-            self._delta(c.COPIES_SKIPPED, (_CAUSES[verdict],))
+            self._sums.add(c.COPIES_SKIPPED, (_CAUSES[verdict],))
 
     def _count(self, event: Invocation) -> None:
         first: bool | None = None
@@ -229,9 +232,9 @@ class Intake:
             return
         # Of one that never started nothing but its message tells when.
         self.note(event.started or event.message_created, event.ended)
-        self.sums.add(event)
+        self._sums.calls.add(event)
         if event.skill is not None:
-            self.sums.add_skill_load(event, first_in_session=first)
+            self._sums.calls.add_skill_load(event, first_in_session=first)
         self._note_lateness(event.ended)
 
     def _note_lateness(self, ended: int) -> None:
@@ -255,10 +258,10 @@ class Intake:
             first = self._first_in_session(event.session, event.skill)
             if self.counting and self._scope.holds(event.at, event.project):
                 self.note(event.at)
-                self.sums.add_skill_load(event, first_in_session=first)
+                self._sums.calls.add_skill_load(event, first_in_session=first)
                 self._note_lateness(event.at)
         elif verdict is not Verdict.REPEAT:
-            self._delta(c.COPIES_SKIPPED, (_CAUSES[verdict],))
+            self._sums.add(c.COPIES_SKIPPED, (_CAUSES[verdict],))
 
     def _first_in_session(self, session: str, skill: str) -> bool:
         return self.judge.once(first_load_key(session, skill))
@@ -278,7 +281,7 @@ class Intake:
             if verdict is Verdict.NEW:
                 calls.append(self.names.of_call(call))
             elif verdict is not Verdict.REPEAT:
-                self._delta(c.COPIES_SKIPPED, (_CAUSES[verdict],))
+                self._sums.add(c.COPIES_SKIPPED, (_CAUSES[verdict],))
         only_repeats = chunk.generation == "v1" and row.calls and not calls and not given_up
         kept = msgspec.structs.replace(row, calls=tuple(calls), given_up=given_up)
         self.open.set(place, None if only_repeats else kept)

@@ -24,6 +24,7 @@ from opencode_exporter.ledger.names import RealNames
 from opencode_exporter.ledger.open_rows import OpenRows
 from opencode_exporter.ledger.scope import EVERYTHING, Scope
 from opencode_exporter.ledger.store import Batch, Store
+from opencode_exporter.ledger.sums import Sums
 from opencode_exporter.ledger.totals import Series, Starts, Times, changed_by, starts_of
 from opencode_exporter.turns.talks import FIRST, NEVER, Place, Talks
 from opencode_exporter.waker import Clock
@@ -57,6 +58,7 @@ class Ledger:
         abandon_after_ms: How long something open may stay without a change.
         scope: What counts, of all that is read.
         files_top: How many of the most edited files to show.
+        sums: Makes the sums of a batch.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Ledger:
         abandon_after_ms: int,
         scope: Scope = EVERYTHING,
         files_top: int = 0,
+        sums: Callable[[], Sums] = Sums,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -77,6 +80,7 @@ class Ledger:
         self._abandon_after = abandon_after_ms
         self._scope = scope
         self._files_top = files_top
+        self._make_sums = sums
         self.names = RealNames(Slots())
         self._late_ms = 0
         self._opened_ms = clock.now_ms()
@@ -115,6 +119,7 @@ class Ledger:
             scope=self._scope,
             is_empty=not self._cursors,
             late_ms=self._late_ms,
+            sums=self._make_sums,
         )
         if not self.baseline_ms:  # the history goes on where it was cut off
             known = (start for of_metric in starts.values() for start in of_metric.values())
@@ -171,6 +176,7 @@ class Ledger:
     def set_baseline(self) -> None:
         """Note, with the next commit, that the history is in."""
         self._note("baseline_ms", str(self._clock.now_ms()))
+        self._batch.is_baseline = True
         self._intake.since_settled = NO_EVENT
 
     def _note(self, name: str, value: str) -> None:

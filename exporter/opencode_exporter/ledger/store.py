@@ -56,6 +56,8 @@ class Batch(msgspec.Struct):
     """Conversations by the keys of their sessions, with when they are due (ms) or None."""
     edited: dict[tuple[str, int], int] = msgspec.field(default_factory=dict)
     """Edits of files by path and day; 0: forget it."""
+    is_baseline: bool = False
+    """Whether the totals are, with this batch, those of the baseline."""
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__struct_fields__)
@@ -98,6 +100,13 @@ class Store:
             rows = self._db.execute("SELECT metric, labels, value, started FROM series")
             for metric, labels, value, started in rows:
                 yield metric, tuple(json.loads(labels)), json.loads(value), int(started)
+
+    def baseline(self) -> Iterable[tuple[str, tuple[str, ...], Any]]:
+        """Yield (metric, labels, value) as they were when the history was in."""
+        with self._reading():
+            rows = self._db.execute("SELECT metric, labels, value FROM baseline")
+            for metric, labels, value in rows:
+                yield metric, tuple(json.loads(labels)), json.loads(value)
 
     def slots(self) -> list[tuple[str, str]]:
         """Return (label, name) in the order in which the slots were given."""
@@ -182,6 +191,8 @@ class Store:
                         for (metric, labels), (value, started) in batch.series.items()
                     ),
                 )
+                if batch.is_baseline:
+                    db.execute("INSERT INTO baseline SELECT metric, labels, value FROM series")
                 db.executemany("INSERT INTO slot (label, name) VALUES (?, ?)", batch.slots)
                 db.executemany(
                     "INSERT OR REPLACE INTO cursor VALUES (?, ?, ?)",

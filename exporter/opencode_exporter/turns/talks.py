@@ -21,7 +21,7 @@ from opencode_exporter.identity import hashed
 from opencode_exporter.turns.conversation import FORK, ROOT, SUBAGENT, Conversation
 from opencode_exporter.turns.measures import measure
 from opencode_exporter.turns.tally import Tally
-from opencode_exporter.turns.turns import Turns
+from opencode_exporter.turns.turns import Turns, transitions
 
 IDLE_MS: Final = 3_600_000
 """How long a session must have been silent for its invocations to be counted."""
@@ -62,6 +62,7 @@ class Talks:
         abandon_after_ms: How long something open may stay without a change.
         admit: Judges a step that is lost, and says whether it counts.
         now: Tells Unix ms.
+        at: Is told when that happened which counts next, Unix ms, where no event says it.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Talks:
         *,
         admit: Callable[[Step], bool],
         now: Callable[[], int],
+        at: Callable[[int], None],
     ) -> None:
         self._shelf = shelf
         self._salt = salt
@@ -79,6 +81,7 @@ class Talks:
         self._abandon_after = abandon_after_ms
         self._admit = admit
         self._now = now
+        self._at = at
         self._cache: dict[str, Conversation] = {}
         self._open: dict[str, Conversation] = {}  # those with an open step; always cached
         self._session_of: dict[str, str] = {}  # by message, of the open steps
@@ -267,6 +270,7 @@ class Talks:
         # Steps first: they may tell whose work a sub-agent's turn was.
         for talk in [*self._open.values()]:
             if talk.open is not None and self._is_due(talk) and is_silent(talk.last):
+                self._at(talk.last + self._abandon_after)
                 self._lose(self._get(talk.id), talk.open)
         for talk in [*self.changed.values()]:
             self._settle(talk, is_silent)
@@ -279,10 +283,14 @@ class Talks:
         if not self._is_due(talk):
             return
         self.changed[talk.id] = talk
-        turns = self._turns[not talk.muted]
+        counts = not talk.muted
         if talk.is_open and is_silent(talk.last):
-            turns.give_up(talk)
-        turns.tell_transitions(talk)
+            self._at(talk.last + self._abandon_after)
+            self._turns[counts].give_up(talk)
+        for at, *skills in transitions(talk):
+            self._at(at)
+            self._tallies[counts].add(c.SKILL_TRANSITIONS, *skills)
+        self._at(talk.last + IDLE_MS)
         self._observe(talk, self._is_idle(talk))
 
     def _is_due(self, talk: Conversation) -> bool:
@@ -291,7 +299,9 @@ class Talks:
     def archive(self, sessions: Collection[str]) -> None:
         """Count the invocations of sessions that the user has put away."""
         for session in sessions:
-            self._observe(self._get(session), True)
+            talk = self._get(session)
+            self._at(talk.last)
+            self._observe(talk, True)
 
     def _observe(self, talk: Conversation, is_done: bool) -> None:
         if is_done and talk.kind and not talk.observed:

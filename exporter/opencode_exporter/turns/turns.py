@@ -9,7 +9,7 @@ step or the next human message.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from opencode_exporter import catalog as c
@@ -122,18 +122,6 @@ class Turns:
         talk.loads.append((at, skill))
         talk.fresh.append(skill)
 
-    def tell_transitions(self, talk: Conversation) -> None:
-        """
-        Count which skill came after which, when all rows of a poll are in.
-
-        In the order of time: a session that goes on in both generations comes table by table.
-        """
-        loads, talk.loads = sorted(talk.loads, key=lambda load: load[0]), []
-        for _, skill in loads:
-            if talk.last_skill:
-                self._tally.add(c.SKILL_TRANSITIONS, talk.last_skill, skill)
-            talk.last_skill = skill
-
     def _run_of(self, turn: Turn, step: Step) -> Run | None:
         """
         Return the run to which a step belongs, and open those that it or the user begins.
@@ -225,3 +213,16 @@ def _ended_by_message(turn: Turn) -> str:
     if turn.last_error or not turn.last_streamed:
         return _ended_by_step(turn) or ABANDONED
     return ""
+
+
+def transitions(talk: Conversation) -> Iterator[tuple[int, str, str]]:
+    """
+    Yield which skill came after which, and when (ms), once all rows of a poll are in.
+
+    In the order of time: a session that goes on in both generations comes table by table.
+    """
+    loads, talk.loads = sorted(talk.loads, key=lambda load: load[0]), []
+    for at, skill in loads:
+        if talk.last_skill:
+            yield at, talk.last_skill, skill
+        talk.last_skill = skill

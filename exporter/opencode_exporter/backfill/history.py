@@ -1,0 +1,149 @@
+"""
+The history: the sources read once more, into a ledger in memory that notes times.
+
+What counts, and how often, is decided by the same ledger as ever; only its sums
+are kept apart by time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from opencode_exporter import catalog as c
+from opencode_exporter.aggregate import Aggregate, Delta, Labels, Value, merge
+from opencode_exporter.backfill.known import Known
+from opencode_exporter.backfill.period import Period
+from opencode_exporter.backfill.timeline import Series, Timeline
+from opencode_exporter.config import Settings, sources
+from opencode_exporter.errors import SourceError
+from opencode_exporter.events import Event, Invocation, Rejection, Step, UserSkillLoad
+from opencode_exporter.labels import within_limit
+from opencode_exporter.ledger.ledger import Ledger
+from opencode_exporter.ledger.names import RealNames
+from opencode_exporter.ledger.store import Batch, Store
+from opencode_exporter.ledger.sums import Sums
+from opencode_exporter.poller import Poller, Progress
+from opencode_exporter.skills import SkillScanner
+from opencode_exporter.snapshot import shown_labels
+from opencode_exporter.turns.tally import Sum, Tally
+from opencode_exporter.waker import Clock
+
+
+@dataclass(frozen=True)
+class History:
+    """Where what is read goes, and by which rules."""
+
+    known: Known
+    period: Period
+    timeline: Timeline
+    settings: Settings
+
+    def note(self, place: int, deltas: Iterator[Delta]) -> None:
+        """Note what a sample is the first to show."""
+        added: dict[Series, Value] = {}
+        for delta in deltas:
+            metric = delta.metric
+            if metric.kind == "gauge" or metric.only_otlp or not metric.waits_for_baseline:
+                continue
+            series = metric.name, self._labels(metric, delta.labels)
+            added[series] = merge(metric, added.get(series), delta.value)
+        self.timeline.add(place, added)
+
+    def _labels(self, metric: c.Metric, labels: Labels) -> Labels:
+        """Return the labels under which the ledger counted, as they are shown."""
+        counted = self.known.totals.get(metric.name, {})
+        if labels not in counted:
+            labels = within_limit(metric, labels, len(counted), self.settings.series_limit)
+        return shown_labels(metric, labels, self.settings.project_names, self.known.salt)
+
+    def when(self, event: Event) -> int:
+        """Return when an event counted, Unix ms: as soon as it could be seen."""
+        if isinstance(event, Invocation):
+            began = event.started or event.message_created
+            return event.ended or began + self.settings.abandon_after_ms
+        if isinstance(event, UserSkillLoad):
+            return event.at
+        if isinstance(event, Step):
+            return event.completed or event.created
+        return 0 if isinstance(event, Rejection) else event.created
+
+
+class _SumsInTime(Sums):
+    """Sums of a batch, apart by the sample that is the first to show them."""
+
+    def __init__(self, history: History) -> None:
+        super().__init__()
+        self._history = history
+        self._place: int | None = None
+        self._kept: dict[int | None, tuple[Aggregate, dict[Sum, Value]]] = {
+            None: (self.calls, self.tally.sums)
+        }
+
+    def at(self, ms: int) -> None:
+        """Count what comes next at a time."""
+        place = self._history.period.place(ms)
+        if place == self._place:
+            return
+        if place not in self._kept:
+            self._kept[place] = Aggregate(), {}
+        self._place = place
+        # The tally itself is in the hands of those who count into it.
+        self.calls, self.tally.sums = self._kept[place]
+
+    def at_event(self, event: Event) -> None:
+        """Count what comes next at the time of an event."""
+        self.at(self._history.when(event))
+
+    def fold(self, names: RealNames) -> Iterator[Delta]:
+        """Put everything on the timeline; nothing is left to be counted."""
+        slots, knows = names.slots, names.knows
+        for place, (calls, sums) in self._kept.items():
+            if place is None:
+                continue
+            deltas = [*calls.fold(slots, knows), *Tally(sums.items()).fold(slots, knows)]
+            self._history.note(place, iter(deltas))
+        return iter(())
+
+
+def read(
+    history: History,
+    environ: Mapping[str, str],
+    home: Path,
+    clock: Clock,
+    progress: Progress | None = None,
+) -> None:
+    """
+    Read all sources onto the timeline.
+
+    Raises:
+        SourceError: One of them cannot be read: the history would be none.
+    """
+    settings = history.settings
+    store = Store(None)
+    store.write(Batch(slots=[*history.known.slots], meta={"salt": history.known.salt}))
+    ledger = Ledger(
+        store,
+        clock,
+        series_limit=settings.series_limit,
+        counts_history=True,
+        abandon_after_ms=settings.abandon_after_ms,
+        sums=partial(_SumsInTime, history),
+    )
+    poller = Poller(
+        ledger,
+        clock,
+        abandon_after_ms=settings.abandon_after_ms,
+        scanner=SkillScanner(home, environ),
+        progress=progress,
+        digests=False,
+    )
+    poller.watch(sources(settings.source_paths, environ, home)[0])
+    poller.poll()
+    ledger.close()
+    for label, health in poller.health.items():
+        if not health.up:
+            raise SourceError(f"{label}: {health.problem}")
+    history.timeline.finish()

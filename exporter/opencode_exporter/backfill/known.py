@@ -1,0 +1,67 @@
+"""
+What the ledger knows: when the baseline was, and what had been counted by then.
+
+Opens the ledger and writes nothing to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from opencode_exporter.aggregate import Labels, Value
+from opencode_exporter.errors import LedgerDamagedError, LedgerError
+from opencode_exporter.ledger.store import Store
+
+
+@dataclass(frozen=True)
+class Known:
+    """A ledger at its baseline."""
+
+    baseline_ms: int  # Unix
+    totals: Mapping[str, Mapping[Labels, Value]]  # by metric
+    skips: bool  # the history did not count: all began at 0
+    slots: tuple[tuple[str, str], ...]  # names that are labels, by label
+    salt: str
+
+
+def known_of(path: Path) -> Known:
+    """
+    Return what a ledger knows of its baseline.
+
+    Raises:
+        LedgerError: There is none, it has no baseline yet, or it cannot be read.
+    """
+    if not path.exists():
+        raise LedgerError(
+            f"there is no ledger {path}",
+            hint="start the exporter first, or name its ledger with --ledger.path",
+        )
+    try:
+        with contextlib.closing(Store(path)) as store:
+            return _known(path, store)
+    except LedgerDamagedError as err:
+        raise LedgerError(
+            f"the ledger {path} is damaged", hint="start the exporter: it keeps this one aside"
+        ) from err
+
+
+def _known(path: Path, store: Store) -> Known:
+    meta = store.meta()
+    if "baseline_ms" not in meta:
+        raise LedgerError(
+            f"the ledger {path} has not counted the history yet",
+            hint="let the exporter run until it is ready",
+        )
+    totals: dict[str, dict[Labels, Value]] = {}
+    for metric, labels, value in store.baseline():
+        totals.setdefault(metric, {})[labels] = value
+    return Known(
+        baseline_ms=int(meta["baseline_ms"]),
+        totals=totals,
+        skips=meta.get("history") == "skip",
+        slots=tuple(store.slots()),
+        salt=meta["salt"],
+    )

@@ -1,0 +1,156 @@
+"""
+The document: a timeline as OpenMetrics with times.
+
+Family by family and series by series, as the format wants it, so that no more than
+one series is in memory.  Each begins one step before something was counted in it,
+and has a sample at every step up to the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from operator import add, sub
+from typing import IO
+
+from opencode_exporter import catalog as c
+from opencode_exporter.aggregate import Labels, Value
+from opencode_exporter.backfill.history import History
+from opencode_exporter.exposition import head_of, names_of, values_of
+from opencode_exporter.ledger.totals import KNOWN_BEFOREHAND
+from opencode_exporter.snapshot import Snapshot, at_baseline
+
+Progress = Callable[[float, int], None]
+"""Told of the share written (0 to 1) and the samples so far."""
+
+
+@dataclass
+class Written:
+    """What was written; times are Unix ms."""
+
+    first_ms: int
+    last_ms: int
+    series: int = 0  # as Prometheus counts: each bucket is one
+    samples: int = 0
+
+
+def write(
+    history: History, labels: Mapping[str, str], out: IO[bytes], progress: Progress
+) -> Written:
+    """
+    Write the history, and return what it came to.
+
+    Args:
+        history: What was read.
+        labels: Those that every series gets, as a scrape would add them.
+        out: Where to.
+        progress: Told from time to time.
+    """
+    shown = _shown(history)
+    pen = _Pen(history, out)
+    done, all_series = 0, sum(len(series) for series in shown.values())
+    for metric, series in shown.items():
+        extended = replace(metric, labels=(*labels, *metric.labels))
+        out.write(head_of(extended))
+        for own, total in sorted(series.items()):
+            pen.write(metric, own, names_of(extended, (*labels.values(), *own)), total)
+            done += 1
+            progress(done / all_series, pen.written.samples)
+    out.write(b"# EOF\n")
+    return pen.written
+
+
+def _shown(history: History) -> Snapshot:
+    """Return what each series came to: at the baseline, or in all where nothing counted then."""
+    known, settings = history.known, history.settings
+    names: dict[str, list[str]] = {"tool": [], "skill": []}
+    for label, name in known.slots:
+        names.setdefault(label, []).append(name)
+    totals, projects = known.totals, settings.project_names
+    if known.skips:
+        totals, projects = history.timeline.by_metric(), "name"  # they are named already
+    found = at_baseline(totals, names, projects, known.salt, settings.series_limit)
+    return {
+        metric: dict(series)
+        for metric in c.ON_PAGE
+        if metric in found and (series := settings.filters.shown(metric.labels, found[metric]))
+    }
+
+
+class _Pen:
+    """Writes the samples of one series after the other."""
+
+    def __init__(self, history: History, out: IO[bytes]) -> None:
+        self._timeline = history.timeline
+        self._out = out
+        period = history.period
+        # Without any event there is nothing but what was deleted: two samples of that.
+        first = min(history.timeline.first() or period.last, period.last)
+        self._begin, self._end = first - 1, period.last + 1
+        self._times = [_time(period.time_ms(place)) for place in range(self._begin, self._end)]
+        # What did not count begins at 0, which Prometheus takes for a restart.
+        self._zero = _time(period.end_ms + 1) if history.known.skips else b""
+        last_ms = period.end_ms + history.known.skips
+        self.written = Written(period.time_ms(self._begin), last_ms)
+
+    def write(self, metric: c.Metric, labels: Labels, names: list[bytes], total: Value) -> None:
+        """Write a series that came to a total."""
+        steps = self._steps(metric, labels, total)
+        begin, value = next(steps)
+        if metric in KNOWN_BEFOREHAND:
+            begin = self._begin
+        samples = self._end - begin
+        for end, after in steps:
+            self._write(metric, names, value, self._times[begin - self._begin : end - self._begin])
+            begin, value = end, after
+        self._write(metric, names, value, self._times[begin - self._begin :])
+        if self._zero:
+            samples += 1
+            self._write(metric, names, _each(sub, value, value), [self._zero])
+        self.written.series += len(names)
+        self.written.samples += samples * len(names)
+
+    def _steps(self, metric: c.Metric, labels: Labels, total: Value) -> Iterator[tuple[int, Value]]:
+        """
+        Yield where a series begins and changes, and its values from there on.
+
+        What the history does not show any more was there before; what it shows now and
+        did not at the baseline, was not.
+        """
+        value, is_first = total, True
+        series = metric.name, labels
+        if (seen := self._timeline.totals.get(series)) is not None:
+            value = _each(sub, total, seen)
+        for place, added in self._timeline.added(series, self._end - 1):
+            if is_first:
+                yield place - 1, _not_negative(value)
+            value, is_first = _each(add, value, added), False
+            yield place, _not_negative(value)
+        if is_first:
+            yield self._begin, _not_negative(value)
+
+    def _write(
+        self, metric: c.Metric, names: list[bytes], value: Value, times: list[bytes]
+    ) -> None:
+        """Write samples of the same value."""
+        values = values_of(metric, value)
+        pieces = [b"%s %s" % pair for pair in zip(names, values, strict=True)]
+        self._out.writelines(time.join([*pieces, b""]) for time in times)
+
+
+def _time(ms: int) -> bytes:
+    """Return what ends the line of a sample: its time in seconds."""
+    return b" %d.%03d\n" % divmod(ms, 1000)
+
+
+def _each(do: Callable[[int, int], int], one: Value, other: Value) -> Value:
+    """Return what two values of the same series come to, cell by cell."""
+    if isinstance(one, list) and isinstance(other, list):
+        return [do(a, b) for a, b in zip(one, other, strict=True)]
+    if isinstance(one, list) or isinstance(other, list):
+        raise TypeError("numbers and histograms do not mix")
+    return do(one, other)
+
+
+def _not_negative(value: Value) -> Value:
+    return [max(0, cell) for cell in value] if isinstance(value, list) else max(0, value)

@@ -1,0 +1,43 @@
+"""
+The period: which sample is the first to show what happened at a time.
+
+Samples stand at whole steps of Unix time, as those of a scrape with this interval
+would, and the last one at the end.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from opencode_exporter.digest import SENSIBLE_MS
+
+AFTER_END: Final = 1 << 62
+"""The place of what no sample shows any more, though the baseline's totals hold it."""
+
+
+class Period(NamedTuple):
+    """Times are Unix ms; the end is before the baseline."""
+
+    step_ms: int
+    end_ms: int
+    baseline_ms: int
+
+    def place(self, ms: int) -> int | None:
+        """
+        Return the number of the sample that is the first to show what happened at a time.
+
+        None where the history does not tell: without a time that makes sense, or after
+        the baseline.
+        """
+        if not SENSIBLE_MS <= ms <= self.baseline_ms:
+            return None
+        return -(-ms // self.step_ms) if ms <= self.end_ms else AFTER_END
+
+    def time_ms(self, place: int) -> int:
+        """Return when a sample is taken."""
+        return min(place * self.step_ms, self.end_ms)
+
+    @property
+    def last(self) -> int:
+        """The number of the last sample."""
+        return -(-self.end_ms // self.step_ms)

@@ -1,0 +1,88 @@
+"""
+The timeline: what was added to each series, and at which sample.
+
+Kept in a temporary database that SQLite holds on disk as soon as it is large, so
+that memory does not grow with the history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Self
+
+import apsw
+import msgspec
+
+from opencode_exporter import catalog as c
+from opencode_exporter.aggregate import Labels, Value, merge
+
+Series = tuple[str, Labels]
+"""A metric's name, and labels."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Value).decode
+
+
+class Timeline:
+    """Additions to series by the number of the sample that is the first to show them."""
+
+    def __init__(self) -> None:
+        self._db = apsw.Connection("")  # temporary, removed when closed
+        self._db.pragma("journal_mode", "OFF")
+        self._db.execute("CREATE TABLE added (series INTEGER, place INTEGER, value BLOB)")
+        self._ids: dict[Series, int] = {}
+        self.totals: dict[Series, Value] = {}
+        """All that was added to each series."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close(True)
+
+    def add(self, place: int, added: Mapping[Series, Value]) -> None:
+        """Note what a sample is the first to show."""
+        for series, value in added.items():
+            self.totals[series] = merge(c.BY_NAME[series[0]], self.totals.get(series), value)
+        ids = self._ids
+        self._db.executemany(
+            "INSERT INTO added VALUES (?, ?, ?)",
+            (
+                (ids.setdefault(series, len(ids)), place, _encode(value))
+                for series, value in added.items()
+            ),
+        )
+
+    def finish(self) -> None:
+        """Get ready to be asked: nothing more is added."""
+        self._db.execute("CREATE INDEX added_by_series ON added (series, place)")
+
+    def by_metric(self) -> dict[str, dict[Labels, Value]]:
+        """Return all that was added, by metric and labels."""
+        totals: dict[str, dict[Labels, Value]] = {}
+        for (metric, labels), value in self.totals.items():
+            totals.setdefault(metric, {})[labels] = value
+        return totals
+
+    def first(self) -> int | None:
+        """Return the first place of all, None without any."""
+        for (place,) in self._db.execute("SELECT min(place) FROM added"):
+            return None if place is None else int(place)
+        return None
+
+    def added(self, series: Series, until: int) -> Iterator[tuple[int, Value]]:
+        """Yield what was added to a series, place by place, up to one."""
+        rows: Iterable[tuple[int, bytes]] = self._db.execute(
+            "SELECT place, value FROM added WHERE series = ? AND place <= ? ORDER BY place",
+            (self._ids.get(series, -1), until),
+        )
+        metric = c.BY_NAME[series[0]]
+        at, total = -1, None
+        for place, data in rows:
+            value = _decode(data)
+            if place != at and total is not None:
+                yield at, total
+                total = None
+            at, total = place, merge(metric, total, value)
+        if total is not None:
+            yield at, total

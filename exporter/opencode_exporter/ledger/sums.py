@@ -1,0 +1,46 @@
+"""
+Sums: what some events come to, before labels are made of it.
+
+Pure; knows nothing of what has been counted before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from opencode_exporter import catalog as c
+from opencode_exporter.aggregate import Aggregate, Delta, Labels
+from opencode_exporter.events import Event
+from opencode_exporter.ledger.names import RealNames
+from opencode_exporter.turns.tally import Tally
+
+
+class Sums:
+    """
+    The sums of events that are counted together.
+
+    Attributes:
+        calls: Of invocations and skill loads.
+        tally: Of sessions, turns, skill runs, steps and edits.
+    """
+
+    def __init__(self) -> None:
+        self.calls = Aggregate()
+        self.tally = Tally()
+        self._deltas: list[Delta] = []
+
+    def at(self, ms: int) -> None:
+        """Hear when that happened which counts next, Unix ms: it makes no difference here."""
+
+    def at_event(self, event: Event) -> None:
+        """Hear of an event before it counts."""
+
+    def add(self, metric: c.Metric, labels: Labels, value: int = 1) -> None:
+        """Add to a series whose labels are those that are shown."""
+        self._deltas.append(Delta(metric, labels, value, value))
+
+    def fold(self, names: RealNames) -> Iterator[Delta]:
+        """Yield what the sums add to each series; new names take their slots here."""
+        yield from self._deltas
+        yield from self.calls.fold(names.slots, names.knows)
+        yield from self.tally.fold(names.slots, names.knows)
