@@ -40,8 +40,8 @@ class Prometheus:
     A Prometheus server that scrapes one target, and others beside it, under one job.
 
     Use it as a context manager.  Moments are Unix seconds; an instant query without
-    one is answered as of now.  A file of OpenMetrics may give it samples from the start;
-    without a target these are all that it has.
+    one is answered as of now.  A file of OpenMetrics may give it samples from the start,
+    or the blocks that lie in ``data`` below its directory; without a target these are all.
     """
 
     def __init__(
@@ -52,9 +52,11 @@ class Prometheus:
         interval: str = "1s",
         beside: Sequence[str] = (),
         history: Path | None = None,
+        retention: str = "15d",
     ) -> None:
         self._directory = directory
         self._history = history
+        self._retention = retention
         targets = json.dumps([address for address in (target, *beside) if address])
         self._config = _CONFIG.format(targets=targets, interval=interval)
         self._client = httpx.Client(trust_env=False, timeout=10)
@@ -63,7 +65,7 @@ class Prometheus:
 
     def __enter__(self) -> Self:
         program = real_tool("prometheus")
-        self._directory.mkdir(parents=True)
+        self._directory.mkdir(parents=True, exist_ok=True)
         config = self._directory / "prometheus.yml"
         config.write_text(self._config, encoding="utf-8")
         if self._history:
@@ -74,6 +76,7 @@ class Prometheus:
                     program,
                     f"--config.file={config}",
                     f"--storage.tsdb.path={self._directory / 'data'}",
+                    f"--storage.tsdb.retention.time={self._retention}",
                     f"--web.listen-address={self._url.removeprefix('http://')}",
                     "--log.level=warn",
                 ],

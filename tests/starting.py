@@ -31,12 +31,21 @@ NEW = "opencode_tool_usage_total"
 
 def first_events(*paths: Path) -> Happened:
     """Return the first event of many series of databases at rest, as the oracle reads them."""
+    return {series: min(times) for series, times in event_times(*paths).items()}
+
+
+def event_times(*paths: Path) -> dict[Series, list[int]]:
+    """
+    Return when what many series count happened, Unix ms, as the oracle reads it.
+
+    A session is there with each of its messages, tokens with each step that used some.
+    """
     found: dict[Series, list[int]] = defaultdict(list)
     for session in read(*paths):
         for row in session.rows:
             for series, at in _of_row(session, row):
                 found[series].append(at)
-    return {series: min(times) for series, times in found.items()}
+    return found
 
 
 def _of_row(session: Session, row: Row) -> Iterator[tuple[Series, int]]:

@@ -10,3 +10,4 @@ from opencode_exporter.backfill.job import STDOUT as STDOUT
 from opencode_exporter.backfill.job import Job as Job
 from opencode_exporter.backfill.job import advice as advice
 from opencode_exporter.backfill.job import run as run
+from opencode_exporter.backfill.openmetrics import Written as Written

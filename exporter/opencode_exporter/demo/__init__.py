@@ -6,6 +6,6 @@ Knows nothing of the exporter: the two meet in the file, as in real life.
 """
 
 from opencode_exporter.demo.rows import Tally
-from opencode_exporter.demo.run import Demo
+from opencode_exporter.demo.run import SESSIONS_A_DAY, Demo
 
-__all__ = ["Demo", "Tally"]
+__all__ = ["SESSIONS_A_DAY", "Demo", "Tally"]

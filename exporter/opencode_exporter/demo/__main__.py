@@ -14,7 +14,7 @@ import sys
 import threading
 from pathlib import Path
 
-from opencode_exporter.demo import Demo
+from opencode_exporter.demo import SESSIONS_A_DAY, Demo
 
 
 def main() -> None:
@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--history-days", type=float, default=3)
     parser.add_argument("--pace", type=float, default=1, help="1 is a few calls a second")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--sessions-a-day", type=float, default=SESSIONS_A_DAY)
     flags = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -36,6 +37,7 @@ def main() -> None:
         history_days=flags.history_days,
         pace=flags.pace,
         seed=flags.seed,
+        sessions_a_day=flags.sessions_a_day,
     )
     ended = demo.create().rows.total()
     print(f"ready {ended}", flush=True)  # noqa: T201  # the parent waits for it

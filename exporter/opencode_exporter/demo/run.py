@@ -23,7 +23,8 @@ from opencode_exporter.demo.writers import writer
 
 _DAY: Final = 86_400_000
 _HOUR: Final = 3_600_000
-_SESSIONS_A_DAY: Final = 38
+SESSIONS_A_DAY: Final = 38.0
+"""Of some busy agents."""
 _LANES: Final = 3
 _LIVE: Final = Tempo(model=0.08, user=0.02)
 
@@ -38,6 +39,7 @@ class Demo:
         history_days: How far the past reaches back.
         pace: 1 is a few calls a second; waits are divided by it.
         seed: Chooses the work; times are those of the clock.
+        sessions_a_day: How many sessions a day of the past has.
     """
 
     def __init__(
@@ -48,11 +50,13 @@ class Demo:
         history_days: float = 3,
         pace: float = 1,
         seed: int = 1,
+        sessions_a_day: float = SESSIONS_A_DAY,
     ) -> None:
         self.path = directory / "opencode.db"
         self._directory = directory
         self._generation = generation
         self._days = history_days
+        self._sessions_a_day = sessions_a_day
         self._pace = pace
         self._connection = store.create(self.path, generation)
         rng = Random(seed)  # noqa: S311  # a simulation, no secret
@@ -144,7 +148,7 @@ class Demo:
     def _starts(self, begin: int, end: int) -> list[int]:
         """Return when the sessions of history began: more by day than by night."""
         rng = self._rng
-        wanted = round(self._days * _SESSIONS_A_DAY)
+        wanted = round(self._days * self._sessions_a_day)
         starts: list[int] = []
         while len(starts) < wanted:
             at = rng.randrange(begin, end)
