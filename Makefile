@@ -7,7 +7,7 @@ ARGS   ?=
 # What is tested is the wheel as it is installed, not what lies on somebody's path.
 unexport PYTHONPATH
 
-.PHONY: help run demo stack test check lint types unit bench scale soak release lock docs dashboards golden recordings clean
+.PHONY: help run demo stack backfill-demo test check lint types unit bench scale soak release lock docs dashboards golden recordings clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -21,6 +21,9 @@ demo: $(VENV)/.runtime ## serve a live demo database: http://127.0.0.1:10777/met
 
 stack: $(VENV)/.wheel ## the demo, Prometheus and Alertmanager together (ARGS="--prometheus-port 9091")
 	$(BIN)/python deploy/stack.py $(ARGS)
+
+backfill-demo: $(VENV)/.wheel ## a year before the exporter came, brought into Prometheus (ARGS="--days 90")
+	$(BIN)/python deploy/backfill_demo.py $(ARGS)
 
 test: lint types unit ## every check: lint, types, tests on the built wheel
 

@@ -116,14 +116,17 @@ def exporter(port: int) -> Program:
     return Program("exporter", command, port, 10777, "/metrics")
 
 
-def prometheus(path: str, run: Path, port: int) -> Program:
+def prometheus(
+    path: str, run: Path, port: int, *, page: str = "/", retention: str = "15d"
+) -> Program:
     """Return Prometheus, which finds all else in the folder."""
     command = [
         *(path, "--log.level=warn", f"--config.file={run / 'prometheus' / 'prometheus.yml'}"),
         f"--storage.tsdb.path={run / 'data' / 'prometheus'}",
+        f"--storage.tsdb.retention.time={retention}",
         f"--web.listen-address={HOST}:{port}",
     ]
-    return Program("prometheus", command, port, 9090)
+    return Program("prometheus", command, port, 9090, page)
 
 
 def alertmanager(path: str, run: Path, port: int) -> Program:

@@ -179,8 +179,12 @@ def test_only_the_waker_reads_clocks() -> None:
 
 
 def test_nothing_but_source_and_ledger_opens_sqlite() -> None:
-    """One module opens the database of OpenCode, one our own; the rest names errors at most."""
+    """
+    One module opens the database of OpenCode, one our own; the rest names errors at most.
+
+    A third has a temporary one, of no name.
+    """
     opening = {
         name_of(path) for path in FILES if re.search(r"apsw\.Connection\(", path.read_text("utf-8"))
     }
-    assert opening - {"demo"} == {"reader", "ledger.file"}
+    assert opening - {"demo"} == {"reader", "ledger.file", "backfill.timeline"}

@@ -21,16 +21,33 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def demo_source(*, generation: str, history_days: float, pace: float, seed: int) -> Iterator[Path]:
+def demo_source(
+    *,
+    generation: str,
+    history_days: float,
+    pace: float,
+    seed: int,
+    sessions_a_day: float = 0,
+    within: Path | None = None,
+) -> Iterator[Path]:
     """
     Let an agent work on a temporary database, and yield its directory.
+
+    Args:
+        generation: Which storage generation it writes.
+        history_days: How far its past reaches back.
+        pace: How fast it works.
+        seed: Chooses its work.
+        sessions_a_day: How busy its past was; 0: as usual.
+        within: Where the directory is made; None: where temporary files are.
 
     Raises:
         ExporterError: The agent did not start.
     """
     # Until the service listens to signals itself: the directory has to be removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with tempfile.TemporaryDirectory(prefix="opencode-exporter-demo-") as name:
+    busy = [f"--sessions-a-day={sessions_a_day}"] if sessions_a_day else []
+    with tempfile.TemporaryDirectory(prefix="opencode-exporter-demo-", dir=within) as name:
         agent = subprocess.Popen(  # noqa: S603  # our own module, no shell
             [
                 sys.executable,
@@ -41,6 +58,7 @@ def demo_source(*, generation: str, history_days: float, pace: float, seed: int)
                 f"--history-days={history_days}",
                 f"--pace={pace}",
                 f"--seed={seed}",
+                *busy,
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -37,7 +37,7 @@ _ADVICE: Final = """\
 To have them in Prometheus, give it
   --storage.tsdb.retention.time={days}d
 or more: it deletes what is older at once, and keeps 15d if nothing is said. Then:
-  promtool tsdb create-blocks-from --max-block-duration=2000h openmetrics \\
+  promtool tsdb create-blocks-from --max-block-duration=10000h openmetrics \\
     {file} DATA_DIRECTORY_OF_PROMETHEUS
 """
 _WAIT: Final = """\
