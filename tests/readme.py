@@ -94,7 +94,9 @@ def flags() -> dict[str, tuple[click.Option, list[str]]]:
 
 
 def _in_order() -> list[str]:
-    return sorted(COMMANDS.commands, key=["serve", "once", "report", "check", "demo"].index)
+    return sorted(
+        COMMANDS.commands, key=["serve", "once", "report", "check", "backfill", "demo"].index
+    )
 
 
 def _flag_row(name: str, option: click.Option, owners: list[str]) -> list[str]:

@@ -27,10 +27,11 @@ PACKAGE = Path(opencode_exporter.__file__).parent
 TEXT = readme.README.read_text("utf-8")
 RECORDING = "2.0.15"  # the one whose check is shown
 OF_OTHERS = {
-    *("--user", "--now", "--config", "--storage.tsdb.retention.time"),
+    *("--user", "--now", "--config", "--storage.tsdb.retention.time", "--storage.tsdb.path"),
+    "--max-block-duration",
     *("--web.enable-remote-write-receiver", "--web.enable-otlp-receiver"),
 }
-"""Flags of systemctl, of Prometheus and of the collector that the README tells to use."""
+"""Flags of systemctl, of Prometheus, promtool and the collector that the README tells to use."""
 
 
 def blocks(language: str) -> list[str]:

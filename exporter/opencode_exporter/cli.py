@@ -159,7 +159,7 @@ def _serve(settings: Settings, given: dict[str, Any]) -> None:
 @_COMMANDS.command()
 @flags(COUNTING, logging_flags())
 def once(**given: Any) -> None:
-    """Read everything into a ledger in memory, print the metrics, exit."""
+    """Read everything into memory, print the metrics, exit."""
     from opencode_exporter.service import Exporter  # noqa: PLC0415
 
     logs.configure(given["log_level"], given["log_format"])
@@ -202,7 +202,7 @@ def report(**given: Any) -> None:
 @flags(BACKFILL, COUNTING, logging_flags())
 def backfill(**given: Any) -> None:
     """
-    Write the history from before the exporter began to count, for Prometheus to import.
+    Write the history before the first start for Prometheus.
 
     The exporter has to be stopped meanwhile, as it holds the ledger. Give the same flags as it
     has: then the last sample is the first value that it served.
