@@ -57,7 +57,7 @@ def test_whole_benchmark_runs(tmp_path: Path) -> None:
     flags = ("--parts", "2000", "--rounds", "1", "--seconds", "1", "--json", str(result))
     table = run("run.py", *flags)
     rows = json.loads(result.read_text("utf-8"))["rows"]
-    assert len(rows) == 13
+    assert len(rows) == 15
     for row in rows:
         assert row["measure"].split(",")[0].split("/")[0].strip() in table
         assert row["ours"] > 0

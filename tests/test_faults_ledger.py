@@ -140,6 +140,7 @@ def test_damage_that_shows_while_we_serve(bench: Bench) -> None:
     with working(bench, MANY) as work, serve(bench) as served:
         counts(served, MANY)
         assert served.stop() == 0
+        instance = instance_of(bench.ledger)
         damage_keys(bench.ledger)
         served.start()
         counts(served, MANY)  # nothing has asked for a key yet
@@ -151,6 +152,14 @@ def test_damage_that_shows_while_we_serve(bench: Bench) -> None:
         work.add(4)
         counts(served, 4)
         assert served.stop() == 0
+        assert instance_of(bench.ledger) == instance  # over OTLP it is the same exporter
+
+
+def instance_of(ledger: Path) -> str:
+    """Return the instance id of a ledger that nobody holds."""
+    with contextlib.closing(apsw.Connection(str(ledger))) as db:
+        [(instance,)] = db.execute("SELECT value FROM meta WHERE name = 'instance_id'")
+    return str(instance)
 
 
 # What refuses to start.

@@ -74,13 +74,15 @@ def open_ledger(settings: Settings, clock: Clock) -> Ledger:
     except LedgerDamagedError:
         if settings.ledger_path is None:
             raise
-        _keep_aside(settings.ledger_path, clock)
+        _keep_aside(settings.ledger_path, clock, {})
         return load()
 
 
-def _keep_aside(path: Path, clock: Clock) -> None:
+def _keep_aside(path: Path, clock: Clock, known: Mapping[str, str]) -> None:
+    # Over OTLP it goes on as the same instance, if it is still known which.
+    kept = {name: known[name] for name in ("instance_id",) if name in known}
     # A smaller total rebuilt from history would look like traffic.
-    aside = set_aside(path, clock.now_ms(), {"history": "skip"})
+    aside = set_aside(path, clock.now_ms(), {"history": "skip", **kept})
     log.error(
         "ledger is damaged: kept aside, counting starts at zero from now",
         extra={"ledger": str(path), "aside": str(aside)},
@@ -150,7 +152,7 @@ class Exporter:
             return
         self.ledger.drop()
         if not self._replaced:
-            _keep_aside(path, self._clock)
+            _keep_aside(path, self._clock, self.ledger.meta)
             self._replaced = True
         self.ledger.start_over(Store(path))
         self._damaged = self._replaced = False

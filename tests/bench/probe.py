@@ -24,11 +24,14 @@ import page
 import serving
 
 from opencode_exporter import catalog as c
+from opencode_exporter.backfill import Job, run
 from opencode_exporter.config import Settings
 from opencode_exporter.service import Exporter
+from opencode_exporter.waker import SystemClock
 
 COMMITS: Final = 200
 _POLLS: Final = 2_000
+_HOUR_MS: Final = 3_600_000
 
 Found = Mapping[str, float | str]
 
@@ -57,6 +60,20 @@ def history(source: Path, ledger: Path) -> Found:
             if isinstance(value, int)
         )
     return {"seconds": seconds, "calls": calls}
+
+
+def backfill(source: Path, ledger: Path) -> Found:
+    """Write the history before the ledger's baseline, with a sample an hour."""
+    output = ledger.with_name("history.om")
+    job = Job(ledger, output, {"job": "opencode", "instance": "bench"}, _HOUR_MS)
+    settings = Settings(source_paths=(source,))
+    began = time.perf_counter()
+    written = run(
+        job, settings, {}, ledger.parent / "home", SystemClock(), lambda *_: None, lambda *_: None
+    )
+    seconds, size = time.perf_counter() - began, output.stat().st_size
+    output.unlink()
+    return {"seconds": seconds, "samples": written.samples, "bytes": size}
 
 
 def group_by(source: Path, generation: str) -> Found:
@@ -106,6 +123,7 @@ def unchanged(source: Path, ledger: Path) -> Found:
 
 _MEASURES: Final[Mapping[str, Callable[[Path, Path], Found]]] = {
     "history": history,
+    "backfill": backfill,
     "commits": commits,
     "unchanged": unchanged,
     "scrape": page.scrape,

@@ -11,54 +11,22 @@ seconds cannot.  Asserts nothing and knows nothing of how the exporter works.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import opencode_stats
 from processes import generated, probe
-from rich.console import Console
-from rich.table import Table
+from table import Row, console, report, show
 
 TINY: Final = 1_000
 """Parts of the database that stands for next to nothing."""
 
-_UNITS: Final = {"s": 1.0, "ms": 1e3, "µs": 1e6, "MB": 1e-6, "kB": 1e-3, "%": 1e2}
-
-console = Console(highlight=False)
 Runs = list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the result; the values are in seconds, bytes or parts of one core."""
-
-    measure: str
-    unit: str
-    ours: float
-    baseline: float
-
-    @property
-    def ratio(self) -> float | None:
-        """Ours by the baseline's; None where the system does not tell."""
-        return self.ours / self.baseline if self.baseline else None
-
-    def cells(self) -> tuple[str, ...]:
-        """Return the line as the table shows it."""
-        ratio = "-" if self.ratio is None else f"{self.ratio:.3g}"
-        return self.measure, self._short(self.ours), self._short(self.baseline), ratio
-
-    def _short(self, value: float) -> str:
-        shown = value * _UNITS[self.unit]
-        decimals = max(0, 4 - len(str(int(shown))))
-        return f"{shown:,.{decimals}f} {self.unit}"
 
 
 @dataclass(frozen=True)
@@ -126,6 +94,7 @@ class Bench:
         return [
             *self.first_read(),
             *self.opencode_itself(),
+            *self.backfill(),
             *self.scrape(),
             *self.steady(),
             *self.serving(),
@@ -158,6 +127,19 @@ class Bench:
             Row(f"first read / the same, Python's {older}", "s", first, best(old)),
             Row("restart on its ledger / first read", "ms", best(again), first),
             Row(f"first read, peak memory / {size}", "MB", memory, other),
+        ]
+
+    def backfill(self) -> list[Row]:
+        """Measure the history with its times against the first read, which has the same rows."""
+        self.tenth.first_read()
+        small = self.tenth.measure("backfill")
+        first = self.big.first_read()
+        ours = self.big.measure("backfill")
+        console.print(f"backfill: {ours['samples']:,} samples, {ours['bytes'] / 1e6:,.0f} MB")
+        size = f"{max(TINY, self.parts // 10):,} parts"
+        return [
+            Row("backfill, hourly / first read", "s", ours["seconds"], first["seconds"]),
+            Row(f"backfill, peak memory / {size}", "MB", ours["memory"], small["memory"]),
         ]
 
     def steady(self) -> list[Row]:
@@ -231,31 +213,6 @@ class Bench:
         if subject.ledger.exists():
             shutil.copy(subject.ledger, ledger)
         return Subject(Path(shutil.copy(subject.source, directory)), ledger)
-
-
-def show(rows: list[Row], given: argparse.Namespace) -> None:
-    """Print the result."""
-    title = f"{given.parts:,} parts of {given.generation}, best of {given.rounds}"
-    table = Table("measure", title=title)
-    for head in ("ours", "baseline", "ratio"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row.cells())
-    console.print(table)
-
-
-def report(rows: list[Row], given: argparse.Namespace) -> str:
-    """Return the result as JSON; values are seconds, bytes or cores, ``unit`` is the table's."""
-    about = {
-        "parts": given.parts,
-        "generation": given.generation,
-        "rounds": given.rounds,
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "cpus": os.cpu_count(),
-    }
-    lines = [{**asdict(row), "ratio": row.ratio} for row in rows]
-    return json.dumps({**about, "rows": lines}, indent=2) + "\n"
 
 
 def flags() -> argparse.Namespace:

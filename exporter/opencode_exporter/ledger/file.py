@@ -147,7 +147,7 @@ def _made(path: Path, notes: Mapping[str, str]) -> Iterator[Path]:
             db.pragma("journal_mode", "WAL")
             with db:
                 _fill(db)
-                db.executemany("INSERT INTO meta VALUES (?, ?)", notes.items())
+                db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", notes.items())
         finally:
             db.close(True)
         yield made

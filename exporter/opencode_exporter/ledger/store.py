@@ -192,7 +192,9 @@ class Store:
                     ),
                 )
                 if batch.is_baseline:
-                    db.execute("INSERT INTO baseline SELECT metric, labels, value FROM series")
+                    db.execute(
+                        "INSERT OR REPLACE INTO baseline SELECT metric, labels, value FROM series"
+                    )
                 db.executemany("INSERT INTO slot (label, name) VALUES (?, ?)", batch.slots)
                 db.executemany(
                     "INSERT OR REPLACE INTO cursor VALUES (?, ?, ?)",
