@@ -66,18 +66,16 @@ class Past:
         }
 
 
-def backfilled(
-    bench: Bench, *, step_ms: int = 30 * MINUTE_MS, until_ms: int = 0, **settings: Any
-) -> Past:
+def backfilled(bench: Bench, *, step_s: int = 1800, until_ms: int = 0, **settings: Any) -> Past:
     """Write the history of a bench as the command does, and read it."""
-    return Past.of(backfill_file(bench, step_ms=step_ms, until_ms=until_ms, **settings)[0])
+    return Past.of(backfill_file(bench, step_s=step_s, until_ms=until_ms, **settings)[0])
 
 
 def backfill_file(
-    bench: Bench, *, step_ms: int = 30 * MINUTE_MS, until_ms: int = 0, **settings: Any
+    bench: Bench, *, step_s: int = 1800, until_ms: int = 0, **settings: Any
 ) -> tuple[Path, Written]:
     """Write the history of a bench as the command does; return the file and what it came to."""
-    job = Job(bench.ledger, bench.directory / "history.om", SCRAPE, step_ms, until_ms)
+    job = Job(bench.ledger, bench.directory / "history.om", SCRAPE, step_s, until_ms)
     given = Settings(**{"source_paths": (bench.source,), **settings})
     home = bench.directory / "home"
     silent: Callable[..., None] = lambda *_: None  # noqa: E731

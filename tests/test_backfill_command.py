@@ -98,6 +98,8 @@ def test_dash_writes_to_standard_output(counted: Place) -> None:
         ((*LABELS, "--label", "team"), "is no label"),
         ((*LABELS, "--label", "team=a\nb"), "is no label"),
         ((*LABELS, "--step", "0s"), "is not a duration"),
+        ((*LABELS, "--step", "500ms"), "write whole seconds"),
+        ((*LABELS, "--step", "32d"), "up to 31d"),
         ((*LABELS, "--until", "soon"), "is neither a duration nor a date"),
     ],
 )
@@ -186,7 +188,7 @@ def test_advice_says_how_long_to_keep_and_to_wait(ago_ms: int, days: int, waits:
     now_ms = 1_795_000_000_000
     last_ms = now_ms - ago_ms
     written = Written(last_ms - 29 * DAY_MS - DAY_MS // 2, last_ms, 7, 1_234_567)
-    job = Job(Path("ledger.db"), Path("history.om"), SCRAPE, HOUR_MS)
+    job = Job(Path("ledger.db"), Path("history.om"), SCRAPE, 3600)
     said = advice(job, written, now_ms)
     assert f"--storage.tsdb.retention.time={days}d" in said
     assert said.startswith("1,234,567 samples of 7 series, from 2026-")

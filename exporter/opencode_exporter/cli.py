@@ -210,7 +210,9 @@ def backfill(**given: Any) -> None:
     from opencode_exporter.backfill import Job, advice, run  # noqa: PLC0415
 
     logs.configure(given["log_level"], given["log_format"])
-    job = Job(_ledger(given), given["output"], given["label"], given["step"], given["until"] or 0)
+    job = Job(
+        _ledger(given), given["output"], given["label"], given["step"] // 1000, given["until"] or 0
+    )
     clock = SystemClock()
     with ProgressBar() as reading, ProgressBar("writing history", "samples") as writing:
         written = run(

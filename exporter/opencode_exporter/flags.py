@@ -25,6 +25,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 PREFIX: Final = "OPENCODE_EXPORTER"
 FILE: Final = click.Path(path_type=Path)
 _LABEL_NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
+_LONGEST_STEP_MS: Final = 31 * 86_400_000
 _TAKEN: Final = {"le"}.union(*(metric.labels for metric in c.METRICS))
 
 
@@ -87,6 +88,13 @@ class Label(click.ParamType[tuple[str, str]]):
         if name in _TAKEN:
             self.fail(f"{name!r} is a label of the metrics themselves", param, ctx)
         return name, text
+
+
+def whole_seconds(ctx: click.Context, param: click.Parameter, given_ms: int) -> int:
+    """Return a time between samples, ms, if it has a sense."""
+    if given_ms % 1000 or given_ms > _LONGEST_STEP_MS:
+        raise click.BadParameter("write whole seconds, up to 31d", ctx, param)
+    return given_ms
 
 
 def labels_of_a_scrape(
@@ -316,6 +324,7 @@ BACKFILL = flags(
         "--step",
         type=Duration(),
         default="30m",
+        callback=whole_seconds,
         help="Time between samples. Graphs need two of them to a point; half of it makes the "
         "file twice as large.",
     ),

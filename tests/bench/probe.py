@@ -31,7 +31,7 @@ from opencode_exporter.waker import SystemClock
 
 COMMITS: Final = 200
 _POLLS: Final = 2_000
-_HOUR_MS: Final = 3_600_000
+_HOUR_S: Final = 3600
 
 Found = Mapping[str, float | str]
 
@@ -65,7 +65,7 @@ def history(source: Path, ledger: Path) -> Found:
 def backfill(source: Path, ledger: Path) -> Found:
     """Write the history before the ledger's baseline, with a sample an hour."""
     output = ledger.with_name("history.om")
-    job = Job(ledger, output, {"job": "opencode", "instance": "bench"}, _HOUR_MS)
+    job = Job(ledger, output, {"job": "opencode", "instance": "bench"}, _HOUR_S)
     settings = Settings(source_paths=(source,))
     began = time.perf_counter()
     written = run(

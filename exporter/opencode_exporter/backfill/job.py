@@ -53,7 +53,7 @@ class Job:
     ledger: Path
     output: Path
     labels: Mapping[str, str]
-    step_ms: int
+    step_s: int
     until_ms: int = 0
 
 
@@ -83,7 +83,7 @@ def run(
             hint="what came after is in what it serves; give an earlier time or none",
         )
     # What did not count has one more sample, at the end: 0.
-    period = Period(job.step_ms, (job.until_ms or end_ms) - known.skips, known.baseline_ms)
+    period = Period(job.step_s, (job.until_ms or end_ms) - known.skips, known.baseline_ms)
     with _opened(job.output) as out, Timeline() as timeline:
         history = History(known, period, timeline, settings)
         read(history, environ, home, clock, reading)

@@ -8,7 +8,7 @@ and has a sample at every step up to the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from operator import add, sub
 from typing import IO
@@ -84,14 +84,15 @@ class _Pen:
         self._timeline = history.timeline
         self._out = out
         period = history.period
+        self._step_s = period.step_s
+        self._last = period.last
         # Without any event there is nothing but what was deleted: two samples of that.
-        first = min(history.timeline.first() or period.last, period.last)
-        self._begin, self._end = first - 1, period.last + 1
-        self._times = [_time(period.time_ms(place)) for place in range(self._begin, self._end)]
-        # What did not count begins at 0, which Prometheus takes for a restart.
-        self._zero = _time(period.end_ms + 1) if history.known.skips else b""
-        last_ms = period.end_ms + history.known.skips
-        self.written = Written(period.time_ms(self._begin), last_ms)
+        self._begin = min(history.timeline.first() or self._last, self._last) - 1
+        # Where the history did not count, counting began at 0: Prometheus sees a restart.
+        self._ends_at_zero = history.known.skips
+        self._end_ms = period.end_ms
+        last_ms = period.end_ms + self._ends_at_zero
+        self.written = Written(self._begin * self._step_s * 1000, last_ms)
 
     def write(self, metric: c.Metric, labels: Labels, names: list[bytes], total: Value) -> None:
         """Write a series that came to a total."""
@@ -99,16 +100,21 @@ class _Pen:
         begin, value = next(steps)
         if metric in KNOWN_BEFOREHAND:
             begin = self._begin
-        samples = self._end - begin
+        samples = self._last - begin + 1
         for end, after in steps:
-            self._write(metric, names, value, self._times[begin - self._begin : end - self._begin])
+            self._write(metric, names, value, self._times(begin, end))
             begin, value = end, after
-        self._write(metric, names, value, self._times[begin - self._begin :])
-        if self._zero:
+        self._write(metric, names, value, self._times(begin, self._last))
+        self._write(metric, names, value, [_time(self._end_ms)])
+        if self._ends_at_zero:
             samples += 1
-            self._write(metric, names, _each(sub, value, value), [self._zero])
+            self._write(metric, names, _each(sub, value, value), [_time(self._end_ms + 1)])
         self.written.series += len(names)
         self.written.samples += samples * len(names)
+
+    def _times(self, begin: int, end: int) -> Iterator[bytes]:
+        """Yield what ends the lines of the samples from one place to before another."""
+        return (b" %d\n" % (place * self._step_s) for place in range(begin, end))
 
     def _steps(self, metric: c.Metric, labels: Labels, total: Value) -> Iterator[tuple[int, Value]]:
         """
@@ -121,7 +127,7 @@ class _Pen:
         series = metric.name, labels
         if (seen := self._timeline.totals.get(series)) is not None:
             value = _each(sub, total, seen)
-        for place, added in self._timeline.added(series, self._end - 1):
+        for place, added in self._timeline.added(series, self._last):
             if is_first:
                 yield place - 1, _not_negative(value)
             value, is_first = _each(add, value, added), False
@@ -130,7 +136,7 @@ class _Pen:
             yield self._begin, _not_negative(value)
 
     def _write(
-        self, metric: c.Metric, names: list[bytes], value: Value, times: list[bytes]
+        self, metric: c.Metric, names: list[bytes], value: Value, times: Iterable[bytes]
     ) -> None:
         """Write samples of the same value."""
         values = values_of(metric, value)
@@ -139,7 +145,7 @@ class _Pen:
 
 
 def _time(ms: int) -> bytes:
-    """Return what ends the line of a sample: its time in seconds."""
+    """Return what ends the line of a sample: its time in seconds, of Unix ms."""
     return b" %d.%03d\n" % divmod(ms, 1000)
 
 

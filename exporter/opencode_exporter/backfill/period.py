@@ -16,9 +16,9 @@ AFTER_END: Final = 1 << 62
 
 
 class Period(NamedTuple):
-    """Times are Unix ms; the end is before the baseline."""
+    """Times are Unix ms; the end is before the baseline, and steps are whole seconds."""
 
-    step_ms: int
+    step_s: int
     end_ms: int
     baseline_ms: int
 
@@ -31,13 +31,12 @@ class Period(NamedTuple):
         """
         if not SENSIBLE_MS <= ms <= self.baseline_ms:
             return None
-        return -(-ms // self.step_ms) if ms <= self.end_ms else AFTER_END
-
-    def time_ms(self, place: int) -> int:
-        """Return when a sample is taken."""
-        return min(place * self.step_ms, self.end_ms)
+        return self._after(ms) if ms <= self.end_ms else AFTER_END
 
     @property
     def last(self) -> int:
         """The number of the last sample."""
-        return -(-self.end_ms // self.step_ms)
+        return self._after(self.end_ms)
+
+    def _after(self, ms: int) -> int:
+        return -(-ms // (1000 * self.step_s))
