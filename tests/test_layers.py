@@ -31,7 +31,7 @@ report.page report
 web web.yaml web.tls web.config web.auth web.gate web.protocol web.sockets web.landing web.server
 poller pages watcher service check backfill.period backfill.timeline backfill.known \
 backfill.history backfill.openmetrics backfill.job backfill terminal logs
-demo demo_source config_file flags cli __main__
+demo demo_source config_file flag_types flags cli __main__
 """
 """
 Modules by row, each row in its own order: a module may import lower rows and

@@ -21,6 +21,7 @@ from opencode_exporter import __version__, config_file, logs
 from opencode_exporter.config import DEFAULT_LISTEN, Settings, state_directory
 from opencode_exporter.errors import ConfigError, ExporterError
 from opencode_exporter.filters import Filters, NameFilter
+from opencode_exporter.flag_types import Duration
 from opencode_exporter.flags import (
     BACKFILL,
     COUNTING,
@@ -31,7 +32,6 @@ from opencode_exporter.flags import (
     SERVING,
     SOURCE,
     WEB,
-    Duration,
     flag,
     flags,
     logging_flags,

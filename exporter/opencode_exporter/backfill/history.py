@@ -7,7 +7,7 @@ are kept apart by time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,7 @@ class History:
     timeline: Timeline
     settings: Settings
 
-    def note(self, place: int, deltas: Iterator[Delta]) -> None:
+    def note(self, place: int, deltas: Iterable[Delta]) -> None:
         """Note what a sample is the first to show."""
         added: dict[Series, Value] = {}
         for delta in deltas:
@@ -103,8 +103,8 @@ class _SumsInTime(Sums):
         for place, (calls, sums) in self._kept.items():
             if place is None:
                 continue
-            deltas = [*calls.fold(slots, knows), *Tally(sums.items()).fold(slots, knows)]
-            self._history.note(place, iter(deltas))
+            tally = Tally(sums.items())
+            self._history.note(place, [*calls.fold(slots, knows), *tally.fold(slots, knows)])
         return iter(())
 
 
