@@ -22,8 +22,8 @@ decode.shape_v2 decode.steps_v2 decode.rows_v2 labels identity traces aggregate 
 turns turns.tally turns.conversation turns.attempts turns.measures turns.delegation turns.turns \
 digest batch turns.talks health disk opencode_config skills
 sessions tables.table tables.rows tables.parts_v1 tables.messages_v1 tables.messages_v2 tables \
-tailer read_ahead ledger ledger.scope ledger.follower ledger.names ledger.sums ledger.totals ledger.hot_files \
-ledger.file ledger.store ledger.open_rows ledger.judge ledger.intake ledger.ledger
+tailer read_ahead ledger ledger.scope ledger.follower ledger.names ledger.sums ledger.totals \
+ledger.hot_files ledger.file ledger.store ledger.open_rows ledger.judge ledger.intake ledger.ledger
 exemplars snapshot exposition otlp otlp.target otlp.resource otlp.points otlp.heard otlp.link \
 otlp.troubles otlp.sender otlp.push otlp.span_ids otlp.callers otlp.spans otlp.span_sender \
 otlp.tracing \

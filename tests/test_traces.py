@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import Path
 
 import apsw
 import pytest
