@@ -52,8 +52,10 @@ class Prometheus:
         interval: str = "1s",
         beside: Sequence[str] = (),
         history: Path | None = None,
+        features: Sequence[str] = (),
     ) -> None:
         self._directory = directory
+        self._features = features
         self._history = history
         targets = json.dumps([address for address in (target, *beside) if address])
         self._config = _CONFIG.format(targets=targets, interval=interval)
@@ -76,6 +78,7 @@ class Prometheus:
                     f"--storage.tsdb.path={self._directory / 'data'}",
                     f"--web.listen-address={self._url.removeprefix('http://')}",
                     "--log.level=warn",
+                    *(f"--enable-feature={feature}" for feature in self._features),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
+from prometheus_client import Metric
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.samples import Exemplar
@@ -40,7 +42,7 @@ def calls(bench: Bench, database: V1, *took_ms: int, tool: str = "read", name: s
     message = database.message(database.session())
     for place, ms in enumerate(took_ms):
         start = max(database.now, bench.clock.ms) + 1000
-        given = {"input": {"name": name}} if name else {}
+        given: dict[str, Any] = {"input": {"name": name}} if name else {}
         database.tool(
             message, call=f"call_{place}", tool=tool, start=start, end=start + ms, **given
         )
@@ -54,11 +56,12 @@ def page(traced: TracedExporter, accept: str = CONTENT_TYPE_LATEST) -> str:
 
 def exemplars(text: str) -> Found:
     """Return the exemplars of a page, by metric, tool or skill, and bucket."""
+    families: Iterable[Metric] = text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
     return {
         (family.name, sample.labels.get("tool") or sample.labels["skill"], sample.labels["le"]): (
             sample.exemplar
         )
-        for family in text_string_to_metric_families(text)
+        for family in families
         for sample in family.samples
         if sample.exemplar
     }

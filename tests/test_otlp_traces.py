@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from command import ANYWHERE, Place
 from faults import Work, counts, serve, working
 from otlp_receivers import PROTOCOLS, HttpReceiver, Receiver, each_protocol
 from prometheus import free_port
@@ -168,6 +171,20 @@ def test_endpoint_that_is_gone_costs_spans_and_one_line(
         (gone,) = lines(served, "spans did not arrive")
         assert "refused" in gone["err"]
         assert gone["endpoint"].startswith(f"http://localhost:{receiver.port}")
+
+
+@pytest.mark.parametrize("generation", ["v1", "v2"])
+def test_demo_shows_traces(
+    generation: str, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The simulated agent's work arrives as it happens, and its three days of history do not."""
+    words = ("demo", f"--demo.generation={generation}", "--demo.pace=100", TRACES, *ANYWHERE)
+    began = time.time_ns()
+    with Place(tmp_path).running(*words):
+        wait_for(lambda: len(spans_of(receiver.traced)) >= 30, 60)
+    for span in spans_of(receiver.traced):
+        assert span.end_time_unix_nano >= began - 60 * 10**9
+        assert span.name.startswith("execute_tool ")
 
 
 def test_queue_that_is_none_ends_the_start_with_a_sentence(

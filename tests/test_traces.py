@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 import apsw
@@ -49,7 +49,7 @@ def replayed(name: str, bench: Bench, receiver: HttpReceiver, restarts: float) -
 
 def times_of(spans: Iterable[Span]) -> dict[Labels, list[int]]:
     """Return how long spans took, ms, by tool and status."""
-    found = defaultdict(list)
+    found: defaultdict[Labels, list[int]] = defaultdict(list)
     for span in spans:
         facts = attributes_of(span.attributes)
         took = (span.end_time_unix_nano - span.start_time_unix_nano) // NS_PER_MS
@@ -106,15 +106,18 @@ def test_session_and_its_subagents_are_one_trace(
         spans = spans_of(receiver.traced)
     database = apsw.Connection(str(bench.source))
     sql = f"SELECT id, parent_id FROM {sessions} WHERE parent_id IS NOT NULL"
-    above = dict(database.execute(sql).fetchall())
-    calls = {session: count for session, count in database.execute(_CALLS[sessions]) if count}
+    above = {str(child): str(parent) for child, parent in database.execute(sql)}
+    calls: Counter[str] = Counter()
+    for session, count in database.execute(_CALLS[sessions]):
+        calls[str(session)] += count if isinstance(count, int) else 0
+    calls = +calls
     database.close()
     roots = set(calls)
     while below := roots & above.keys():
         roots = roots - below | {above[session] for session in below}
     assert len({span.trace_id for span in spans}) == len(roots)
     delegated = [span for span in spans if span.parent_span_id]
-    assert len(delegated) == sum(calls.get(session, 0) for session in above) > 0
+    assert len(delegated) == sum(calls[session] for session in above) > 0
     by_id = {(span.trace_id, span.span_id): span for span in spans}
     for span in delegated:
         caller = by_id[span.trace_id, span.parent_span_id]

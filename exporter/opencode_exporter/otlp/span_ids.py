@@ -17,9 +17,14 @@ def trace_id(salt: str, event: Invocation) -> int:
     return _hashed(salt, f"t {event.root or event.session}", 16)
 
 
-def span_id(salt: str, event: Invocation) -> int:
+def call_id(salt: str, event: Invocation) -> int:
     """Return 64 bits that stand for an invocation."""
     return _hashed(salt, f"i {event.message} {event.call} {event.part}", 8)
+
+
+def starter_id(salt: str, session: str) -> int:
+    """Return 64 bits that stand for the invocation that started a sub-agent's session."""
+    return _hashed(salt, f"s {session}", 8)
 
 
 def _hashed(salt: str, text: str, size: int) -> int:

@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from opencode_exporter import __version__
 from opencode_exporter.aggregate import error_type
 from opencode_exporter.events import ERROR, Invocation
-from opencode_exporter.otlp.span_ids import span_id, trace_id
+from opencode_exporter.otlp.callers import Ids
 
 _SCOPE: Final = InstrumentationScope("opencode_exporter", __version__)
 _OPERATION: Final = "execute_tool"
@@ -37,17 +37,14 @@ class Shown:
     skill: str
 
 
-def span_of(
-    event: Invocation, shown: Shown, caller: Invocation | None, salt: str, resource: Resource
-) -> ReadableSpan:
+def span_of(event: Invocation, shown: Shown, ids: Ids, resource: Resource) -> ReadableSpan:
     """
     Return the span of an invocation that has ended.
 
     Args:
         event: The invocation; its duration was measured.
         shown: Its names.
-        caller: The call that started the sub-agent whose invocation it is, if known.
-        salt: The key of the ids.
+        ids: Its ids.
         resource: Who sends it.
     """
     error = error_type(event.status or "", event.reason) if event.status == ERROR else ""
@@ -62,8 +59,8 @@ def span_of(
     }
     return ReadableSpan(
         f"{_OPERATION} {shown.tool}",
-        context=_context(event, salt),
-        parent=_context(caller, salt) if caller is not None else None,
+        context=_context(ids.trace, ids.span),
+        parent=_context(ids.trace, ids.parent) if ids.parent else None,
         resource=resource,
         attributes={name: value for name, value in attributes.items() if value},
         kind=SpanKind.INTERNAL,
@@ -75,10 +72,6 @@ def span_of(
     )
 
 
-def _context(event: Invocation, salt: str) -> SpanContext:
-    return SpanContext(
-        trace_id(salt, event),
-        span_id(salt, event),
-        is_remote=False,
-        trace_flags=TraceFlags(TraceFlags.SAMPLED),
-    )
+def _context(trace: int, span: int) -> SpanContext:
+    flags = TraceFlags(TraceFlags.SAMPLED)
+    return SpanContext(trace, span, is_remote=False, trace_flags=flags)

@@ -22,7 +22,6 @@ from opencode_exporter.exemplars import Exemplar, Exemplars
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.otlp.callers import Callers
 from opencode_exporter.otlp.resource import resource_of
-from opencode_exporter.otlp.span_ids import span_id, trace_id
 from opencode_exporter.otlp.span_sender import SpanSender
 from opencode_exporter.otlp.spans import Shown, span_of
 from opencode_exporter.otlp.target import SpanTarget
@@ -114,13 +113,13 @@ class Tracing:
         shown = self._shown(event)
         if not self._settings.filters.tool.shows(shown.tool):
             return
-        salt = self._ledger.meta["salt"]
-        caller = self._callers.of(event)
-        self._processor.on_end(span_of(event, shown, caller, salt, self._resource))
+        ids = self._callers.ids(self._ledger.meta["salt"], event)
+        self._processor.on_end(span_of(event, shown, ids, self._resource))
         self._handed += 1
         if event.status in (COMPLETED, ERROR):
-            ids = f"{trace_id(salt, event):032x}", f"{span_id(salt, event):016x}"
-            exemplar = Exemplar(*ids, event.duration, event.ended)
+            exemplar = Exemplar(
+                f"{ids.trace:032x}", f"{ids.span:016x}", event.duration, event.ended
+            )
             self.exemplars.note(c.TOOL_DURATION, (shown.tool, event.status), exemplar)
             if shown.skill:
                 self.exemplars.note(c.SKILL_DURATION, (shown.skill, event.status), exemplar)
