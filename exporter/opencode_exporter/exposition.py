@@ -207,6 +207,11 @@ def _rendered(
     and a series with an older start is shown as one with others.
     """
     before, noted = (old.series, old.exemplars) if old else ({}, {})
+    moved = {
+        labels
+        for labels in noted.keys() | exemplars.keys()
+        if noted.get(labels) != exemplars.get(labels)
+    }
     changed = [
         _Sample(
             labels,
@@ -215,7 +220,7 @@ def _rendered(
             exemplars.get(labels, ()),
         )
         for labels, value in series.items()
-        if before.get(labels) != value or noted.get(labels) != exemplars.get(labels)
+        if before.get(labels) != value or (moved and labels in moved)
     ]
     page = encode(_Families(_family(metric, changed))).removesuffix(end)
     # A sample is a line: the newlines in labels are escaped.
