@@ -16,7 +16,7 @@ from opencode_exporter.filters import Filters, NameFilter
 from opencode_exporter.ledger.store import Store
 from otlp_receivers import PROTOCOLS, Receiver, each_protocol
 from support import Bench, exposed
-from tracing import TracedExporter, spans_of, tracing
+from tracing import spans_of, tracing
 from translating import attributes_of
 
 SPANS = "opencode_exporter_otlp_spans_total"
@@ -295,7 +295,7 @@ def test_spans_that_find_no_room_are_dropped_and_counted(
     bench: Bench, v1: V1, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the endpoint hangs, the queue takes what it holds; results are on the page."""
-    monkeypatch.setitem(TracedExporter.environment, "OTEL_BSP_MAX_QUEUE_SIZE", "600")
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "600")
     receiver.hangs = True
     with tracing(bench, receiver) as traced:
         traced.poll()
@@ -311,11 +311,6 @@ def test_spans_that_find_no_room_are_dropped_and_counted(
         receiver.stop()
         receiver.start()
         traced.close()
-        results = page_results(traced)
+        results = traced.tracing.spans
     assert results["ok"] + results["error"] == 600
     assert results["ok"] == len(spans_of(receiver.traced)) > 0
-
-
-def page_results(traced: TracedExporter) -> dict[str, int]:
-    """Return how many spans there were, by result."""
-    return dict(traced.tracing.spans)

@@ -6,9 +6,10 @@ Nothing here knows what a test asserts.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -21,17 +22,10 @@ from support import Bench
 
 
 class TracedExporter:
-    """
-    An exporter whose live invocations become spans; see `tracing`.
-
-    Attributes:
-        environment: What the environment says of spans, beside what the receiver does.
-    """
-
-    environment: ClassVar[dict[str, str]] = {}
+    """An exporter whose live invocations become spans, as the environment says."""
 
     def __init__(self, bench: Bench, receiver: Receiver, **settings: Any) -> None:
-        target = span_target_of(receiver.environment | self.environment)
+        target = span_target_of(os.environ)
         assert target
         self.exporter: Exporter = bench.exporter(**settings)
         self.tracing = Tracing(target, self.exporter.ledger, self.exporter.settings, bench.clock)
