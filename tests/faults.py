@@ -49,6 +49,10 @@ class Work:
         self.calls += calls
         return self.calls
 
+    def happen_now(self) -> None:
+        """Let what is written from now on end now, not a minute ago."""
+        self._database.now = time.time_ns() // 1_000_000
+
     def close(self) -> None:
         """Close the database as OpenCode does when it ends."""
         self._database.close()

@@ -211,7 +211,12 @@ _OURS: Final = {
         "which of the database's files", {"main": "the database", "wal": "its write-ahead log"}
     ),
     "result": Label(
-        "how a poll or a push ended", {"ok": "all was read, or taken", "error": "see the log"}
+        "how a poll, a push or a span ended",
+        {
+            "ok": "all was read, or taken",
+            "error": "see the log",
+            "dropped": "a span for which there was no room",
+        },
     ),
     "table": Label("the table of rows", open_values=_TABLES),
     "cause": Label(

@@ -1,5 +1,5 @@
 """
-Real receivers of OTLP metrics, over HTTP and gRPC, in threads of the test.
+Real receivers of OTLP metrics and spans, over HTTP and gRPC, in threads of the test.
 
 They speak by the protocol's own generated code, keep every request with its headers, and
 can fail, hang, end, and begin again at their address. Nothing here knows what a
@@ -28,15 +28,30 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
     MetricsServiceServicer,
     add_MetricsServiceServicer_to_server,
 )
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
 
 from prometheus import free_port
 from support import wait_for
 
 
 class Received(NamedTuple):
-    """A request."""
+    """A request of metrics."""
 
     body: ExportMetricsServiceRequest
+    headers: Mapping[str, str]
+
+
+class Traced(NamedTuple):
+    """A request of spans."""
+
+    body: ExportTraceServiceRequest
     headers: Mapping[str, str]
 
 
@@ -47,9 +62,10 @@ class Receiver:
 
     Attributes:
         certificate: What it shows, if it speaks TLS.
-        status: What it answers, as an HTTP status; 200 takes the metrics.
+        status: What it answers, as an HTTP status; 200 takes what is sent.
         hangs: Whether it does not answer at all.
-        received: Every request so far.
+        received: Every request of metrics so far.
+        traced: Every request of spans so far.
     """
 
     certificate: trustme.LeafCert | None = None
@@ -57,6 +73,7 @@ class Receiver:
     hangs: bool = False
     port: int = field(default_factory=free_port)
     received: list[Received] = field(default_factory=list)
+    traced: list[Traced] = field(default_factory=list)
     asked: int = 0
     protocol: str = ""
 
@@ -94,11 +111,13 @@ class Receiver:
         """Go away; requests that hang are dropped."""
         self._released.set()
 
-    def take(self, body: bytes, headers: Mapping[str, str]) -> None:
-        """Note a request."""
+    def take(self, body: bytes, headers: Mapping[str, str], *, spans: bool = False) -> None:
+        """Note a request; ``spans``: it is one of these."""
         self.asked += 1
         if self.hangs:
             self._released.wait(60)
+        elif self.status == 200 and spans:
+            self.traced.append(Traced(ExportTraceServiceRequest.FromString(body), headers))
         elif self.status == 200:
             self.received.append(Received(ExportMetricsServiceRequest.FromString(body), headers))
 
@@ -127,8 +146,9 @@ class HttpReceiver(Receiver):
                 if self.headers["content-encoding"] == "gzip":
                     body = gzip.decompress(body)
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                receiver.take(body, {":path": self.path, **headers})
-                answer = ExportMetricsServiceResponse().SerializeToString()
+                spans = "trace" in self.path
+                receiver.take(body, {":path": self.path, **headers}, spans=spans)
+                answer = ExportMetricsServiceResponse().SerializeToString()  # empty, for both
                 self.send_response(receiver.status)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
@@ -174,7 +194,16 @@ class GrpcReceiver(Receiver):
                     context.abort(grpc.StatusCode.UNAUTHENTICATED, "no such key")
                 return ExportMetricsServiceResponse()
 
+        class SpanService(TraceServiceServicer):
+            def Export(self, request: ExportTraceServiceRequest, context: Any) -> Any:  # noqa: N802
+                headers = {name: str(value) for name, value in context.invocation_metadata()}
+                receiver.take(request.SerializeToString(), headers, spans=True)
+                if receiver.status != 200:
+                    context.abort(grpc.StatusCode.UNAUTHENTICATED, "no such key")
+                return ExportTraceServiceResponse()
+
         self._server = grpc.server(ThreadPoolExecutor(4))
+        add_TraceServiceServicer_to_server(SpanService(), self._server)  # type: ignore[no-untyped-call]
         add_MetricsServiceServicer_to_server(Service(), self._server)  # type: ignore[no-untyped-call]
         address = f"127.0.0.1:{self.port}"
         if self.certificate:

@@ -53,8 +53,10 @@ class Prometheus:
         beside: Sequence[str] = (),
         history: Path | None = None,
         retention: str = "15d",
+        features: Sequence[str] = (),
     ) -> None:
         self._directory = directory
+        self._features = features
         self._history = history
         self._retention = retention
         targets = json.dumps([address for address in (target, *beside) if address])
@@ -79,6 +81,7 @@ class Prometheus:
                     f"--storage.tsdb.retention.time={self._retention}",
                     f"--web.listen-address={self._url.removeprefix('http://')}",
                     "--log.level=warn",
+                    *(f"--enable-feature={feature}" for feature in self._features),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

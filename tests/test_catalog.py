@@ -48,6 +48,7 @@ exporter_poll_duration_seconds exporter_last_successful_poll_timestamp_seconds
 exporter_rows_read_total exporter_rows_rejected_total exporter_copies_skipped_total
 exporter_late_ends_total exporter_unattributed_total exporter_label_overflow_total
 exporter_history_progress_ratio exporter_ledger_bytes exporter_otlp_exports_total
+exporter_otlp_spans_total
 """
 """Names that dashboards and rules rely on: none is renamed or dropped."""
 
@@ -57,6 +58,7 @@ NOT_RECORDED = {
     "opencode_model_retries_total": "no recording has a repeated request",
     "opencode_file_hot_edits": "it is off unless asked for, as it shows paths",
     "opencode_exporter_otlp_exports_total": "nothing is pushed",
+    "opencode_exporter_otlp_spans_total": "no spans are sent",
 }
 """Metrics that no recording shows, and why."""
 

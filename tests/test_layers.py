@@ -22,9 +22,11 @@ decode.shape_v2 decode.steps_v2 decode.rows_v2 labels identity traces aggregate 
 turns turns.tally turns.conversation turns.attempts turns.measures turns.delegation turns.turns \
 digest batch turns.talks health disk opencode_config skills
 sessions tables.table tables.rows tables.parts_v1 tables.messages_v1 tables.messages_v2 tables \
-tailer read_ahead ledger ledger.scope ledger.names ledger.sums ledger.totals ledger.hot_files \
-ledger.file ledger.store ledger.open_rows ledger.judge ledger.intake ledger.ledger
-snapshot exposition otlp otlp.target otlp.resource otlp.points otlp.sender otlp.push \
+tailer read_ahead ledger ledger.scope ledger.follower ledger.names ledger.sums ledger.totals \
+ledger.hot_files ledger.file ledger.store ledger.open_rows ledger.judge ledger.intake ledger.ledger
+exemplars snapshot exposition otlp otlp.target otlp.resource otlp.points otlp.heard otlp.link \
+otlp.troubles otlp.sender otlp.push otlp.span_ids otlp.callers otlp.spans otlp.span_sender \
+otlp.tracing \
 report.units report.marks report.quantiles report.document report.sums \
 report.figures report.grid report.columns report.headline report.skills_part report.tools_part \
 report.page report
@@ -46,7 +48,7 @@ PLACE = {
 SOURCE_SIDE = {"layout", "reader", "onlooker", "source", "sessions", "tailer", "read_ahead"} | {
     name for name in PLACE if name.split(".")[0] in ("decode", "tables")
 }
-SINK_SIDE = {"snapshot", "exposition"} | {
+SINK_SIDE = {"exemplars", "snapshot", "exposition"} | {
     name for name in PLACE if name.split(".")[0] in ("otlp", "report", "web")
 }
 

@@ -12,7 +12,7 @@ from opencode_exporter import __version__
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.otlp.resource import resource_of
 from opencode_exporter.otlp.sender import Sender
-from opencode_exporter.otlp.target import Target, target_of
+from opencode_exporter.otlp.target import SpanTarget, Target, span_target_of, target_of
 
 HERE = "http://127.0.0.1:4318"
 OTLP = "OTEL_EXPORTER_OTLP_"
@@ -51,6 +51,29 @@ def test_defaults_are_the_standard_ones() -> None:
     assert not found.host_name
     assert target(**{f"{OTLP}PROTOCOL": "", "OTEL_METRIC_EXPORT_INTERVAL": ""}) == found
     assert target(OTEL_SDK_DISABLED="false", OTEL_METRICS_EXPORTER="otlp") == found
+
+
+def test_what_is_said_for_spans_wins_for_them() -> None:
+    """Each signal has its own path, endpoint, protocol and switch; spans have a queue."""
+    assert span_target_of({}) is None
+    assert span_target_of({f"{OTLP}METRICS_ENDPOINT": HERE}) is None
+    for name in ("OTEL_SDK_DISABLED", "OTEL_TRACES_EXPORTER"):
+        assert span_target_of(ON | {name: "true" if "SDK" in name else "none"}) is None
+    assert target(OTEL_TRACES_EXPORTER="none") == target()
+    assert span_target_of(ON) == SpanTarget("http/protobuf", f"{HERE}/v1/traces", 2048)
+    more = ON | {f"{OTLP}TRACES_ENDPOINT": "http://other/here", f"{OTLP}TRACES_PROTOCOL": "grpc"}
+    more |= {"OTEL_BSP_MAX_QUEUE_SIZE": "600", f"{OTLP}TRACES_COMPRESSION": "gzip"}
+    found = span_target_of(more, host_name=True)
+    assert found == SpanTarget("grpc", "http://other/here", 600, compressed=True, host_name=True)
+    assert target(**more) == target()
+
+
+@pytest.mark.parametrize("said", ["0", "-5", "1.5", "many", "٣"])
+def test_queue_that_is_none_is_refused(said: str) -> None:
+    """The sentence names the variable, its value and what to write."""
+    with pytest.raises(ConfigError, match=r"OTEL_BSP_MAX_QUEUE_SIZE=.*how many") as caught:
+        span_target_of(ON | {"OTEL_BSP_MAX_QUEUE_SIZE": said})
+    assert said in str(caught.value)
 
 
 def test_what_is_said_for_metrics_wins() -> None:

@@ -13,9 +13,12 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from command import Place
 from odd_secrets import OddRows
 from opencode_exporter.cli import _COMMANDS
+from otlp_receivers import HttpReceiver
 from planting import PREFIX, Planter, leaks
+from replaying import Replay
 from served import Served
 from support import Bench, truth, unpack, wait_for
+from tracing import spans_of, tracing
 
 RECORDINGS = ("turns-1.18.33", "turns-2.0.15", "upgrade-1.18.33-2.0.15")
 DEBUG = ("--log.level", "debug")
@@ -85,6 +88,37 @@ def test_served_pages_ledger_and_log_hold_no_secret(planted: Planted, tmp_path: 
         served.start()
         wait_for(served.is_ready, 30)
         planted.assert_clean(again=served.get("/metrics").content, **files_in(state))
+
+
+@pytest.mark.parametrize("recording", RECORDINGS)
+def test_spans_and_exemplars_hold_no_secret_and_no_id(
+    recording: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a text nor an id of OpenCode leaves with a trace, though every call is one."""
+    source = unpack(recording, bench.directory / "old")
+    planter = Planter()
+    planter.plant(source)
+    replay = Replay(source, bench.source)
+    moves = replay.moves()
+    bench.clock.ms = moves[0].at
+    with HttpReceiver() as receiver:
+        receiver.name_in(monkeypatch)
+        with tracing(bench, receiver) as traced:
+            traced.poll()
+            for move in moves:
+                bench.clock.ms = max(bench.clock.ms, move.at)
+                move.write()
+            bench.clock.advance(hours=1)
+            traced.poll()
+            page = traced.exporter.pages.metrics(CONTENT_TYPE_LATEST).body
+        sent = b"".join(request.body.SerializeToString() for request in receiver.traced)
+    replay.close()
+    assert len(spans_of(receiver.traced)) > 20
+    assert page.count(b"trace_id=") > 20
+    assert not leaks(sent)
+    assert not leaks(page)
+    for kind in (b"ses_", b"msg_", b"prt_", b"call_"):
+        assert kind not in sent
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ SILENT = {
     "opencode_exporter_rows_rejected_total": "asks for what is wrong",
     "opencode_exporter_label_overflow_total": "asks for what is wrong",
     "opencode_exporter_otlp_exports_total": "nothing is pushed",
+    "opencode_exporter_otlp_spans_total": "no spans are sent",
 }
 """Metrics whose example has no answer over recordings, and why."""
 

@@ -186,9 +186,26 @@ def test_sessions_tell_where_they_belong(db: V1) -> None:
     with Source(db.path, "x").open() as reader:
         sessions = Sessions(reader, "session")
         begun = sessions.get(child).created
-        assert sessions.get(child) == Session(child, "demo", begun, root, False, "/home/dev/demo")
+        assert sessions.get(child) == Session(
+            child, "demo", begun, root, False, "/home/dev/demo", root=root
+        )
         assert sessions.get(root).parent == ""
         assert archived(reader, [root, child, "ses_none"]) == {child}
+
+
+def test_sessions_tell_which_is_above_all_others(db: V1) -> None:
+    """Through every level, to one whose row is gone, and to some end of a circle."""
+    root = db.session()
+    middle = db.session(parent=root)
+    lowest = db.session(parent=middle)
+    orphan = db.session(parent=db.session(parent="ses_gone"))
+    circle = db.session(id="ses_one", parent="ses_other")
+    db.session(id="ses_other", parent=circle)
+    with Source(db.path, "x").open() as reader:
+        sessions = Sessions(reader, "session")
+        found = [sessions.get(one).root for one in (root, middle, lowest, orphan)]
+        assert found == ["", root, root, "ses_gone"]
+        assert sessions.get(circle).root in {"ses_one", "ses_other"}
 
 
 def test_todos_are_counted_by_status(db: V1) -> None:

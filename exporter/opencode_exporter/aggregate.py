@@ -32,12 +32,11 @@ Labels = tuple[str, ...]
 Value = int | list[int]
 """A number in the metric's scale, or a histogram: counts per bucket, +Inf, sum."""
 
-_EDGES_MS: Final = tuple(round(edge * 1000) for edge in c.DURATION_BUCKETS)
+EDGES_MS: Final = tuple(round(edge * 1000) for edge in c.DURATION_BUCKETS)
 _TOGETHER: Final = 1000
 _TIMED: Final = frozenset((COMPLETED, ERROR))
-_CELLS: Final = len(_EDGES_MS) + 2
+_CELLS: Final = len(EDGES_MS) + 2
 _GEN_AI_OTHER: Final = "_OTHER"
-"""What the GenAI convention calls an error that belongs to no class."""
 
 
 class Delta(NamedTuple):
@@ -106,9 +105,14 @@ def histogram(times: list[int]) -> list[int] | None:
         return None
     cells = [0] * _CELLS
     for time in measured:
-        cells[bisect_left(_EDGES_MS, time)] += 1
+        cells[bisect_left(EDGES_MS, time)] += 1
     cells[-1] = sum(measured)
     return cells
+
+
+def error_type(status: str, reason: str) -> str:
+    """Return what the GenAI conventions call the class of an error, nothing without one."""
+    return _GEN_AI_OTHER if status == ERROR and reason in ("", "other") else reason
 
 
 def _added(one: list[int] | None, other: list[int] | None) -> list[int] | None:
@@ -242,8 +246,7 @@ def _fold_tool(
     yield Delta(c.TOOL_USAGE, (tool, *where, status), count, count, cut or OVERFLOW in where)
     if total.durations:
         yield Delta(c.TOOL_DURATION, (tool, status), total.durations, count, cut)
-        failure = _GEN_AI_OTHER if status == ERROR and reason in ("", "other") else reason
-        executed = (tool, where[0], failure)
+        executed = (tool, where[0], error_type(status, reason))
         coarse = _coarse(total.durations)
         yield Delta(c.EXECUTE_TOOL, executed, coarse, count, cut or where[0] == OVERFLOW)
     if total.waits:

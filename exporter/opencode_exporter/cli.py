@@ -9,6 +9,7 @@ Exit codes: 0 done, 1 something is wrong, 2 the command line is.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from functools import partial
@@ -36,9 +37,11 @@ from opencode_exporter.flags import (
     flags,
     logging_flags,
 )
-from opencode_exporter.otlp.target import target_of
+from opencode_exporter.otlp.target import span_target_of, target_of
 from opencode_exporter.terminal import ProgressBar, print_findings
 from opencode_exporter.waker import SystemClock
+
+log = logging.getLogger(__name__)
 
 
 class _Commands(click.Group):
@@ -139,15 +142,17 @@ def serve(**given: Any) -> None:
 def _serve(settings: Settings, given: dict[str, Any]) -> None:
     from opencode_exporter.service import Exporter, Service  # noqa: PLC0415  # --help stays quick
 
-    target = target_of(
-        os.environ, gen_ai=given["otlp_gen_ai"] == "on", host_name=given["otlp_host_name"]
-    )
+    host_name = given["otlp_host_name"]
+    target = target_of(os.environ, gen_ai=given["otlp_gen_ai"] == "on", host_name=host_name)
+    traces = span_target_of(os.environ, host_name=host_name) if given["otlp_traces"] else None
+    if given["otlp_traces"] and traces is None:
+        log.warning("no spans are sent: the environment names no endpoint, or switches them off")
 
     async def run() -> None:
         with ProgressBar() as bar:
             exporter = Exporter(settings, os.environ, Path.home(), progress=bar.show)
             try:
-                service = Service(exporter, target)
+                service = Service(exporter, target, traces)
             except BaseException:
                 exporter.close()
                 raise

@@ -49,6 +49,7 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     is_fork: bool = False  # says so itself: 2.x only
     directory: str = ""  # what its relative paths begin at
     worktree: str = ""  # only where --files.top asks for paths: what they are shown from
+    root: str = ""  # id of the session above all others, of a sub-agent's
 
     def kept(self) -> Session:
         """Return what may be kept of it: a path stays in the source."""
@@ -87,6 +88,8 @@ class Invocation(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=Tru
     project: str = UNKNOWN
     suspect: bool = False  # started before its own session: perhaps a fork's copy
     message_created: int = 0  # copied unchanged by a fork
+    root: str = ""  # as its session has it
+    child: str = ""  # id of the session that it started
 
 
 class UserSkillLoad(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):

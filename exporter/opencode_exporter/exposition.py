@@ -9,7 +9,7 @@ Reads nothing but the moment.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 from threading import Lock
 from typing import Final, NamedTuple
 
@@ -22,10 +22,12 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar as TheirExemplar
 from prometheus_client.utils import floatToGoString
 
 from opencode_exporter import catalog as c
 from opencode_exporter.aggregate import Labels, Value
+from opencode_exporter.exemplars import Exemplar, OfSeries
 from opencode_exporter.snapshot import Moment
 
 _FORMATS_KEPT: Final = 4  # a client may ask for any version of a format
@@ -35,8 +37,16 @@ _OPENMETRICS: Final = "application/openmetrics-text"
 
 _Encode = Callable[[Collector], bytes]
 _StartOf = Callable[[c.Metric, Labels], int]
-_Sample = tuple[Labels, Value, float | None]
-"""Labels, value, and since when it counts (Unix seconds) where that is shown."""
+_Bucket = tuple[str, float] | tuple[str, float, TheirExemplar]
+
+
+class _Sample(NamedTuple):
+    """A series, with what is shown of it beside its value."""
+
+    labels: Labels
+    value: Value
+    created: float | None = None  # since when it counts, Unix seconds
+    exemplars: OfSeries = ()
 
 
 class Rendered(NamedTuple):
@@ -50,6 +60,7 @@ class _Text(NamedTuple):
     """What a metric's series came to in one format."""
 
     series: Mapping[Labels, Value]
+    exemplars: Mapping[Labels, OfSeries]
     lines: Mapping[Labels, bytes]
     text: bytes
 
@@ -67,9 +78,9 @@ class _Families(Collector):
 def _family(metric: c.Metric, series: Sequence[_Sample]) -> Metric:
     if metric.kind == "histogram":
         histogram = HistogramMetricFamily(metric.family, metric.help, labels=metric.labels)
-        for labels, cells, created in series:
+        for labels, cells, created, exemplars in series:
             if isinstance(cells, list):
-                buckets, total = _cumulated(metric, cells)
+                buckets, total = _cumulated(metric, cells, exemplars)
                 histogram.add_metric(labels, buckets, total)
                 if created is not None:
                     named = dict(zip(metric.labels, labels, strict=True))
@@ -77,12 +88,12 @@ def _family(metric: c.Metric, series: Sequence[_Sample]) -> Metric:
         return histogram
     if metric.kind == "counter":
         counter = CounterMetricFamily(metric.family, metric.help, labels=metric.labels)
-        for labels, value, created in series:
+        for labels, value, created, _ in series:
             if isinstance(value, int):
                 counter.add_metric(labels, _in_unit(metric, value), created)
         return counter
     gauge = GaugeMetricFamily(metric.family, metric.help, labels=metric.labels)
-    for labels, value, _ in series:
+    for labels, value, *_ in series:
         if isinstance(value, int):
             gauge.add_metric(labels, _in_unit(metric, value))
     return gauge
@@ -92,13 +103,20 @@ def _in_unit(metric: c.Metric, value: int) -> float:
     return value / metric.scale if metric.scale != 1 else value
 
 
-def _cumulated(metric: c.Metric, cells: list[int]) -> tuple[list[tuple[str, float]], float]:
-    """Return the cumulated buckets and the sum in the metric's unit."""
-    buckets, count = [], 0
-    for edge, cell in zip((*metric.buckets, float("inf")), cells, strict=False):
-        count += cell
-        buckets.append((str(floatToGoString(edge)), float(count)))  # type: ignore[no-untyped-call]
+def _cumulated(
+    metric: c.Metric, cells: list[int], exemplars: OfSeries
+) -> tuple[list[_Bucket], float]:
+    """Return the cumulated buckets, with their exemplars, and the sum in the metric's unit."""
+    edges = (str(floatToGoString(edge)) for edge in (*metric.buckets, float("inf")))  # type: ignore[no-untyped-call]
+    buckets: list[_Bucket] = []
+    for edge, count, one in zip_longest(edges, accumulate(cells[:-1]), exemplars):
+        buckets.append((edge, float(count), _theirs(one)) if one else (edge, float(count)))
     return buckets, cells[-1] / metric.scale
+
+
+def _theirs(one: Exemplar) -> TheirExemplar:
+    ids = {"trace_id": one.trace_id, "span_id": one.span_id}
+    return TheirExemplar(ids, one.duration_ms / 1000, one.ended_ms / 1000)
 
 
 def _process_registry() -> CollectorRegistry:
@@ -135,9 +153,8 @@ class Renderer:
             process: Whether ``process_*`` and ``python_info`` are on the page.
         """
         encode, content_type = _negotiated(accept)
-        start_of = None
-        if self._created and content_type.startswith(_OPENMETRICS):
-            start_of = moment.start_ms
+        is_open = content_type.startswith(_OPENMETRICS)
+        start_of = moment.start_ms if self._created and is_open else None
         end = encode(_Families())
         # Of many scrapes after a change one renders it, and the others wait for that.
         with self._lock:
@@ -147,9 +164,12 @@ class Renderer:
                 series = moment.series.get(metric)
                 if not series:
                     continue
+                exemplars = moment.exemplars.get(metric, {}) if is_open else {}
                 now = kept.get(metric.name)
-                if now is None or now.series != series:
-                    now = kept[metric.name] = _rendered(metric, series, now, start_of, encode, end)
+                if now is None or now.series != series or now.exemplars != exemplars:
+                    now = kept[metric.name] = _rendered(
+                        metric, series, exemplars, now, start_of, encode, end
+                    )
                 page.append(now.text)
         if process:
             page.append(encode(_PROCESS).removesuffix(end))
@@ -174,6 +194,7 @@ def _negotiated(accept: str) -> tuple[_Encode, str]:
 def _rendered(
     metric: c.Metric,
     series: Mapping[Labels, Value],
+    exemplars: Mapping[Labels, OfSeries],
     old: _Text | None,
     start_of: _StartOf | None,
     encode: _Encode,
@@ -185,11 +206,21 @@ def _rendered(
     A start does not change without the value: only where projects are hidden or hashed,
     and a series with an older start is shown as one with others.
     """
-    before = old.series if old else {}
-    changed: list[_Sample] = [
-        (labels, value, start_of(metric, labels) / 1000 if start_of else None)
+    before, noted = (old.series, old.exemplars) if old else ({}, {})
+    moved = {
+        labels
+        for labels in noted.keys() | exemplars.keys()
+        if noted.get(labels) != exemplars.get(labels)
+    }
+    changed = [
+        _Sample(
+            labels,
+            value,
+            start_of(metric, labels) / 1000 if start_of else None,
+            exemplars.get(labels, ()),
+        )
         for labels, value in series.items()
-        if before.get(labels) != value
+        if before.get(labels) != value or (moved and labels in moved)
     ]
     page = encode(_Families(_family(metric, changed))).removesuffix(end)
     # A sample is a line: the newlines in labels are escaped.
@@ -200,7 +231,7 @@ def _rendered(
     for place, (labels, *_) in enumerate(changed):
         lines[labels] = b"\n".join(samples[place * each : (place + 1) * each])
     lines = {labels: lines[labels] for labels in sorted(series)}
-    return _Text(series, lines, b"\n".join((*head, *lines.values(), b"")))
+    return _Text(series, exemplars, lines, b"\n".join((*head, *lines.values(), b"")))
 
 
 def head_of(metric: c.Metric) -> bytes:
@@ -211,7 +242,7 @@ def head_of(metric: c.Metric) -> bytes:
 def names_of(metric: c.Metric, labels: Labels) -> list[bytes]:
     """Return the samples of a series as OpenMetrics writes them, without their values."""
     nothing: Value = [0] * (len(metric.buckets) + 2) if metric.kind == "histogram" else 0
-    lines = _lines_of(metric, [(labels, nothing, None)])[_HEAD_LINES:]
+    lines = _lines_of(metric, [_Sample(labels, nothing)])[_HEAD_LINES:]
     return [line.rsplit(b" ", 1)[0] for line in lines]
 
 

@@ -185,6 +185,12 @@ OTLP = flags(
         is_flag=True,
         help="Push the name of this machine as host.name of the resource.",
     ),
+    flag(
+        "--otlp.traces",
+        is_flag=True,
+        help="Send each invocation that ends as a span over OTLP, too, and show its trace as an "
+        "exemplar on OpenMetrics pages.",
+    ),
 )
 REPORTING = flags(
     flag(

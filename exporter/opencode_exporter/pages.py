@@ -14,6 +14,7 @@ import apsw
 
 from opencode_exporter import __version__
 from opencode_exporter.config import Settings
+from opencode_exporter.exemplars import Exemplars
 from opencode_exporter.exposition import Rendered, Renderer
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.poller import Poller
@@ -30,6 +31,8 @@ class Pages:
 
     Attributes:
         exports: How many pushes over OTLP there were, by result; whoever pushes sets it.
+        spans: How many spans, likewise.
+        exemplars: Those of the spans.
     """
 
     def __init__(self, ledger: Ledger, poller: Poller, settings: Settings, clock: Clock) -> None:
@@ -40,6 +43,8 @@ class Pages:
         self._renderer = Renderer(created=settings.created_timestamps)
         self._started_ms = clock.now_ms()
         self.exports: Mapping[str, int] = {}
+        self.spans: Mapping[str, int] = {}
+        self.exemplars = Exemplars()
 
     def snapshot(self) -> Snapshot:
         """Return every series as of now."""
@@ -52,6 +57,8 @@ class Pages:
             skills=self._poller.skills,
             servers=self._poller.servers,
             exports=self.exports,
+            spans=self.spans,
+            exemplars=self.exemplars.known(),
             build=BUILD,
             started_ms=self._started_ms,
             projects=self._settings.project_names,

@@ -26,7 +26,7 @@ from opencode_exporter.ledger.file import set_aside
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.ledger.scope import Scope
 from opencode_exporter.ledger.store import Store
-from opencode_exporter.otlp.target import Target
+from opencode_exporter.otlp.target import SpanTarget, Target
 from opencode_exporter.pages import Pages
 from opencode_exporter.poller import Poller, Progress
 from opencode_exporter.skills import SkillScanner
@@ -37,6 +37,7 @@ from opencode_exporter.web.server import WebServer
 
 if TYPE_CHECKING:
     from opencode_exporter.otlp.push import Push
+    from opencode_exporter.otlp.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -170,9 +171,15 @@ class Service:
     Args:
         exporter: What is served.
         target: Where to push as well, if anywhere.
+        traces: Where to send spans, likewise.
     """
 
-    def __init__(self, exporter: Exporter, target: Target | None = None) -> None:
+    def __init__(
+        self,
+        exporter: Exporter,
+        target: Target | None = None,
+        traces: SpanTarget | None = None,
+    ) -> None:
         self._exporter = exporter
         self._settings = exporter.settings
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="poll")
@@ -184,6 +191,7 @@ class Service:
         self._finished = asyncio.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._push = self._push_to(target) if target else None
+        self._tracing = self._trace_to(traces) if traces else None
         self._web = WebServer(
             self,
             addresses=self._settings.listen,
@@ -199,8 +207,8 @@ class Service:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         log.info("starting", extra={"version": __version__, "pid": os.getpid()})
         watcher = Watcher(self._wake.set, force_polling=self._settings.force_polling)
-        if self._push:
-            self._push.start()
+        for one in self._sending():
+            one.start()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._web.serve())
@@ -209,8 +217,8 @@ class Service:
                 tasks.create_task(self._end())
         finally:
             self._thread.shutdown()
-            if self._push:
-                self._push.end(0)
+            for one in self._sending():
+                one.end(0)
             self._exporter.close()
         log.info("stopped")
 
@@ -245,8 +253,9 @@ class Service:
             if self._push:
                 self._push.polled(is_ready=self.ready() is None)
             await self._until_wanted(loop.time())
-        if self._push:  # while the web server ends
-            await asyncio.to_thread(self._push.end, _LAST_PUSH_S)
+        # All at once, while the web server ends.
+        ends = (asyncio.to_thread(one.end, _LAST_PUSH_S) for one in self._sending())
+        await asyncio.gather(*ends)
 
     async def _until_wanted(self, polled_s: float) -> None:
         """Wait for a change or the timer; a burst of changes becomes one poll."""
@@ -281,6 +290,17 @@ class Service:
         )
         pages.exports = push.exports
         return push
+
+    def _trace_to(self, target: SpanTarget) -> Tracing:
+        from opencode_exporter.otlp.tracing import Tracing  # noqa: PLC0415  # as above
+
+        exporter = self._exporter
+        tracing = Tracing(target, exporter.ledger, exporter.settings, SystemClock())
+        exporter.pages.spans, exporter.pages.exemplars = tracing.spans, tracing.exemplars
+        return tracing
+
+    def _sending(self) -> list[Push | Tracing]:
+        return [one for one in (self._push, self._tracing) if one]
 
     def _take_in(self) -> None:
         """Do for a push, from its thread, what is done for a scrape."""

@@ -15,6 +15,8 @@ from opencode_exporter.reader import Reader
 _GLOBAL: Final = "global"
 _CACHED: Final = 4096
 _LATEST: Final = 2000
+_DEEPEST: Final = 100
+"""Sessions above one that are asked for: a damaged source may go round in circles."""
 
 
 def project_of(project_id: object, worktree: object) -> str:
@@ -46,6 +48,7 @@ class Sessions:
             f"SELECT s.time_created, s.project_id = '{_GLOBAL}', {', '.join(later)} "
             f"FROM {table} s {join} WHERE s.id = ?"
         )
+        self._above = f"SELECT {later[0]} FROM {table} s WHERE s.id = ?"
         self._reader = reader
         self._known: dict[str, Session] = {}
 
@@ -72,7 +75,18 @@ class Sessions:
             bool(origin),
             directory or "",
             (worktree or "") if self._with_paths else "",
+            self._root(parent or ""),
         )
+
+    def _root(self, parent: str) -> str:
+        """Return the topmost session above one, as far as there are rows; nothing for none."""
+        for _ in range(_DEEPEST if parent else 0):
+            row = self._reader.query(self._above, (parent,)).fetchone()
+            above = _text(row[0]) if row is not None else ""
+            if not above:
+                break
+            parent = above
+        return parent
 
 
 def _text(value: bytes | None) -> str | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from typing import Final, Literal, TypeVar
 
@@ -19,6 +19,7 @@ from opencode_exporter import catalog as c
 from opencode_exporter.aggregate import Labels, Value, merge
 from opencode_exporter.classify import CATEGORIES, SKILL_TOOL
 from opencode_exporter.events import OVERFLOW, STATUSES, TODO_STATUSES, UNKNOWN
+from opencode_exporter.exemplars import Known
 from opencode_exporter.filters import Filters
 from opencode_exporter.health import SourceHealth
 from opencode_exporter.labels import clean, limit_of
@@ -60,6 +61,7 @@ class Moment:
     at_ms: int  # Unix
     starts: Starts  # of all that outlive the process
     began_ms: int  # when this process began, Unix: of all others that count
+    exemplars: Known = field(default_factory=dict)  # of series that may not be shown
 
     def start_ms(self, metric: c.Metric, labels: Labels) -> int:
         """Return since when a counter or histogram counts, Unix ms."""
@@ -93,6 +95,8 @@ class Surroundings:
     sources: Mapping[str, SourceHealth]
     skills: frozenset[InstalledSkill]
     exports: Mapping[str, int]  # over OTLP, by result; empty if there are none
+    spans: Mapping[str, int]  # likewise
+    exemplars: Known
     servers: frozenset[str]  # names of MCP servers in OpenCode's configuration
     build: tuple[str, str, str]  # version, python, sqlite
     started_ms: int  # when this process began, Unix
@@ -126,7 +130,7 @@ def take(ledger: Ledger, around: Surroundings) -> Moment:
     _add_ourselves(shown, ledger, around)
     series = {m: around.filters.shown(m.labels, series) for m, series in shown.items()}
     starts = _Later(partial(_starts_of, series, known, around.projects, salt))
-    return Moment(series, around.now_ms, starts, around.started_ms)
+    return Moment(series, around.now_ms, starts, around.started_ms, around.exemplars)
 
 
 def at_baseline(
@@ -303,7 +307,8 @@ def _add_ourselves(shown: _Series, ledger: Ledger, around: Surroundings) -> None
     shown[c.BUILD_INFO] = {around.build: 1}
     shown[c.START] = {(): around.started_ms}
     shown[c.LEDGER_BYTES] = {(): ledger.size()}
-    shown[c.OTLP_EXPORTS] = {(result,): count for result, count in around.exports.items()}
+    for metric, results in ((c.OTLP_EXPORTS, around.exports), (c.OTLP_SPANS, around.spans)):
+        shown[metric] = {(result,): count for result, count in results.items()}
     late_ms = ledger.published.late_ms
     late = late_ms and around.steady_ms - late_ms < _CATCH_UP_SHOWN_MS
     shown[c.CATCHING_UP] = {(): int(bool(late))}

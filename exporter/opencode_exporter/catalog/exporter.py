@@ -223,3 +223,13 @@ OTLP_EXPORTS = Metric(
     labels=("result",),
     example='increase(opencode_exporter_otlp_exports_total{result="error"}[1h]) > 0',
 )
+OTLP_SPANS = Metric(
+    "self",
+    "opencode_exporter_otlp_spans_total",
+    "counter",
+    "Spans by result: ok, error, dropped (too many waited); only with --otlp.traces.",
+    "opencode.exporter.otlp_spans",
+    "{span}",
+    labels=("result",),
+    example='increase(opencode_exporter_otlp_spans_total{result!="ok"}[1h]) > 0',
+)

@@ -50,6 +50,7 @@ class _Metadata(msgspec.Struct, gc=False):
     exit: Any = None
     truncated: Any = None
     name: Any = None
+    sessionId: Any = None  # noqa: N815  # OpenCode's name
 
 
 class _State(msgspec.Struct, gc=False):
@@ -112,7 +113,10 @@ def _parse_leniently(data: bytes) -> ToolPart | None:
         input=msgspec.Raw(msgspec.json.encode(_names(mapping(raw.get("input"))))),
         output=text_or(raw.get("output"), ""),
         error=text_or(raw.get("error"), ""),
-        metadata=_Metadata(meta.get("exit"), meta.get("truncated"), whole(meta.get("name"))),
+        metadata=_Metadata(
+            *(meta.get("exit"), meta.get("truncated")),
+            *(whole(meta.get("name")), whole(meta.get("sessionId"))),
+        ),
         time=_Time(times.get("start"), times.get("end")),
     )
     return ToolPart("tool", whole(found["tool"]), whole(found["callID"]), state)
@@ -207,6 +211,8 @@ def invocation(
         project=session.project,
         suspect=(started or about.created) < session.created,
         message_created=about.created,
+        root=session.root,
+        child=_child(state) if tool == classify.AGENT_TOOL else "",
     )
 
 
@@ -231,7 +237,7 @@ def _ended(
     elif state.status == "error":
         status, reason = classify.verdict(state.error)
         vouched = status != ABORTED  # may end before the name was checked
-    program = how = ""
+    program = how = child = ""
     skill = None
     if tool == classify.SHELL_TOOL:
         program = program_of(_asked(state).command)
@@ -239,6 +245,8 @@ def _ended(
         how = classify.shell_exit(code, state.output, ended=state.status == "completed")
     elif tool == classify.SKILL_TOOL:
         skill = _skill(state)
+    elif tool == classify.AGENT_TOOL:
+        child = _child(state)
     output = state.output
     # By position: keywords take twice the time, and there are millions of these.
     return Invocation(
@@ -264,6 +272,8 @@ def _ended(
         session.project,
         started < session.created,
         about.created,
+        session.root,
+        child,
     )
 
 
@@ -277,6 +287,10 @@ def _asked(state: _State) -> _Input:
 def _skill(state: _State) -> str:
     loaded = state.metadata.name if state.metadata else None
     return text_or(loaded, text_or(_asked(state).name, UNKNOWN))
+
+
+def _child(state: _State) -> str:
+    return text_or(state.metadata.sessionId, "") if state.metadata else ""
 
 
 class _Role(msgspec.Struct, gc=False):

@@ -136,6 +136,8 @@ def _invocation(
         suspect=created < session.created,
         message_created=row.created,
         skill=_skill(state, asked) if tool == classify.SKILL_TOOL else None,
+        root=session.root,
+        child=_child(state) if tool == classify.AGENT_TOOL else "",
         **fields,
     )
 
@@ -222,3 +224,8 @@ def _user_loads(row: Row, data: Data, session: Session, now: int) -> list[UserSk
 def _skill(state: State, asked: Asked) -> str:
     loaded = state.metadata.name if state.metadata else None
     return text_or(loaded, text_or(asked.id, text_or(asked.name, UNKNOWN)))
+
+
+def _child(state: State) -> str:
+    meta = state.metadata or Metadata()
+    return text_or(meta.sessionID, text_or(meta.sessionId, ""))

@@ -46,9 +46,6 @@ def step_call(
     """
     meta = state.metadata or Recorded()
     told = state.error.message if state.error is not None else ""
-    child = ""
-    if call.tool == classify.AGENT_TOOL:
-        child = text_or(meta.sessionID, text_or(meta.sessionId, ""))
     return StepCall(
         tool=call.tool,
         status=call.status,
@@ -59,7 +56,7 @@ def step_call(
         failed=call.status == ERROR or (type(meta.exit) is int and meta.exit != 0),
         refused=call.status == DENIED and classify.is_refusal(told),
         targets=targets(call.tool, asked, meta, session.directory),
-        child=child,
+        child=call.child,
         files=file_changes(call.tool, call.status, asked, meta, state.text, session),
         inner=tuple((one.tool, one.status or ERROR) for one in inner),
     )

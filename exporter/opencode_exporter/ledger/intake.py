@@ -26,6 +26,7 @@ from opencode_exporter.events import (
     UserSkillLoad,
 )
 from opencode_exporter.labels import clean
+from opencode_exporter.ledger.follower import Follower
 from opencode_exporter.ledger.hot_files import HotFiles, without_paths
 from opencode_exporter.ledger.judge import Judge, Verdict, first_load_key
 from opencode_exporter.ledger.names import RealNames
@@ -86,6 +87,7 @@ class Intake:
         self.late_ms = late_ms
         self.since_settled = NEVER
         """The first event of all batches since what had waited was last looked at, ms."""
+        self.follower: Follower | None = None
         self._first = NEVER
 
     def begin(self, *, counting: bool, is_live: bool) -> None:
@@ -233,6 +235,8 @@ class Intake:
         # Of one that never started nothing but its message tells when.
         self.note(event.started or event.message_created, event.ended)
         self._sums.calls.add(event)
+        if self.follower is not None and self.is_live:
+            self.follower.counted(event)
         if event.skill is not None:
             self._sums.calls.add_skill_load(event, first_in_session=first)
         self._note_lateness(event.ended)

@@ -18,6 +18,7 @@ from opencode_exporter.digest import NEVER as NO_EVENT
 from opencode_exporter.digest import Digest
 from opencode_exporter.errors import LedgerError
 from opencode_exporter.labels import Slots
+from opencode_exporter.ledger.follower import Follower
 from opencode_exporter.ledger.hot_files import HotFiles
 from opencode_exporter.ledger.intake import Intake
 from opencode_exporter.ledger.names import RealNames
@@ -82,6 +83,7 @@ class Ledger:
         self._files_top = files_top
         self._make_sums = sums
         self.names = RealNames(Slots())
+        self._follower: Follower | None = None
         self._late_ms = 0
         self._opened_ms = clock.now_ms()
         self.reload()
@@ -89,6 +91,10 @@ class Ledger:
             # Durable at once: a restart within the first read must not count the rest.
             self._note("history", "skip")
             self.commit()
+
+    def follow(self, follower: Follower) -> None:
+        """Tell somebody of each invocation that ends, from now on."""
+        self._follower = self._intake.follower = follower
 
     def start_over(self, store: Store) -> None:
         """Go on in another file; the one before was damaged."""
@@ -121,6 +127,9 @@ class Ledger:
             late_ms=self._late_ms,
             sums=self._make_sums,
         )
+        self._intake.follower = self._follower
+        if self._follower is not None:
+            self._follower.forget()
         if not self.baseline_ms:  # the history goes on where it was cut off
             known = (start for of_metric in starts.values() for start in of_metric.values())
             self._intake.since_settled = min(known, default=NO_EVENT)
@@ -270,6 +279,8 @@ class Ledger:
         self._publish(_with(old.series, changed), _with(old.starts, started))
         self.names.slots.new = []
         self._begin()
+        if self._follower is not None:
+            self._follower.committed(self._intake.open.running())
 
     def _times(self) -> Times:
         intake = self._intake

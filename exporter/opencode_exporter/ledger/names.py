@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from opencode_exporter.classify import CATEGORIES
-from opencode_exporter.events import UNKNOWN, Invocation, Step
+from opencode_exporter.events import OVERFLOW, UNKNOWN, Invocation, Step
 from opencode_exporter.labels import Slots, clean
 
 
@@ -34,6 +34,13 @@ class RealNames:
     def shown(self, call: Invocation) -> str:
         """Return the label of a call that runs."""
         return clean(call.tool) if self.has(call.tool, vouched=call.vouched) else UNKNOWN
+
+    def label(self, label: str, name: str, *, vouched: bool = True) -> str:
+        """Return the label of a name that has been counted: its slots are taken."""
+        name = clean(name)
+        if name in (UNKNOWN, OVERFLOW) or self.slots.holds(label, name):
+            return name
+        return OVERFLOW if vouched or self.knows(label, name) else UNKNOWN
 
     def of_call(self, call: Invocation) -> Invocation:
         """Return an open call with those names alone that are real."""

@@ -8,21 +8,18 @@ made good by the next one.  Knows no web server and starts no poll itself.
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from collections.abc import Callable
-from typing import Final
 
 from opencode_exporter.otlp.points import metrics_data
 from opencode_exporter.otlp.resource import resource_of
 from opencode_exporter.otlp.sender import Sender
 from opencode_exporter.otlp.target import Target
+from opencode_exporter.otlp.troubles import Troubles
 from opencode_exporter.snapshot import Moment
 from opencode_exporter.waker import Clock
 
 log = logging.getLogger(__name__)
-
-_REPEAT_S: Final = 30.0
 
 
 class Push:
@@ -54,7 +51,6 @@ class Push:
     ) -> None:
         self.exports = {"ok": 0, "error": 0}
         self._target = target
-        self._clock = clock
         self._take_in = take_in
         self._moment = moment
         self._sender = Sender(target)
@@ -64,9 +60,13 @@ class Push:
         self._is_ready = False
         self._ending = False
         self._given_up = False
-        self._failures = 0  # in a row
-        self._told = -math.inf  # when the log last heard of a failure
-        self._is_told = False
+        self._troubles = Troubles(
+            log,
+            clock,
+            target.shown,
+            lost="push failed, the next one has it all",
+            over="push arrives again",
+        )
 
     def start(self) -> None:
         """Begin to push."""
@@ -123,25 +123,6 @@ class Push:
         cause = self._sender.send(data)
         self.exports["error" if cause else "ok"] += 1
         if not cause:
-            self._succeeded()
+            self._troubles.succeeded()
         elif not self._given_up:
-            self._failed(cause)
-
-    def _succeeded(self) -> None:
-        if self._is_told:
-            where = {"endpoint": self._target.shown}
-            log.info("push arrives again", extra={**where, "failures": self._failures})
-        self._is_told = False
-        self._failures = 0
-
-    def _failed(self, cause: str) -> None:
-        self._failures += 1
-        now = self._clock.monotonic()
-        if now - self._told >= _REPEAT_S:
-            self._told = now
-            self._is_told = True
-            where = {"endpoint": self._target.shown}
-            log.warning(
-                "push failed, the next one has it all",
-                extra={**where, "err": cause, "failures": self._failures},
-            )
+            self._troubles.failed(cause)

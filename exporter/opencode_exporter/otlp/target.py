@@ -3,7 +3,7 @@ The target: where to push, as the standard environment says.
 
 Reads the environment only through the mapping that it is given, and needs nothing of
 OpenTelemetry, so that a run that does not push costs nothing.  Headers, compression,
-timeout and certificates are not here: the exporter of OpenTelemetry reads them itself.
+timeout and certificates are not here: the exporters of OpenTelemetry read them themselves.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from typing import Final, Literal, cast, get_args
 from opencode_exporter.errors import ConfigError
 
 Protocol = Literal["http/protobuf", "grpc"]
+Signal = Literal["metrics", "traces"]
 
 _PREFIX: Final = "OTEL_EXPORTER_OTLP"
 _INTERVAL: Final = "OTEL_METRIC_EXPORT_INTERVAL"
 _INTERVAL_MS: Final = 60_000
 _LEAST_MS: Final = 100  # each push begins with a poll
+_QUEUE: Final = "OTEL_BSP_MAX_QUEUE_SIZE"
+_QUEUE_SPANS: Final = 2048
 
 
 @dataclass(frozen=True)
-class Target:
-    """Where to push, how often, and what beside the metrics."""
+class Endpoint:
+    """Where one signal goes, and how."""
 
     protocol: Protocol
     url: str = field(repr=False)  # may hold credentials
-    interval_s: float
-    compressed: bool = False
-    certified: bool = False  # a file says whom to trust
-    refused: str = ""  # the temporality that was asked for and is not sent
-    gen_ai: bool = True  # the metrics of the GenAI conventions, too
-    host_name: bool = False  # in the resource
+    compressed: bool = field(default=False, kw_only=True)
+    certified: bool = field(default=False, kw_only=True)  # a file says whom to trust
+    host_name: bool = field(default=False, kw_only=True)  # in the resource
 
     @property
     def shown(self) -> str:
@@ -43,6 +43,22 @@ class Target:
         if "@" in self.url[len(plain) :]:
             return "(hidden)"  # what stands before the mark may be half of a password
         return re.sub(r"^(\w[\w+.-]*://)?.*@", r"\1", plain)
+
+
+@dataclass(frozen=True)
+class Target(Endpoint):
+    """Where to push metrics, how often, and what beside them."""
+
+    interval_s: float
+    refused: str = ""  # the temporality that was asked for and is not sent
+    gen_ai: bool = True  # the metrics of the GenAI conventions, too
+
+
+@dataclass(frozen=True)
+class SpanTarget(Endpoint):
+    """Where to send spans, and how many may wait for it."""
+
+    queue: int
 
 
 def target_of(
@@ -54,40 +70,60 @@ def target_of(
     Raises:
         ConfigError: A variable cannot be used.
     """
-    url = _said(environ, "ENDPOINT")
+    found = _endpoint(environ, "metrics", host_name=host_name)
+    if found is None:
+        return None
+    temporality = _of_signal(environ, "metrics", "TEMPORALITY_PREFERENCE").lower()
+    return Target(
+        **vars(found),
+        interval_s=_interval_ms(environ) / 1000,
+        refused=temporality if temporality in ("delta", "lowmemory") else "",
+        gen_ai=gen_ai,
+    )
+
+
+def span_target_of(environ: Mapping[str, str], *, host_name: bool = False) -> SpanTarget | None:
+    """
+    Return the target of spans, or None if the environment names none or switches them off.
+
+    Raises:
+        ConfigError: A variable cannot be used.
+    """
+    found = _endpoint(environ, "traces", host_name=host_name)
+    return SpanTarget(**vars(found), queue=_queue(environ)) if found else None
+
+
+def _endpoint(environ: Mapping[str, str], signal: Signal, *, host_name: bool) -> Endpoint | None:
+    url = _said(environ, signal, "ENDPOINT")
     switched_off = (
         environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-        or environ.get("OTEL_METRICS_EXPORTER", "").strip().lower() == "none"
+        or environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip().lower() == "none"
     )
     if not url or switched_off:
         return None
-    protocol = _protocol(environ)
-    if protocol == "http/protobuf" and not _of_metrics(environ, "ENDPOINT"):
-        url = f"{url.removesuffix('/')}/v1/metrics"
-    temporality = _of_metrics(environ, "TEMPORALITY_PREFERENCE").lower()
-    return Target(
+    protocol = _protocol(environ, signal)
+    if protocol == "http/protobuf" and not _of_signal(environ, signal, "ENDPOINT"):
+        url = f"{url.removesuffix('/')}/v1/{signal}"
+    return Endpoint(
         protocol,
         url,
-        _interval_ms(environ) / 1000,
-        compressed=_said(environ, "COMPRESSION").lower() not in ("", "none"),
-        certified=bool(_said(environ, "CERTIFICATE")),
-        refused=temporality if temporality in ("delta", "lowmemory") else "",
-        gen_ai=gen_ai,
+        compressed=_said(environ, signal, "COMPRESSION").lower() not in ("", "none"),
+        certified=bool(_said(environ, signal, "CERTIFICATE")),
         host_name=host_name,
     )
 
 
-def _of_metrics(environ: Mapping[str, str], name: str) -> str:
-    return environ.get(f"{_PREFIX}_METRICS_{name}", "").strip()
+def _of_signal(environ: Mapping[str, str], signal: Signal, name: str) -> str:
+    return environ.get(f"{_PREFIX}_{signal.upper()}_{name}", "").strip()
 
 
-def _said(environ: Mapping[str, str], name: str) -> str:
-    """Return what is said for metrics, else what is said for everything; empty is unset."""
-    return _of_metrics(environ, name) or environ.get(f"{_PREFIX}_{name}", "").strip()
+def _said(environ: Mapping[str, str], signal: Signal, name: str) -> str:
+    """Return what is said for a signal, else what is said for everything; empty is unset."""
+    return _of_signal(environ, signal, name) or environ.get(f"{_PREFIX}_{name}", "").strip()
 
 
-def _protocol(environ: Mapping[str, str]) -> Protocol:
-    said = _said(environ, "PROTOCOL").lower() or "http/protobuf"
+def _protocol(environ: Mapping[str, str], signal: Signal) -> Protocol:
+    said = _said(environ, signal, "PROTOCOL").lower() or "http/protobuf"
     if said not in get_args(Protocol):
         raise ConfigError(
             f"OTLP protocol {said!r} is not supported",
@@ -102,5 +138,15 @@ def _interval_ms(environ: Mapping[str, str]) -> int:
         raise ConfigError(
             f"{_INTERVAL}={said!r} is not an interval",
             hint=f"write milliseconds, {_LEAST_MS} or more, for example {_INTERVAL_MS}",
+        )
+    return int(said)
+
+
+def _queue(environ: Mapping[str, str]) -> int:
+    said = environ.get(_QUEUE, "").strip() or str(_QUEUE_SPANS)
+    if not re.fullmatch(r"\d{1,7}", said, re.ASCII) or not int(said):
+        raise ConfigError(
+            f"{_QUEUE}={said!r} is not a number of spans",
+            hint=f"write how many may wait to be sent, for example {_QUEUE_SPANS}",
         )
     return int(said)

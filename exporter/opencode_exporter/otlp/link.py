@@ -1,0 +1,142 @@
+"""
+A link: one endpoint, by an exporter of OpenTelemetry.
+
+That one retries within its timeout and logs each try.  Here its lines are heard
+instead of written, and what they say comes back as one cause, without credentials.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from abc import ABC, abstractmethod
+from enum import Enum
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from opencode_exporter.errors import ConfigError
+from opencode_exporter.otlp.heard import Heard
+from opencode_exporter.otlp.target import Endpoint
+
+log = logging.getLogger(__name__)
+
+Data = TypeVar("Data")
+Data_contra = TypeVar("Data_contra", contravariant=True)
+
+_SAYS_NOTHING: Final = "due to timeout, max retries or shutdown"
+_NOBODY: Final = "it could not be reached, or did not answer, within the timeout"
+_LONGEST: Final = 300
+
+
+class Theirs(Protocol[Data_contra]):
+    """What every exporter of OpenTelemetry can do."""
+
+    def export(self, data: Data_contra, /) -> Enum:
+        """Send; the answer is SUCCESS or FAILURE."""
+        ...
+
+    def shutdown(self) -> None:
+        """End what waits for its next try."""
+        ...
+
+
+class Link(ABC, Generic[Data]):
+    """
+    Sends the data of one signal to an endpoint.  One thread at a time may send.
+
+    Raises:
+        ConfigError: A package is missing, or the environment cannot be used.
+    """
+
+    def __init__(self, target: Endpoint) -> None:
+        self._target = target
+        self._heard = Heard()
+        self._heard.listen()
+        try:
+            self._exporter = self._made()
+        except Exception as err:
+            self._heard.close()
+            if isinstance(err, ConfigError):
+                raise
+            raise ConfigError(
+                f"OTLP cannot be set up ({self._cleaned(str(err))})",
+                hint="look at the OTEL_EXPORTER_OTLP_* variables",
+            ) from err
+        for record in self._heard.taken():
+            log.warning("OTLP setting is not used", extra={"err": self._cleaned(_text(record))})
+
+    def _made(self) -> Theirs[Data]:
+        if self._target.protocol == "http/protobuf":
+            if self._target.certified:
+                # Theirs would win over the certificate that was named for this very endpoint.
+                for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+                    os.environ.pop(name, None)
+            return self._over_http()
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes to stderr past any log
+        try:
+            from grpc import Compression  # type: ignore[import-untyped]  # noqa: PLC0415  # an extra
+
+            # Left to the environment it refuses "none", which is a standard value.
+            return self._over_grpc(None if self._target.compressed else Compression.NoCompression)
+        except ModuleNotFoundError as err:
+            raise ConfigError(
+                "OTLP over gRPC needs packages that are not installed",
+                hint="pip install 'opencode-exporter[grpc]', or OTEL_EXPORTER_OTLP_PROTOCOL="
+                "http/protobuf",
+            ) from err
+
+    @abstractmethod
+    def _over_http(self) -> Theirs[Data]:
+        """Return the exporter for HTTP."""
+
+    @abstractmethod
+    def _over_grpc(self, compression: Any) -> Theirs[Data]:
+        """Return the exporter for gRPC; ``compression``: None for what the environment says."""
+
+    def send(self, data: Data) -> str:
+        """Send; return an empty text, or why they did not arrive."""
+        self._heard.taken()
+        try:
+            result = self._exporter.export(data)
+        except Exception as err:  # noqa: BLE001  # whatever it is, it must not end the sending
+            return self._cleaned(_root(err))
+        return "" if result.name == "SUCCESS" else self._cleaned(_cause(self._heard.taken()))
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is sent any more."""
+        return self._heard.is_closed
+
+    def close(self) -> None:
+        """End a send that waits for its next try, from any thread; then nothing is sent."""
+        if not self.is_closed:
+            self._exporter.shutdown()
+            self._heard.close()
+
+    def _cleaned(self, text: str) -> str:
+        """Return the first line of a text, and nothing of it that is a secret of the URL."""
+        line = text.replace(self._target.url, self._target.shown).partition("\n")[0]
+        line = re.sub(r"[^\s/'\"(]*@", "", line)
+        return re.sub(r"\?[^\s'\"]*", "", line)[:_LONGEST]
+
+
+def _cause(records: list[logging.LogRecord]) -> str:
+    """Return what the lines of a failed export came to; the last one that says something."""
+    texts = [_text(record) for record in records]
+    return next((text for text in reversed(texts) if _SAYS_NOTHING not in text), _NOBODY)
+
+
+def _text(record: logging.LogRecord) -> str:
+    if record.name == "opentelemetry.util.re":
+        return "a header is not of the form name=value"  # the line holds it, and maybe a key
+    for value in record.args if isinstance(record.args, tuple) else ():
+        if isinstance(value, BaseException):
+            return _root(value)
+    return re.sub(r", retrying in [\d.]+s", "", record.getMessage())
+
+
+def _root(err: BaseException) -> str:
+    """Return what the first of a chain of errors says: later ones name objects and URLs."""
+    while (before := err.__cause__ or err.__context__) is not None:
+        err = before
+    return str(err) or type(err).__name__
