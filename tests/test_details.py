@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -185,12 +185,16 @@ def test_targets_are_equal_where_the_texts_are(given_calls: list[tuple[Any, ...]
 def test_patches_reads_and_writes_change_the_files_that_they_record(one: tuple[Any, ...]) -> None:
     """Operations and lines of generated calls are those of the independent computation."""
     call = made(*one)
-    if call.tool in {"edit", "multiedit", "write"}:  # their diffs are of the file asked for
-        path = call.given.get("filePath") or call.given.get("path") or ""
-        for file in call.meta.get("files", ()):
-            file |= {"movePath": path, "file": path}
-            file |= {"filePath": path, "relativePath": path}
+    if call.tool in {"edit", "multiedit", "write"}:
+        of_the_file_asked_for(call.given, call.meta.get("files", ()))
     assert counted(changes(call)) == independently(call)
+
+
+def of_the_file_asked_for(asked: dict[str, Any], diffs: Iterable[dict[str, Any]]) -> None:
+    """Let diffs be of the file that was asked for, as those of these tools are."""
+    path = asked.get("filePath") or asked.get("path") or ""
+    for diff in diffs:
+        diff.update(dict.fromkeys(("movePath", "file", "filePath", "relativePath"), path))
 
 
 @given(TOOLS, GIVEN, CHANGED, st.lists(CHANGED, max_size=2))
@@ -198,6 +202,8 @@ def test_edits_of_both_generations_add_up(
     tool: str, asked: dict[str, Any], diff: dict[str, Any], more: list[dict[str, Any]]
 ) -> None:
     """1.x's ``filediff`` and the results of ``multiedit`` count like the files of 2.x."""
+    if tool == "write":
+        of_the_file_asked_for(asked, [diff, *more])
     meta = {"filediff": diff, "results": [{"filediff": one} for one in more]}
     operations, lines = counted(changes(made(tool, asked, meta, "")))
     theirs = independently(made(tool, asked, meta, ""))

@@ -28,7 +28,7 @@ TEXT = readme.README.read_text("utf-8")
 RECORDING = "2.0.15"  # the one whose check is shown
 OF_OTHERS = {
     *("--user", "--now", "--config", "--storage.tsdb.retention.time", "--storage.tsdb.path"),
-    "--max-block-duration",
+    *("--max-block-duration", "--enable-feature"),
     *("--web.enable-remote-write-receiver", "--web.enable-otlp-receiver"),
 }
 """Flags of systemctl, of Prometheus, promtool and the collector that the README tells to use."""
