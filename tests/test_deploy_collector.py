@@ -18,8 +18,10 @@ WAYS = {
     "scraped": ("collector.yaml",),
     "writing": ("collector.yaml", "remote-write.yaml"),
     "secured": ("collector.yaml", "secured.yaml"),
-    "both": ("collector.yaml", "remote-write.yaml", "secured.yaml"),
+    "traced": ("collector.yaml", "traces.yaml"),
+    "all": ("collector.yaml", "remote-write.yaml", "secured.yaml", "traces.yaml"),
 }
+_PIPELINE = {"receivers": list, "processors": list, "exporters": list}
 _LISTENING = {
     "endpoint": str,
     "tls": {"cert_file": str, "key_file": str},
@@ -42,6 +44,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
     },
     "exporters": {
         "prometheus": {"endpoint": str, "metric_expiration": str},
+        "otlp_http": {"endpoint": str},
         "prometheusremotewrite": {
             "endpoint": str,
             "headers": {"X-Scope-OrgID": str, "THANOS-TENANT": str},
@@ -50,7 +53,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
     },
     "service": {
         "extensions": list,
-        "pipelines": {"metrics": {"receivers": list, "processors": list, "exporters": list}},
+        "pipelines": {"metrics": _PIPELINE, "traces": _PIPELINE},
     },
 }
 """The settings in use, as the documentation of each component has them, and their types."""
@@ -84,14 +87,15 @@ def test_every_setting_is_documented(names: tuple[str, ...]) -> None:
 
 @each_way
 def test_what_is_defined_is_used_and_the_other_way_round(names: tuple[str, ...]) -> None:
-    """Each component in the pipeline is there; who writes leaves only `prometheus` unused."""
+    """Each component in a pipeline is there; who writes leaves only `prometheus` unused."""
     config = configuration(*names)
-    [pipeline] = config["service"]["pipelines"].values()
+    pipelines = config["service"]["pipelines"].values()
     unused = {}
     for kind in ("receivers", "processors", "exporters", "extensions"):
-        used = (config["service"] if kind == "extensions" else pipeline)[kind]
-        assert set(used) <= set(config[kind])
-        unused[kind] = set(config[kind]) - set(used)
+        users = [config["service"]] if kind == "extensions" else pipelines
+        used = {name for user in users for name in user[kind]}
+        assert used <= set(config[kind])
+        unused[kind] = set(config[kind]) - used
     assert set().union(*unused.values()) == (
         {"prometheus"} if "remote-write.yaml" in names else set()
     )
@@ -100,8 +104,9 @@ def test_what_is_defined_is_used_and_the_other_way_round(names: tuple[str, ...])
 @each_way
 def test_memory_is_limited_first_and_batches_are_made_last(names: tuple[str, ...]) -> None:
     """A push that there is no room for is refused before any work is done on it."""
-    processors = configuration(*names)["service"]["pipelines"]["metrics"]["processors"]
-    assert (processors[0], processors[-1]) == ("memory_limiter", "batch")
+    for pipeline in configuration(*names)["service"]["pipelines"].values():
+        processors = pipeline["processors"]
+        assert (processors[0], processors[-1]) == ("memory_limiter", "batch")
 
 
 def test_scopes_become_no_labels() -> None:
