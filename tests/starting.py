@@ -15,7 +15,7 @@ from typing import Any
 from databases import V1
 from opencode_exporter import catalog as c
 from opencode_exporter.aggregate import Labels
-from opencode_exporter.service import Exporter
+from opencode_exporter.exporter import Exporter
 from opencode_exporter.snapshot import Moment
 from oracle.model import Call, Row, Session
 from oracle.reading import read

@@ -22,7 +22,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from opencode_exporter.config import Settings
-from opencode_exporter.service import Exporter
+from opencode_exporter.exporter import Exporter
 from recorder.binaries import Binary, find
 
 RECORDINGS = Path(__file__).parent / "recordings"

@@ -31,7 +31,7 @@ report.units report.marks report.quantiles report.document report.sums \
 report.figures report.grid report.columns report.headline report.skills_part report.tools_part \
 report.page report
 web web.yaml web.tls web.config web.auth web.gate web.protocol web.sockets web.landing web.server
-poller pages watcher service check backfill.period backfill.timeline backfill.known \
+poller pages exporter watcher service check backfill.period backfill.timeline backfill.known \
 backfill.history backfill.openmetrics backfill.job backfill terminal logs
 demo demo_source config_file flag_types flags cli __main__
 """

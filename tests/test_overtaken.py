@@ -11,7 +11,7 @@ import pytest
 from databases import V1, V2, call
 from neighbour import Neighbour
 from opencode_exporter import poller, read_ahead, tailer
-from opencode_exporter.service import Exporter
+from opencode_exporter.exporter import Exporter
 from opencode_exporter.tables.parts_v1 import PartTable
 from support import Bench, exposed
 

@@ -28,7 +28,7 @@ READ: Final = """
 import os, sys
 from pathlib import Path
 from opencode_exporter.config import Settings
-from opencode_exporter.service import Exporter
+from opencode_exporter.exporter import Exporter
 from opencode_exporter.watcher import watchable
 from support import FakeClock, exposed
 if os.geteuid() == 0 and sys.argv[3] == "nobody":

@@ -140,7 +140,8 @@ def serve(**given: Any) -> None:
 
 
 def _serve(settings: Settings, given: dict[str, Any]) -> None:
-    from opencode_exporter.service import Exporter, Service  # noqa: PLC0415  # --help stays quick
+    from opencode_exporter.exporter import Exporter  # noqa: PLC0415  # --help stays quick
+    from opencode_exporter.service import Service  # noqa: PLC0415
 
     host_name = given["otlp_host_name"]
     target = target_of(os.environ, gen_ai=given["otlp_gen_ai"] == "on", host_name=host_name)
@@ -165,7 +166,7 @@ def _serve(settings: Settings, given: dict[str, Any]) -> None:
 @flags(COUNTING, logging_flags())
 def once(**given: Any) -> None:
     """Read everything into memory, print the metrics, exit."""
-    from opencode_exporter.service import Exporter  # noqa: PLC0415
+    from opencode_exporter.exporter import Exporter  # noqa: PLC0415
 
     logs.configure(given["log_level"], given["log_format"])
     with ProgressBar() as bar:
@@ -181,8 +182,8 @@ def once(**given: Any) -> None:
 @flags(COUNTING, REPORTING, logging_flags("error"))
 def report(**given: Any) -> None:
     """Print skills, tools, edits and models by use; needs no server."""
+    from opencode_exporter.exporter import Exporter  # noqa: PLC0415
     from opencode_exporter.report import Asked, figures, output  # noqa: PLC0415
-    from opencode_exporter.service import Exporter  # noqa: PLC0415
 
     logs.configure(given["log_level"], given["log_format"])
     settings = _settings(None, given)

@@ -13,24 +13,15 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from opencode_exporter import __version__
-from opencode_exporter.config import Settings, sources
-from opencode_exporter.errors import ConfigError, LedgerDamagedError, LedgerError
+from opencode_exporter.errors import ConfigError
+from opencode_exporter.exporter import Exporter
 from opencode_exporter.exposition import Rendered
-from opencode_exporter.ledger.file import set_aside
-from opencode_exporter.ledger.ledger import Ledger
-from opencode_exporter.ledger.scope import Scope
-from opencode_exporter.ledger.store import Store
 from opencode_exporter.otlp.target import SpanTarget, Target
-from opencode_exporter.pages import Pages
-from opencode_exporter.poller import Poller, Progress
-from opencode_exporter.skills import SkillScanner
-from opencode_exporter.waker import Clock, SystemClock
+from opencode_exporter.waker import SystemClock
 from opencode_exporter.watcher import Watcher
 from opencode_exporter.web.landing import Landing
 from opencode_exporter.web.server import WebServer
@@ -44,124 +35,6 @@ log = logging.getLogger(__name__)
 _MIN_BETWEEN_S: Final = 0.2  # wakes come by the dozen while a model streams
 _TAKE_IN_S: Final = 1.0  # a push waits as long for its poll as a scrape
 _LAST_PUSH_S: Final = 1.0
-
-
-def open_ledger(settings: Settings, clock: Clock) -> Ledger:
-    """
-    Open the ledger; a damaged one is kept aside and counting starts at zero from now.
-
-    Raises:
-        LedgerError: It is held by another exporter, too new, or cannot be opened.
-    """
-
-    def load() -> Ledger:
-        store = Store(settings.ledger_path)
-        try:
-            return Ledger(
-                store,
-                clock,
-                series_limit=settings.series_limit,
-                counts_history=settings.history == "count",
-                abandon_after_ms=settings.abandon_after_ms,
-                scope=Scope(settings.since_ms, settings.only_project),
-                files_top=settings.files_top,
-            )
-        except BaseException:
-            store.drop()
-            raise
-
-    try:
-        return load()
-    except LedgerDamagedError:
-        if settings.ledger_path is None:
-            raise
-        _keep_aside(settings.ledger_path, clock, {})
-        return load()
-
-
-def _keep_aside(path: Path, clock: Clock, known: Mapping[str, str]) -> None:
-    # Over OTLP it goes on as the same instance, if it is still known which.
-    kept = {name: known[name] for name in ("instance_id",) if name in known}
-    # A smaller total rebuilt from history would look like traffic.
-    aside = set_aside(path, clock.now_ms(), {"history": "skip", **kept})
-    log.error(
-        "ledger is damaged: kept aside, counting starts at zero from now",
-        extra={"ledger": str(path), "aside": str(aside)},
-    )
-
-
-class Exporter:
-    """One exporter: a ledger, its poller and the pages over them."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        environ: Mapping[str, str],
-        home: Path,
-        *,
-        clock: Clock | None = None,
-        progress: Progress | None = None,
-    ) -> None:
-        self.settings = settings
-        self._environ = environ
-        self._home = home
-        clock = clock or SystemClock()
-        self._clock = clock
-        self._damaged = False
-        self._replaced = False  # the damaged ledger is aside, the empty one not open yet
-        self.ledger = open_ledger(settings, clock)
-        self.poller = Poller(
-            self.ledger,
-            clock,
-            abandon_after_ms=settings.abandon_after_ms,
-            scanner=SkillScanner(home, environ),
-            with_paths=settings.files_top > 0,
-            progress=progress,
-        )
-        self.pages = Pages(self.ledger, self.poller, settings, clock)
-
-    def directories(self) -> tuple[Path, ...]:
-        """Return the directories in which databases are, or may appear."""
-        return sources(self.settings.source_paths, self._environ, self._home)[1]
-
-    def poll(self) -> None:
-        """Poll every database there is now."""
-        with contextlib.suppress(OSError):  # out of files: those that are known stay
-            files, _ = sources(self.settings.source_paths, self._environ, self._home)
-            self.poller.watch(files)
-        try:
-            self._poll()
-        except LedgerError as err:
-            self.poller.fail(err)
-
-    def _poll(self) -> None:
-        if not self._damaged:
-            try:
-                self.poller.poll()
-            except LedgerDamagedError:
-                # Found when a page of it is read, which may be long after the start.
-                self._damaged = True
-            else:
-                return
-        self._start_over()
-        self.poller.poll()
-
-    def _start_over(self) -> None:
-        """Keep the damaged ledger aside and count on in an empty one, at zero from now."""
-        path = self.settings.ledger_path
-        if path is None:
-            return
-        self.ledger.drop()
-        if not self._replaced:
-            _keep_aside(path, self._clock, self.ledger.meta)
-            self._replaced = True
-        self.ledger.start_over(Store(path))
-        self._damaged = self._replaced = False
-        self.poller.forget()
-
-    def close(self) -> None:
-        """Let go of the ledger."""
-        self.ledger.close()
 
 
 class Service:

@@ -28,8 +28,8 @@ from prometheus_client import (
 from opencode_exporter.batch import Chunk
 from opencode_exporter.config import Settings
 from opencode_exporter.events import COMPLETED, ERROR, Event, Invocation
+from opencode_exporter.exporter import Exporter
 from opencode_exporter.ledger.ledger import Ledger
-from opencode_exporter.service import Exporter
 from opencode_exporter.snapshot import Snapshot
 
 _TOOLS: Final = 100

@@ -26,7 +26,7 @@ import serving
 from opencode_exporter import catalog as c
 from opencode_exporter.backfill import Job, run
 from opencode_exporter.config import Settings
-from opencode_exporter.service import Exporter
+from opencode_exporter.exporter import Exporter
 from opencode_exporter.waker import SystemClock
 
 COMMITS: Final = 200

@@ -24,7 +24,8 @@ from watchfiles import awatch
 
 from opencode_exporter import catalog as c
 from opencode_exporter.config import Settings
-from opencode_exporter.service import Exporter, Service
+from opencode_exporter.exporter import Exporter
+from opencode_exporter.service import Service
 
 _SETTLED_S: Final = 1.0  # the watcher's own wake after its start is over
 _LOOK_S: Final = 0.001
