@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import apsw
 import pytest
 
-from backfilling import MINUTE_MS, Past, backfilled, first_page
+from backfilling import MINUTE_MS, Past, backfill_file, backfilled, first_page
 from opencode_exporter import catalog as c
+from opencode_exporter.errors import ConfigError
+from opencode_exporter.filters import Filters, NameFilter, parse_pattern
 from replaying import Replay
 from starting import NAMES, called, event_times, recorded
 from support import HOUR_MS, Bench, Exposed, Labels, exposed, unpack
@@ -171,6 +173,87 @@ def test_what_came_late_is_not_before_the_baseline(bench: Bench) -> None:
     assert past.total("opencode_tool_invocations_total", bench.clock.ms) == 1
 
 
+@pytest.mark.parametrize("late_s", [-5 * 3600, 1800])
+def test_more_than_had_counted_never_makes_a_series_fall(late_s: int, bench: Bench) -> None:
+    """Calls that came in later push out the earliest; no bucket of a histogram goes below 0."""
+    begin = bench.clock.ms
+    for hour in range(-10, 0):
+        called(bench, "read", begin + hour * HOUR_MS)
+    page = first_page(bench)
+    for hour in range(-10, 0, 2):
+        called(bench, "read", begin + hour * HOUR_MS + late_s * 1000)
+    file, written = backfill_file(bench)
+    past = Past.of(file)
+    assert_joins(past, page)
+    assert_never_falls(past)
+    assert written.too_much > 3
+    assert written.too_little == 0
+    buckets = past.series["opencode_tool_duration_seconds_bucket"].values()
+    assert min(value for samples in buckets for _, value in samples) == 0
+
+
+def test_an_event_at_the_very_baseline_counts(bench: Bench) -> None:
+    """What happened in the millisecond in which the exporter began to count is in its history."""
+    called(bench, "read", bench.clock.ms)
+    bench.clock.ms -= 980  # the call took 20 ms
+    page = first_page(bench)
+    assert page.value("opencode_tool_invocations_total", tool="read", status="completed") == 1
+    file, written = backfill_file(bench)
+    assert_joins(Past.of(file), page)
+    assert (written.too_much, written.too_little) == (0, 0)
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_until_may_be_just_before_the_baseline(skip: bool, bench: Bench) -> None:
+    """It is then as if nothing had been said, and one millisecond more is refused."""
+    called(bench, "read", bench.clock.ms)
+    bench.clock.advance(hours=1)
+    first_page(bench, history="skip" if skip else "count")
+    baseline = bench.clock.ms
+    assert backfilled(bench, until_ms=baseline - 1) == backfilled(bench)
+    ends = {samples[-1][0] for of in backfilled(bench).series.values() for samples in of.values()}
+    assert ends == {baseline - 1}
+    with pytest.raises(ConfigError, match="before --until"):
+        backfilled(bench, until_ms=baseline)
+
+
+def test_until_before_everything_is_refused(bench: Bench) -> None:
+    """There would be nothing in it."""
+    called(bench, "read", bench.clock.ms)
+    first_page(bench)
+    with pytest.raises(ConfigError, match="nothing happened before --until"):
+        backfilled(bench, until_ms=bench.clock.ms - 5 * HOUR_MS)
+
+
+@pytest.mark.parametrize("name", ["1.18.33", "2.0.15"])
+def test_what_is_left_out_of_pages_is_left_out_of_the_history(name: str, bench: Bench) -> None:
+    """The filters of tools and skills hold here, too."""
+    filters = Filters(tool=NameFilter(exclude=parse_pattern("read|shell")))
+    page = first_page(recorded(name, bench), filters=filters)
+    past = backfilled(bench, filters=filters)
+    assert_joins(past, page)
+    tools = {dict(labels)["tool"] for labels in past.series["opencode_tool_invocations_total"]}
+    assert tools
+    assert not tools & {"read", "shell"}
+
+
+def test_names_without_a_slot_stay_in_the_overflow(bench: Bench) -> None:
+    """Which names are labels was decided when they were counted, and the ledger knows it."""
+    for number in range(110):
+        called(bench, f"tool-{number % 10}{number // 10}", bench.clock.ms)
+    page = first_page(bench)
+    assert page.value("opencode_tool_invocations_total", tool="_other", status="completed") == 12
+    # The first ones are gone: read anew, others would take their slots.
+    db = apsw.Connection(str(bench.source))
+    db.execute("DELETE FROM part WHERE rowid <= 30")
+    db.close()
+    past = backfilled(bench)
+    assert_joins(past, page)
+    overflow = frozenset({("tool", "_other"), ("status", "completed")})
+    samples = past.series["opencode_tool_invocations_total"][overflow]
+    assert samples[0][1] == 0
+
+
 def test_what_came_after_the_baseline_is_left_to_the_scrapes(bench: Bench) -> None:
     """The exporter goes on for days: the history still ends where it began to count."""
     called(bench, "read", bench.clock.ms)
@@ -223,8 +306,8 @@ def test_until_cuts_off_and_changes_nothing(name: str, bench: Bench) -> None:
     """A history that ends earlier is the same until then."""
     first_page(recorded(name, bench))
     whole = backfilled(bench, step_s=1200)
-    times = [at for at, _ in next(iter(whole.series["opencode_turns_total"].values()))]
-    until = times[0] + 90_000
+    times = sorted(time for found in event_times(bench.source).values() for time in found)
+    until = times[len(times) // 2]
     part = backfilled(bench, step_s=1200, until_ms=until)
     assert part.series
     for series, by_labels in part.series.items():

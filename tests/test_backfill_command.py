@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +14,9 @@ import pytest
 
 from backfilling import SCRAPE, Past
 from command import ANYWHERE, Place
+from faults import mounted
 from opencode_exporter.backfill import Job, Written, advice
+from opencode_exporter.demo import Demo
 from support import HOUR_MS, Exposed, unpack, wait_for
 
 LABELS = ("--label", "job=opencode", "--label", "instance=ada")
@@ -83,7 +89,7 @@ def test_dash_writes_to_standard_output(counted: Place) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("# HELP opencode_")
     assert done.stdout.endswith("# EOF\n")
-    assert "promtool" in done.stderr
+    assert "    FILE DATA_DIRECTORY_OF_PROMETHEUS" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -169,6 +175,74 @@ def test_a_source_that_cannot_be_read_stops_it(counted: Place) -> None:
     assert "gone.db: there is no database" in done.stderr
     assert output.read_text() == "as it was"
     assert not list(counted.home.glob("*.part"))
+
+
+@pytest.mark.parametrize("end", ["", "-wal"])
+@pytest.mark.parametrize("which", ["source", "ledger"])
+def test_what_is_read_is_not_written_over(which: str, end: str, counted: Place) -> None:
+    """Neither OpenCode's database nor the ledger, by whatever name."""
+    target = counted.source if which == "source" else ledger(counted)
+    (counted.home / "link").symlink_to(target.with_name(target.name + end))
+    before = target.read_bytes()
+    for output in (target.with_name(target.name + end), counted.home / "link"):
+        done = counted.run("backfill", *flags(counted), *LABELS, "--output", str(output))
+        assert done.returncode == 1
+        assert "is a database that is read" in done.stderr
+    assert target.read_bytes() == before
+
+
+@pytest.mark.parametrize("output", ["", ".", "/"])
+def test_a_directory_is_no_file(output: str, tmp_path: Path) -> None:
+    """It is said before anything is read."""
+    done = Place(tmp_path).run("backfill", *LABELS, "--output", output)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_pipe_gets_what_is_written(counted: Place) -> None:
+    """A named pipe stays one, and whoever reads it has all."""
+    pipe, got = counted.home / "pipe", counted.home / "got"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cp", str(pipe), str(got)]) as reader:
+        done = counted.run("backfill", *flags(counted), *LABELS, "--output", str(pipe))
+        assert done.returncode == 0, done.stderr
+        assert reader.wait(10) == 0
+    assert got.read_bytes().endswith(b"# EOF\n")
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_it_ends_at_any_time_and_leaves_nothing(number: signal.Signals, counted: Place) -> None:
+    """A signal while it writes: the file is not there, and neither is half of it."""
+    output = counted.home / "history.om"
+    words = ("backfill", *flags(counted), *LABELS, "--step=1s", "--output", str(output))
+    with subprocess.Popen(
+        [sys.executable, "-m", "opencode_exporter", *words],
+        env=counted.environment(),
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        wait_for(lambda: any(part.stat().st_size for part in counted.home.glob("*.part")), 20)
+        process.send_signal(number)
+        assert process.wait(10) != 0
+    assert not list(counted.home.glob("history*"))
+
+
+@pytest.mark.real
+def test_no_room_for_temporary_files_is_said(counted: Place) -> None:
+    """It fails in the middle of a read, and is not taken for a fault of the database."""
+    small = counted.home / "small"
+    demo = Demo(counted.source.parent / "large", history_days=20)
+    demo.create()
+    demo.close()
+    words = ("--source.path", str(demo.path), *flags(counted)[2:], *LABELS, "--step=1m")
+    with mounted(small, "-o", "size=1m"):
+        output = counted.home / "history.om"
+        done = counted.run("backfill", *words, "--output", str(output), SQLITE_TMPDIR=str(small))
+    assert done.returncode == 1
+    assert "the temporary database of the history cannot be used" in done.stderr
+    assert "TMPDIR" in done.stderr
+    assert "please report" not in done.stderr
+    assert not output.exists()
 
 
 def test_a_file_that_cannot_be_written_is_said(counted: Place) -> None:

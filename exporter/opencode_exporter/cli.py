@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -219,6 +220,9 @@ def backfill(**given: Any) -> None:
     job = Job(
         _ledger(given), given["output"], given["label"], given["step"] // 1000, given["until"] or 0
     )
+    # What has been written by then is removed.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     clock = SystemClock()
     with ProgressBar() as reading, ProgressBar("writing history", "samples") as writing:
         written = run(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 import click
@@ -117,3 +118,10 @@ class Pattern(click.ParamType["re.Pattern[str] | None"]):
             return parse_pattern(value)
         except ConfigError as err:
             self.fail(str(err), param, ctx)
+
+
+def a_file(ctx: click.Context, param: click.Parameter, given: Path) -> Path:
+    """Return the path of a file, with the user's home for a tilde."""
+    if not given.name:
+        raise click.BadParameter("name a file", ctx, param)
+    return given.expanduser()

@@ -19,6 +19,7 @@ from opencode_exporter.flag_types import (
     Label,
     Pattern,
     Since,
+    a_file,
     labels_of_a_scrape,
     whole_seconds,
 )
@@ -218,7 +219,8 @@ BACKFILL = flags(
     flag(
         "--output",
         required=True,
-        type=click.Path(path_type=Path, allow_dash=True),
+        type=click.Path(path_type=Path, allow_dash=True, dir_okay=False),
+        callback=a_file,
         help="File to write; - for standard output.",
     ),
     flag(

@@ -7,8 +7,8 @@ are kept apart by time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class History:
     period: Period
     timeline: Timeline
     settings: Settings
+    _found: dict[str, set[Labels]] = field(default_factory=dict)
 
     def note(self, place: int, deltas: Iterable[Delta]) -> None:
         """Note what a sample is the first to show."""
@@ -54,10 +55,15 @@ class History:
 
     def _labels(self, metric: c.Metric, labels: Labels) -> Labels:
         """Return the labels under which the ledger counted, as they are shown."""
-        counted = self.known.totals.get(metric.name, {})
+        how, salt = self.settings.project_names, self.known.salt
+        counted: Collection[Labels] = self.known.totals.get(metric.name, {})
+        if self.known.skips:  # nothing was counted: what is there already
+            counted = self._found.setdefault(metric.name, set())
         if labels not in counted:
             labels = within_limit(metric, labels, len(counted), self.settings.series_limit)
-        return shown_labels(metric, labels, self.settings.project_names, self.known.salt)
+        if self.known.skips:
+            self._found[metric.name].add(labels)
+        return shown_labels(metric, labels, how, salt)
 
     def when(self, event: Event) -> int:
         """Return when an event counted, Unix ms: as soon as it could be seen."""

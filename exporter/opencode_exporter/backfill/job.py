@@ -7,7 +7,10 @@ The file is there when it is whole; before, its name ends in ``.part``.
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
+import os
+import secrets
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,12 +20,12 @@ from pathlib import Path
 from typing import IO, Final
 
 from opencode_exporter.backfill.history import History, read
-from opencode_exporter.backfill.known import known_of
+from opencode_exporter.backfill.known import Known, known_of
 from opencode_exporter.backfill.openmetrics import Progress as WriteProgress
 from opencode_exporter.backfill.openmetrics import Written, write
 from opencode_exporter.backfill.period import Period
 from opencode_exporter.backfill.timeline import Timeline
-from opencode_exporter.config import Settings
+from opencode_exporter.config import Settings, sources
 from opencode_exporter.errors import ConfigError, ExporterError
 from opencode_exporter.poller import Progress as ReadProgress
 from opencode_exporter.waker import Clock
@@ -31,9 +34,18 @@ STDOUT: Final = Path("-")
 _DAY_MS: Final = 86_400_000
 _HEAD_MS: Final = 3 * 3_600_000
 """How much Prometheus may still be writing itself, as its documentation has it."""
-_ADVICE: Final = """\
+_DONE: Final = """\
 {written.samples:,} samples of {written.series:,} series, from {first} to {last}.
-
+"""
+_TOO_LITTLE: Final = """\
+{written.too_little:,} of {written.metrics:,} (a histogram being one) had counted more than is \
+found now: that is there from the start.
+"""
+_TOO_MUCH: Final = """\
+{written.too_much:,} of {written.metrics:,} (a histogram being one) had counted less than is \
+found now: the earliest is left out.
+"""
+_ADVICE: Final = """
 To have them in Prometheus, give it
   --storage.tsdb.retention.time={days}d
 or more: it deletes what is older at once, and keeps 15d if nothing is said. Then:
@@ -74,57 +86,101 @@ def run(
         SourceError: A source cannot be read.
         ExporterError: The file cannot be written.
     """
+    _refuse_what_is_read(job, settings, environ, home)
     known = known_of(job.ledger)
-    end_ms = known.baseline_ms - 1
-    if job.until_ms > end_ms:
-        began = _utc(known.baseline_ms)
-        raise ConfigError(
-            f"the exporter began to count at {began}, before --until",
-            hint="what came after is in what it serves; give an earlier time or none",
-        )
-    # What did not count has one more sample, at the end: 0.
-    period = Period(job.step_s, (job.until_ms or end_ms) - known.skips, known.baseline_ms)
+    period = _period(job, known)
     with _opened(job.output) as out, Timeline() as timeline:
         history = History(known, period, timeline, settings)
         read(history, environ, home, clock, reading)
+        if job.until_ms and timeline.first(period.last) is None:
+            raise ConfigError("nothing happened before --until", hint="give a later time or none")
         return write(history, job.labels, out, writing)
+
+
+def _refuse_what_is_read(
+    job: Job, settings: Settings, environ: Mapping[str, str], home: Path
+) -> None:
+    files, _ = sources(settings.source_paths, environ, home)
+    own = {
+        os.path.realpath(f"{path}{end}")
+        for path in (*files, job.ledger)
+        for end in ("", "-wal", "-shm")
+    }
+    if os.path.realpath(job.output) in own:
+        raise ConfigError(
+            f"{job.output} is a database that is read", hint="choose another file with --output"
+        )
+
+
+def _period(job: Job, known: Known) -> Period:
+    """Return the period; what did not count has one more sample at its end, 0."""
+    end_ms = known.baseline_ms - 1
+    if job.until_ms > end_ms:
+        raise ConfigError(
+            f"the exporter began to count at {_utc(known.baseline_ms)}, before --until",
+            hint="what came after is in what it serves; give an earlier time or none",
+        )
+    return Period(
+        job.step_s,
+        (job.until_ms or end_ms) - known.skips,
+        job.until_ms or known.baseline_ms,
+        known.baseline_ms,
+    )
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     """Open the file to write; it takes its name when all is written."""
+    try:
+        with _target(path) as out:
+            yield out
+    except BrokenPipeError:
+        raise  # who reads has seen enough
+    except OSError as err:
+        full = err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        raise ExporterError(
+            f"{path} cannot be written ({err.strerror})",
+            hint="free space; a longer --step needs less" if full else "choose another --output",
+        ) from err
+
+
+@contextlib.contextmanager
+def _target(path: Path) -> Iterator[IO[bytes]]:
     if path == STDOUT:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    part = path.with_name(path.name + ".part")
+    if path.exists() and not path.is_file():  # a pipe or a device
+        with path.open("wb") as out:
+            yield out
+        return
+    real = Path(os.path.realpath(path))
+    part = real.with_name(f"{real.name}.{secrets.token_hex(4)}.part")
     try:
-        try:
-            with part.open("wb") as out:
-                yield out
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as err:
-        raise ExporterError(
-            f"{path} cannot be written ({err.strerror})",
-            hint="free space, or choose another file; a longer --step needs less",
-        ) from err
+        with part.open("wb") as out:
+            yield out
+        part.replace(real)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def advice(job: Job, written: Written, now_ms: int) -> str:
     """Return what was written, and how it comes into Prometheus."""
-    days = math.ceil((now_ms - written.first_ms) / _DAY_MS) + 1
     free_ms = written.last_ms + _HEAD_MS
-    text = _ADVICE.format(
-        written=written,
-        first=_utc(written.first_ms),
-        last=_utc(written.last_ms),
-        days=days,
-        file=shlex.quote(str(job.output)),
+    # A name that begins with a dash would be a flag.
+    name = "FILE" if job.output == STDOUT else os.path.join(job.output.parent, job.output.name)  # noqa: PTH118
+    return "".join(
+        (
+            _DONE.format(written=written, first=_utc(written.first_ms), last=_utc(written.last_ms)),
+            _TOO_LITTLE.format(written=written) if written.too_little else "",
+            _TOO_MUCH.format(written=written) if written.too_much else "",
+            _ADVICE.format(
+                days=math.ceil((now_ms - written.first_ms) / _DAY_MS) + 1, file=shlex.quote(name)
+            ),
+            _WAIT.format(free=_utc(free_ms)) if free_ms > now_ms else "",
+        )
     )
-    return text + (_WAIT.format(free=_utc(free_ms)) if free_ms > now_ms else "")
 
 
 def _utc(ms: int) -> str:
-    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

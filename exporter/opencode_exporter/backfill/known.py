@@ -1,7 +1,7 @@
 """
 What the ledger knows: when the baseline was, and what had been counted by then.
 
-Opens the ledger and writes nothing to it.
+Holds the ledger alone while it reads it, and changes nothing of what it says.
 """
 
 from __future__ import annotations
@@ -34,11 +34,18 @@ def known_of(path: Path) -> Known:
     Raises:
         LedgerError: There is none, it has no baseline yet, or it cannot be read.
     """
-    if not path.exists():
+    try:
+        path.stat()
+    except FileNotFoundError as err:
         raise LedgerError(
             f"there is no ledger {path}",
             hint="start the exporter first, or name its ledger with --ledger.path",
-        )
+        ) from err
+    except OSError as err:
+        raise LedgerError(
+            f"the ledger {path} cannot be opened ({err.strerror})",
+            hint="run this as the user who runs the exporter",
+        ) from err
     try:
         with contextlib.closing(Store(path)) as store:
             return _known(path, store)

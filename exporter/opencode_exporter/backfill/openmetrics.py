@@ -32,6 +32,9 @@ class Written:
     last_ms: int
     series: int = 0  # as Prometheus counts: each bucket is one
     samples: int = 0
+    metrics: int = 0  # series as the exporter counts: a histogram is one
+    too_much: int = 0  # of these, in which more was found than had counted
+    too_little: int = 0  # in which less was found
 
 
 def write(
@@ -87,7 +90,7 @@ class _Pen:
         self._step_s = period.step_s
         self._last = period.last
         # Without any event there is nothing but what was deleted: two samples of that.
-        self._begin = min(history.timeline.first() or self._last, self._last) - 1
+        self._begin = (history.timeline.first(self._last) or self._last) - 1
         # Where the history did not count, counting began at 0: Prometheus sees a restart.
         self._ends_at_zero = history.known.skips
         self._end_ms = period.end_ms
@@ -98,7 +101,7 @@ class _Pen:
         """Write a series that came to a total."""
         steps = self._steps(metric, labels, total)
         begin, value = next(steps)
-        if metric in KNOWN_BEFOREHAND:
+        if metric in KNOWN_BEFOREHAND and total:
             begin = self._begin
         samples = self._last - begin + 1
         for end, after in steps:
@@ -109,6 +112,7 @@ class _Pen:
         if self._ends_at_zero:
             samples += 1
             self._write(metric, names, _each(sub, value, value), [_time(self._end_ms + 1)])
+        self.written.metrics += 1
         self.written.series += len(names)
         self.written.samples += samples * len(names)
 
@@ -127,13 +131,15 @@ class _Pen:
         series = metric.name, labels
         if (seen := self._timeline.totals.get(series)) is not None:
             value = _each(sub, total, seen)
+        self.written.too_much += value != _not_negative(value)
+        self.written.too_little += _not_negative(value) != _each(sub, value, value)
         for place, added in self._timeline.added(series, self._last):
             if is_first:
                 yield place - 1, _not_negative(value)
             value, is_first = _each(add, value, added), False
             yield place, _not_negative(value)
         if is_first:
-            yield self._begin, _not_negative(value)
+            yield (self._begin if _any(total) else self._last - 1), _not_negative(value)
 
     def _write(
         self, metric: c.Metric, names: list[bytes], value: Value, times: Iterable[bytes]
@@ -156,6 +162,10 @@ def _each(do: Callable[[int, int], int], one: Value, other: Value) -> Value:
     if isinstance(one, list) or isinstance(other, list):
         raise TypeError("numbers and histograms do not mix")
     return do(one, other)
+
+
+def _any(value: Value) -> bool:
+    return any(value) if isinstance(value, list) else bool(value)
 
 
 def _not_negative(value: Value) -> Value:

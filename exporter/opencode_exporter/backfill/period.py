@@ -16,10 +16,11 @@ AFTER_END: Final = 1 << 62
 
 
 class Period(NamedTuple):
-    """Times are Unix ms; the end is before the baseline, and steps are whole seconds."""
+    """Times are Unix ms, steps whole seconds."""
 
     step_s: int
-    end_ms: int
+    end_ms: int  # of the last sample
+    until_ms: int  # up to when the last sample shows what happened
     baseline_ms: int
 
     def place(self, ms: int) -> int | None:
@@ -31,7 +32,7 @@ class Period(NamedTuple):
         """
         if not SENSIBLE_MS <= ms <= self.baseline_ms:
             return None
-        return self._after(ms) if ms <= self.end_ms else AFTER_END
+        return self._after(min(ms, self.end_ms)) if ms <= self.until_ms else AFTER_END
 
     @property
     def last(self) -> int:

@@ -1,12 +1,12 @@
 """
 The timeline: what was added to each series, and at which sample.
 
-Kept in a temporary database that SQLite holds on disk as soon as it is large, so
-that memory does not grow with the history.
+Kept in a temporary database, which SQLite holds on disk as soon as it is large.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Self
 
@@ -15,6 +15,7 @@ import msgspec
 
 from opencode_exporter import catalog as c
 from opencode_exporter.aggregate import Labels, Value, merge
+from opencode_exporter.errors import LedgerError
 
 Series = tuple[str, Labels]
 """A metric's name, and labels."""
@@ -40,22 +41,37 @@ class Timeline:
     def __exit__(self, *_: object) -> None:
         self._db.close(True)
 
+    @contextlib.contextmanager
+    def _room(self) -> Iterator[None]:
+        try:
+            yield
+        except apsw.Error as err:
+            raise LedgerError(
+                f"the temporary database of the history cannot be used ({err})",
+                hint="free space where temporary files are, or name another place with TMPDIR",
+            ) from err
+
     def add(self, place: int, added: Mapping[Series, Value]) -> None:
-        """Note what a sample is the first to show."""
+        """
+        Note what a sample is the first to show.
+
+        Raises:
+            LedgerError: There is no room for it.
+        """
         for series, value in added.items():
             self.totals[series] = merge(c.BY_NAME[series[0]], self.totals.get(series), value)
         ids = self._ids
-        self._db.executemany(
-            "INSERT INTO added VALUES (?, ?, ?)",
-            (
-                (ids.setdefault(series, len(ids)), place, _encode(value))
-                for series, value in added.items()
-            ),
+        rows = (
+            (ids.setdefault(series, len(ids)), place, _encode(value))
+            for series, value in added.items()
         )
+        with self._room():
+            self._db.executemany("INSERT INTO added VALUES (?, ?, ?)", rows)
 
     def finish(self) -> None:
         """Get ready to be asked: nothing more is added."""
-        self._db.execute("CREATE INDEX added_by_series ON added (series, place)")
+        with self._room():
+            self._db.execute("CREATE INDEX added_by_series ON added (series, place)")
 
     def by_metric(self) -> dict[str, dict[Labels, Value]]:
         """Return all that was added, by metric and labels."""
@@ -64,11 +80,10 @@ class Timeline:
             totals.setdefault(metric, {})[labels] = value
         return totals
 
-    def first(self) -> int | None:
-        """Return the first place of all, None without any."""
-        for (place,) in self._db.execute("SELECT min(place) FROM added"):
-            return None if place is None else int(place)
-        return None
+    def first(self, until: int) -> int | None:
+        """Return the first place of all, None without any up to one."""
+        found = self._db.execute("SELECT min(place) FROM added WHERE place <= ?", (until,)).get
+        return None if found is None else int(found)
 
     def added(self, series: Series, until: int) -> Iterator[tuple[int, Value]]:
         """Yield what was added to a series, place by place, up to one."""
