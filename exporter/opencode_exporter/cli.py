@@ -221,7 +221,7 @@ def backfill(**given: Any) -> None:
         _ledger(given), given["output"], given["label"], given["step"] // 1000, given["until"] or 0
     )
     # What has been written by then is removed.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     clock = SystemClock()
     with ProgressBar() as reading, ProgressBar("writing history", "samples") as writing:
