@@ -59,8 +59,8 @@ class Turn:
         if self.outcome == "abandoned" or not self.steps:
             return None
         last = self.steps[-1]
-        cut = last.generation == "v2" and not last.finish and not last.error
-        return None if cut else last.completed
+        told = last.generation == "v1" or last.finish or last.error
+        return last.completed if told else None
 
     @property
     def duration(self) -> Moment:
@@ -88,9 +88,9 @@ def goes_on(step: Row) -> bool:
     return not step.finish and step.completed is None
 
 
-def outcome_of(step: Row) -> str:
+def outcome_of(step: Row, *, over: bool = False) -> str:
     """
-    Return the outcome of a turn that this step of 1.x ends; also where 2.x has no word.
+    Return the outcome of a turn of which this is the last step.
 
     "`stop` → `succeeded`; `MessageAbortedError`, `aborted`, refused, v2 `interrupted`, v1
     with neither finish nor error and no compaction behind it → `interrupted`; any other
@@ -98,6 +98,11 @@ def outcome_of(step: Row) -> str:
     not know → `succeeded` if the step has output tokens, else `failed`."  Choices: an error
     counts before a refusal, and that before a finish; a step that is not completed, or was
     to go on, has none: its turn is abandoned; reasoning is no output.
+
+    Args:
+        step: The step.
+        over: Whether the source has said that the turn is over, so that the step's calls
+            were not to go on.
     """
     if step.error:
         return "interrupted" if step.error in _ABORTED else "failed"
@@ -105,7 +110,7 @@ def outcome_of(step: Row) -> str:
         return "interrupted"
     if not step.finish:
         return "abandoned" if step.completed is None else "interrupted"
-    if goes_on(step):
+    if step.finish == "tool-calls" or (goes_on(step) and not over):
         return "abandoned"
     wrote = "succeeded" if step.tokens.get("output") else "failed"
     return _FINISHES.get(step.finish, wrote)
@@ -209,7 +214,7 @@ class _Turns:
         cut = steps and steps[-1].finish in {"length", "content-filter"}
         outcome = row.outcome
         if outcome not in OUTCOMES:
-            outcome = self._by_last() if steps else "abandoned"
+            outcome = self._by_last(over=True) if steps else "abandoned"
         self.close("failed" if cut and outcome == "succeeded" else outcome)
 
     def close(self, outcome: str) -> None:
@@ -238,7 +243,7 @@ class _Turns:
             return self._by_last()
         return ""
 
-    def _by_last(self) -> str:
+    def _by_last(self, *, over: bool = False) -> str:
         """
         Return how the open turn ends by its last step.
 
@@ -249,7 +254,7 @@ class _Turns:
         last = self.turn.steps[-1]
         if not last.finish and not last.error and (self.compacted or not self._is_old(last)):
             return "abandoned"
-        return outcome_of(last)
+        return outcome_of(last, over=over)
 
     def _is_old(self, step: Row) -> bool:
         return step.generation == "v1" or step.message in self._imported
