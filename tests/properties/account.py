@@ -32,8 +32,9 @@ _TEXTS: Final = {
     "orphaned": ("aborted", "Tool execution interrupted: shell"),
 }
 _CELLS: Final = 45  # of a label's 50 values
+SHELL: Final = 1
 EDIT: Final = 3
-"""Index into TOOLS of the tool whose calls say how many lines they add."""
+"""Indexes into TOOLS; calls of the latter say how many lines they add."""
 
 
 @dataclass(eq=False)
@@ -46,6 +47,7 @@ class Call:
     project: str
     duration: int
     shares_id: bool = False  # another call of its message has the same id
+    longest: int = 0  # of a command of 1.x: since its row was made
 
     @property
     def cell(self) -> tuple[str, str, str]:
@@ -109,6 +111,7 @@ class Told:
     updated: int = 0
     live: bool = False  # its process still writes
     begun: bool = False  # it has a start, or had one in v1
+    made: int = 0  # when its row was made
     moved: bool = False  # its row came here by a copy or an import, when its step was old
     kept: str | None = None  # v1: its data, while its row has others that are no JSON
 

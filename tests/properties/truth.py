@@ -76,7 +76,7 @@ class Truth:
         for call in self._world.calls:
             seen = visible.get(call, [])
             before = self.states.get(call, {UNSEEN})
-            waiting = {told: lost(told, now) for told in seen if not told.ended}
+            waiting = {told: lost(told, now, due=due) for told in seen if not told.ended}
             surely = {told for told, is_lost in waiting.items() if is_lost is Lost.SURELY}
             perhaps = {told for told, is_lost in waiting.items() if is_lost}
             if any(told.unreadable and told.original for told in seen):
@@ -164,13 +164,14 @@ class Truth:
         return least, most
 
 
-def lost(told: Told, now: int) -> Lost:
+def lost(told: Told, now: int, *, due: bool) -> Lost:
     """
     Say whether nobody waits for the end of a row's call any more.
 
     By the rule for ``abandoned``: a step that came later, that can be read, and that is
     over or 60 s old, without a change of the row since it began; or the row's own step,
-    if it is one of 2.x that is over; or patience.
+    if it is one of 2.x that is over; or patience.  That a step has grown old is seen
+    when rows in which nothing runs are looked at, at the latest.
     """
     if now - told.updated >= ABANDON_MS:
         return Lost.SURELY
@@ -179,10 +180,10 @@ def lost(told: Told, now: int) -> Lost:
     if step.session.generation == "v2" and step.completed is not None:
         found = Lost.SURELY if told.original else Lost.MAYBE
     others = (o for o in step.session.steps if o.work and o.order > step.order and o.kept is None)
-    return max([found, *(_goes_on_without(told, other, now) for other in others)])
+    return max([found, *(_goes_on_without(told, other, now, due=due) for other in others)])
 
 
-def _goes_on_without(told: Told, later: Step, now: int) -> Lost:
+def _goes_on_without(told: Told, later: Step, now: int, *, due: bool) -> Lost:
     """Say whether a later step is evidence that nobody works on a row beside it."""
     age = now - later.created
     waits = any(not other.ended for other in later.told)
@@ -194,7 +195,8 @@ def _goes_on_without(told: Told, later: Step, now: int) -> Lost:
         return Lost.NO
     if later.completed is not None and age < GONE_ON_MS and waits:
         return Lost.MAYBE
-    return Lost.MAYBE if age == GONE_ON_MS and later.completed is None else Lost.SURELY
+    at_once = later.completed is not None or (due and age > GONE_ON_MS)
+    return Lost.SURELY if at_once else Lost.MAYBE
 
 
 def _parts(seen: list[Told]) -> list[list[Told]]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from databases import BEGIN_MS, V1, V2, fresh
 from opencode_exporter.demo.rows import text
 from opencode_exporter.demo.store import connect
-from properties.account import TOOLS, Call, Session, Step, Told, Work, said_v1, said_v2
+from properties.account import SHELL, TOOLS, Call, Session, Step, Told, Work, said_v1, said_v2
 
 _CELLS: Final = 45  # of a label's 50 values
 
@@ -151,7 +151,7 @@ class Writer:
             step.id = writer.message(session.id, created=created, agent=agent, **named, **model)
             for told in step.told:
                 told.part = writer.tool(step.id, **said_v1(told, writer.now))
-                told.updated = writer.now
+                told.updated = told.made = writer.now
         else:
             for told in step.told:
                 told.times, told.begun = {"created": created}, True
@@ -186,6 +186,8 @@ class Writer:
         if isinstance(writer, V1):
             writer.rewrite(told.part, **said_v1(told, writer.now))
             told.updated = writer.now
+            if told.ended and told.call.tool == SHELL:
+                told.call.longest = told.times["end"] - told.made
             return
         if status != "pending":
             told.times.setdefault("ran", told.times["created"] + 5)
