@@ -92,8 +92,8 @@ def lasts(page: Exposed, world: OpenCode, truth: Truth) -> None:
             most[place] += max(call.duration, call.longest)
     found = page.by(f"{DURATION}_sum", "tool", "status")
     assert found.keys() == least.keys()
-    for place, seconds in found.items():
-        assert least[place] - 0.5 <= seconds * 1000 <= most[place] + 0.5, place
+    for kind, seconds in found.items():
+        assert least[kind] - 0.5 <= seconds * 1000 <= most[kind] + 0.5, kind
 
 
 def _measured(call: Call, truth: Truth) -> list[tuple[str, str]]:
