@@ -85,6 +85,9 @@ class World:
             row.calls.append(self._call(session, row, generation, depth))
         row.error = draw(_ERRORS)
         row.finish = draw(_FINISHES)
+        if generation == IMPORTED and not row.finish:
+            # One that was cut off looks like one of 2.x whose process died.
+            row.finish = "unknown"
         row.tokens = {"input": draw(st.integers(0, 9)), "output": draw(st.integers(0, 9))}
         row.cost = draw(st.integers(0, 3)) / 100
         row.summary = row.generation == "v1" and draw(st.integers(0, 9)) == 0
@@ -92,8 +95,8 @@ class World:
             row.completed = self.tick()
         if row.generation == "v1":
             row.parent = self._answered(session)
-        # A step of 2.x that ended well was streamed; none that was imported ever was.
-        if generation == "v2" and (row.finish or draw(st.booleans())):
+        # A step of 2.x without an error was streamed; none that was imported ever was.
+        if generation == "v2" and (not row.error or draw(st.booleans())):
             row.streamed = row.completed or self.tick()
 
     def _answered(self, session: Session) -> str:
