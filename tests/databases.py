@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Self
 
 from opencode_exporter.demo.rows import text
@@ -153,6 +155,14 @@ class V1(_Database):
         self.put("message", id=name, session_id=session, data=text(data | more), **times)
         return name
 
+    def rewrite_message(self, message: str, *, completed: int, **more: Any) -> None:
+        """Write a message again in place: it is completed, and says more."""
+        sql = "SELECT data FROM message WHERE id = ?"
+        data = json.loads(self.db.execute(sql, (message,)).get) | more
+        data["time"]["completed"] = completed
+        sql = "UPDATE message SET data = ?, time_updated = ? WHERE id = ?"
+        self.db.execute(sql, (text(data), self.tick(), message))
+
     def tool(self, message: str, *, part: str | None = None, **facts: Any) -> str:
         """Write a tool part and return its id; its facts are those of `tool_part`."""
         name = part or fresh("prt")
@@ -223,22 +233,29 @@ class V2(_Database):
         *,
         completed: Any = AUTO,
         agent: str = "build",
+        facts: Mapping[str, Any] = MappingProxyType({}),
         **row: Any,
     ) -> str:
-        """Write a step of the model with items of `call`; ``completed=None``: it goes on."""
+        """
+        Write a step of the model with items of `call`, and facts about itself.
+
+        ``completed=None``: it goes on.
+        """
         created = row.pop("created", None) or self.tick()
         data = {"time": {"created": created}, "agent": agent}
         data["model"] = {"id": "scripted-model", "providerID": "scripted", "variant": "default"}
         self._step(data, calls, completed)
-        return self._row(session, "assistant", data, created=created, **row)
+        return self._row(session, "assistant", {**data, **facts}, created=created, **row)
 
-    def rewrite(self, message: str, calls: list[Any], *, completed: Any = AUTO) -> None:
+    def rewrite(
+        self, message: str, calls: list[Any], *, completed: Any = AUTO, **facts: Any
+    ) -> None:
         """Write a step again in place, as its calls go on."""
         sql = "SELECT data FROM session_message WHERE id = ?"
         data = json.loads(self.db.execute(sql, (message,)).get)
         self._step(data, calls, completed)
         sql = "UPDATE session_message SET data = ?, time_updated = ? WHERE id = ?"
-        self.db.execute(sql, (text(data), self.tick(), message))
+        self.db.execute(sql, (text(data | facts), self.tick(), message))
 
     def _step(self, data: dict[str, Any], calls: list[Any], completed: Any) -> None:
         known = {str(item["id"]): item.get("time", {}) for item in data.get("content", ())}

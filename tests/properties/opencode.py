@@ -66,6 +66,9 @@ class OpenCode(Writer):
         self.sessions.append(session)
         for step in session.steps:
             self._touched(step)
+            step.closed = True
+            for told in step.told:
+                told.moved = True
         return session
 
     def fork(self, session: Session) -> Session:
@@ -79,7 +82,9 @@ class OpenCode(Writer):
         new = Session(name, session.generation, created, session.project)
         for step, (message, parts) in zip(session.steps, ids, strict=True):
             copy = Step(message, new, step.order, step.created, step.agent)
-            copy.completed = step.completed
+            copy.completed, copy.said, copy.work = step.completed, step.said, step.work
+            copy.original, copy.closed = False, True
+            copy.is_junk, copy.junk_parts = step.is_junk, step.junk_parts
             for number, told in enumerate(step.told):
                 copy.told.append(
                     replace(
@@ -90,6 +95,7 @@ class OpenCode(Writer):
                         times={**told.times},
                         updated=writer.now,
                         live=False,
+                        moved=True,
                     )
                 )
             new.steps.append(copy)
@@ -133,6 +139,8 @@ class OpenCode(Writer):
     def upgrade(self) -> None:
         """Start 2.x for the first time: it copies all there is, and ends what is open."""
         assert self.old
+        for row in self.spoiled():
+            self.repair(row)
         self.new = V2(self.path, ddl=_TABLES, now=self.now + 1000)
         self.new.db.close()
         self.new.db = self.old.db
@@ -146,18 +154,26 @@ class OpenCode(Writer):
         twin = Session(session.id, "v2", session.created, session.project)
         self.new.session(id=twin.id, created=twin.created, project=twin.project)
         for step in session.steps:
-            copy = Step(step.id, twin, 0, step.created, step.agent)
+            if step.is_junk:
+                continue
+            copy = Step(step.id, twin, 0, step.created, step.agent, work=step.work)
             given: dict[str, Any] = {"id": step.id, "created": step.created}
-            if not step.agent:
+            step.closed = copy.closed = True
+            if not step.work:
                 self.new.user(twin.id, **given)
             else:
                 copy.told = [importable(told, copy) for told in step.told]
-                copy.completed = None if any(not told.ended for told in step.told) else self.now
+                copy.original, copy.completed = step.original, step.completed
+                copy.said = copy.completed is not None
+                facts = step.work.model_v2()
+                if copy.said:
+                    facts |= {"finish": step.work.finish} | step.work.used()
                 self.new.assistant(
                     twin.id,
                     [said_v2(told) for told in copy.told],
                     agent=step.agent,
                     completed=copy.completed,
+                    facts=facts,
                     **given,
                 )
             copy.order = self._order(self.new, step.id)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-import pytest
-
 from properties.account import Call
 from properties.opencode import OpenCode
 from properties.truth import Truth
@@ -81,14 +79,23 @@ def messages_once(page: Exposed, world: OpenCode) -> None:
 
 
 def lasts(page: Exposed, world: OpenCode, truth: Truth) -> None:
-    """Check that durations add up to those of exactly the calls that were counted."""
-    measured: Counter[tuple[str, str]] = Counter()
+    """
+    Check that durations add up to those of exactly the calls that were counted.
+
+    A command of 1.x whose start nobody saw has run since its row was made.
+    """
+    least: Counter[tuple[str, ...]] = Counter()
+    most: Counter[tuple[str, ...]] = Counter()
     for call in world.calls:
-        measured.update(_measured(call, truth))
+        for place in _measured(call, truth):
+            least[place] += call.duration
+            most[place] += max(call.duration, call.longest)
     found = page.by(f"{DURATION}_sum", "tool", "status")
-    assert found == pytest.approx({place: ms / 1000 for place, ms in measured.items()})
+    assert found.keys() == least.keys()
+    for place, seconds in found.items():
+        assert least[place] - 0.5 <= seconds * 1000 <= most[place] + 0.5, place
 
 
-def _measured(call: Call, truth: Truth) -> dict[tuple[str, str], int]:
+def _measured(call: Call, truth: Truth) -> list[tuple[str, str]]:
     states = {state.status for state in truth.states.get(call, ())}
-    return {(call.cell[0], status): call.duration for status in states.intersection(_MEASURED)}
+    return [(call.cell[0], status) for status in states.intersection(_MEASURED)]

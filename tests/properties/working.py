@@ -16,10 +16,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from properties.account import ENDS, Session, Step, Told
 from properties.opencode import OpenCode
+from properties.taking import Taking
 from properties.truth import Truth
 from support import HOUR_MS, Bench, FakeClock
 
 picks = st.integers(0, 30)
+junk_rows = st.sampled_from(["", "[]", '"tool"', "null", "7", '{"role":"assistant","time":{"crea'])
+junk_parts = st.sampled_from(["[]", '"tool"', '{"type":"tool"}', '{"type":"tool","callID":"call_'])
 ids = st.lists(st.sampled_from(["call_0", "call_1", "call_2"]), min_size=1, max_size=3)
 
 
@@ -36,8 +39,9 @@ class Working(RuleBasedStateMachine):
     @initialize(generation=st.sampled_from(["v1", "v1", "v2"]))
     def made(self, generation: str) -> None:
         """Make a database."""
-        self.world = OpenCode(self.bench.source, generation)
+        self.world = OpenCode(self.bench.source, generation, self.bench.clock.ms)
         self.truth = Truth(self.world)
+        self.taking = Taking(self.world)
 
     # What OpenCode does.
 
@@ -49,13 +53,28 @@ class Working(RuleBasedStateMachine):
         steps = [step for session in self.world.sessions for step in session.steps]
         return [told for step in steps for told in step.told if told.live]
 
-    @rule(pick=picks, ids=ids, ends=st.sampled_from(["", "running", *ENDS]), new=st.booleans())
-    def step(self, pick: int, ids: list[str], ends: str, *, new: bool) -> None:
+    @rule(
+        pick=picks,
+        ids=ids,
+        ends=st.sampled_from(["", "running", *ENDS]),
+        new=st.booleans(),
+        over=st.booleans(),
+    )
+    def step(self, pick: int, ids: list[str], ends: str, *, new: bool, over: bool) -> None:
         """Write a step of the model, in a new session or in one that is there."""
         session = self._new() if new or not self.world.sessions else None
         made = self.world.step(session or self._some(self.world.sessions, pick), ids)
         for told in made.told if ends else ():
             self.world.progress(told, ends)
+        if over and ends in ENDS:
+            self.world.finish(made)
+
+    @precondition(lambda self: self._open())
+    @rule(pick=picks, ids=ids, own=st.booleans())
+    def beside(self, pick: int, ids: list[str], *, own: bool) -> None:
+        """Begin a step in a second process, in a session in which another one's call runs."""
+        session = self._some(self._open(), pick).step.session
+        self.world.step(session, ids, answers=None if own else self.world.user(session))
 
     def _new(self, ago: int = 0) -> Session:
         both = self.world.old and self.world.new
@@ -76,6 +95,7 @@ class Working(RuleBasedStateMachine):
         for told in step.told:
             told.times["start" if session.generation == "v1" else "created"] = step.created + 3
             self.world.progress(told, end)
+        self.world.finish(step)
 
     @precondition(lambda self: self.world.sessions)
     @rule(pick=picks)
@@ -89,15 +109,81 @@ class Working(RuleBasedStateMachine):
         """Let a call run or end, in place."""
         self.world.progress(self._some(self._open(), pick), status)
 
-    @precondition(lambda self: self.world.new and self._unfinished())
+    @precondition(lambda self: self._orphans())
     @rule(pick=picks)
-    def complete(self, pick: int) -> None:
-        """Write that a step of 2.x is over."""
-        self.world.rewrite(self._some(self._unfinished(), pick), complete=True)
+    def orphan(self, pick: int) -> None:
+        """Let another process of 2.x say that a call which runs was interrupted."""
+        self.world.progress(self._some(self._orphans(), pick), "orphaned")
+
+    def _orphans(self) -> list[Told]:
+        return [told for told in self._open() if told.step.session.generation == "v2"]
+
+    @precondition(lambda self: self._unfinished())
+    @rule(pick=picks, half=st.booleans())
+    def finish(self, pick: int, *, half: bool) -> None:
+        """Write that a step is over; one of 2.x may leave calls open."""
+        self.world.finish(self._some(self._unfinished(), pick), half=half)
 
     def _unfinished(self) -> list[Step]:
-        steps = [s for each in self.world.sessions if each.generation == "v2" for s in each.steps]
-        return [s for s in steps if s.told and s.completed is None and s.told[0].original]
+        return [
+            step
+            for session in self.world.sessions
+            for step in session.steps
+            if step.work
+            and step.completed is None
+            and not step.closed
+            and (session.generation == "v2" or all(told.ended for told in step.told))
+        ]
+
+    # Rows that cannot be decoded.
+
+    @precondition(lambda self: self.world.sessions)
+    @rule(pick=picks, data=junk_rows)
+    def junk(self, pick: int, data: str) -> None:
+        """Write a step that nobody can read."""
+        self.world.junk(self._some(self.world.sessions, pick), data)
+
+    @precondition(lambda self: self._with_parts())
+    @rule(pick=picks, data=junk_parts)
+    def junk_part(self, pick: int, data: str) -> None:
+        """Write a part that nobody can read."""
+        self.world.junk_part(self._some(self._with_parts(), pick), data)
+
+    def _with_parts(self) -> list[Step]:
+        old = [session for session in self.world.sessions if session.generation == "v1"]
+        return [step for session in old for step in session.steps if step.work]
+
+    @precondition(lambda self: self._spoilable())
+    @rule(pick=picks, data=junk_rows, quietly=st.booleans())
+    def spoil(self, pick: int, data: str, *, quietly: bool) -> None:
+        """Make a row unreadable that is known, and that may still change."""
+        self.world.spoil(self._some(self._spoilable(), pick), data, quietly=quietly)
+
+    def _spoilable(self) -> list[Told | Step]:
+        found: list[Told | Step] = []
+        for step in (step for each in self.world.sessions for step in each.steps):
+            if not step.seen or not step.original or step.closed or step.kept is not None:
+                continue
+            kinds = [self._kinds(told) for told in step.told if told.kept is None]
+            if step.session.generation == "v1":
+                live = [told for told in step.told if told.live and told.kept is None]
+                found += [told for told in live if self._kinds(told) == {"open"}]
+                # Calls are counted under what their message says.
+                known = all(kind == {"counted"} for kind in kinds)
+            else:
+                known = all(kind in ({"counted"}, {"open"}) for kind in kinds)
+            if known and kinds and step.completed is None:
+                found.append(step)
+        return found
+
+    def _kinds(self, told: Told) -> set[str]:
+        return {state.kind for state in self.truth.states.get(told.call, ())}
+
+    @precondition(lambda self: self.world.spoiled())
+    @rule(pick=picks)
+    def repair(self, pick: int) -> None:
+        """Write such a row as it was."""
+        self.world.repair(self._some(self.world.spoiled(), pick))
 
     @precondition(lambda self: self._forkable())
     @rule(pick=picks)
@@ -111,6 +197,7 @@ class Working(RuleBasedStateMachine):
             session
             for session in self.world.sessions
             if all(told.begun for step in session.steps for told in step.told)
+            and not _is_spoiled(session)
         ]
 
     @precondition(lambda self: self.world.sessions)
@@ -138,6 +225,7 @@ class Working(RuleBasedStateMachine):
             number
             for number, (session, _, _) in enumerate(self.world.exported)
             if not any(told.call in doubtful for step in session.steps for told in step.told)
+            and not _is_spoiled(session)
         ]
 
     @precondition(lambda self: self._ended())
@@ -177,3 +265,10 @@ class Working(RuleBasedStateMachine):
         """Let so much time pass that what runs is given up."""
         self.bench.clock.advance(hours=7)
         self.world.pass_time(7 * HOUR_MS)
+
+
+def _is_spoiled(session: Session) -> bool:
+    """Say whether a session has rows that were readable and are not any more."""
+    rows: list[Step | Told] = [*session.steps]
+    rows += [told for step in session.steps for told in step.told]
+    return any(row.kept is not None for row in rows)
