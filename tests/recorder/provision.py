@@ -38,12 +38,7 @@ _AUTHOR = {
 
 
 def provision(root: Path, model_url: str, binary: Binary, api: str = "compat") -> None:
-    """
-    Fill a sandbox's root; what is there already stays, but for the configuration.
-
-    Args:
-        api: How OpenCode speaks to the first of the providers.
-    """
+    """Fill a sandbox's root; what is there already stays, but for the configuration."""
     home, project = root / "home", root / PROJECT
     config = home / ".config" / "opencode"
     config.mkdir(parents=True, exist_ok=True)
