@@ -41,6 +41,15 @@ class ProviderRecording:
         self.note(found, scene)
         return found
 
+    def ask(self, server: Server, scene: Scene) -> str:
+        """Play a scene in a server, which begins faster than a process."""
+        session = server.create()
+        server.prompt(session, scene)
+        self.wait_for_answers(scene, 1)
+        server.settle(session)
+        self.note(session, scene)
+        return session
+
     def note(self, session: str, scene: Scene) -> None:
         """Attribute what was sent since the last time."""
         requests = self.sandbox.model.requests
@@ -71,8 +80,11 @@ def record_provider(binary: Binary, api: str, out: Path) -> None:
     """Record every scene that one version can play with one API."""
     with sandboxed(binary, f"{api}-{binary.version}", api) as sandbox:
         recording = ProviderRecording(sandbox)
-        for scene in provider_scenes.plain(recording.dialect, api):
-            recording.play(scene)
+        with Server(sandbox) as server:
+            for scene in provider_scenes.plain(recording.dialect, api):
+                recording.ask(server, scene)
+        for scene in provider_scenes.cut_arguments(recording.dialect, api):
+            recording.play(scene)  # may ask for permission, which no server gives
         _interrupted(recording)
         _background(recording)
         recording.save(out, binary.version)
@@ -83,7 +95,9 @@ def record_provider_upgrade(old: Binary, new: Binary, api: str, out: Path) -> No
     with sandboxed(old, f"{api}-{old.version}-{new.version}", api) as sandbox:
         recording = ProviderRecording(sandbox)
         d = recording.dialect
-        sessions = [recording.play(one) for one in provider_scenes.provider_run(d, api)]
+        with Server(sandbox) as server:
+            runs = provider_scenes.provider_run(d, api)
+            sessions = [recording.ask(server, scene) for scene in runs]
         _background(recording)
         sandbox.switch(new)
         later = provider_scenes.going_on(recording.dialect, "after-the-upgrade")
@@ -106,7 +120,7 @@ def _interrupted(recording: ProviderRecording) -> None:
             recording.wait_for_answers(scene, 2)
             _stop(recording, server, session, scene)
     recording.play(provider_scenes.going_on(d, "on-after-waiting"), sessions[-1])
-    scene = provider_scenes.sleeping(d, "control-c")
+    scene = provider_scenes.sleeping(d, "control-c", told=d.is_v2)
     running = recording.sandbox.start(scene)
     wait_for((recording.sandbox.project / "control-c.started").exists)
     grace()

@@ -45,8 +45,6 @@ def plain(d: Dialect, api: str) -> Iterator[Scene]:
     yield filtered(d, api)
     if api in _OVER:
         yield stop_with_calls(d, _OVER[api])
-    if api in _FULL:
-        yield cut_arguments(d, _FULL[api], closed=d.is_v2 and api == "anthropic")
     if api in _RAN:
         yield from provider_run(d, api)
 
@@ -115,15 +113,18 @@ def stop_with_calls(d: Dialect, word: str) -> Scene:
     return _scene("stop-with-calls", _load(d), call, _read(d), _done())
 
 
-def cut_arguments(d: Dialect, word: str, *, closed: bool) -> Scene:
-    """Reach the limit of the output in the middle of a call's arguments."""
+def cut_arguments(d: Dialect, api: str) -> Iterator[Scene]:
+    """Reach the limit of the output in the middle of a call's arguments, where those come so."""
+    if api not in _FULL:
+        return
     key = "path" if d.is_v2 else "filePath"
     text = f'{{"{key}": "cut.txt", "content": "abc'
-    call = Call("write", text, status="completed" if closed else "error")
-    if d.is_v2 and not closed:
-        call = replace(call, status="abandoned")
-    step = Step(text="I write.", calls=(call,), finish=word)
-    return _scene("cut-arguments", _load(d), step, _done())
+    call = Call("write", text, status="error", reason="invalid_arguments")
+    if d.is_v2:  # one closes what was cut, and runs it
+        status = "completed" if api == "anthropic" else "abandoned"
+        call = replace(call, status=status, reason=None)
+    step = Step(text="I write.", calls=(call,), finish=_FULL[api])
+    yield _scene("cut-arguments", _load(d), step, _done())
 
 
 def provider_run(d: Dialect, api: str) -> Iterator[Scene]:
@@ -146,11 +147,12 @@ def provider_run(d: Dialect, api: str) -> Iterator[Scene]:
         yield _scene("provider-paused", _load(d), pause, _done())
 
 
-def sleeping(d: Dialect, name: str) -> Scene:
-    """Load a skill and keep a command running until the user interrupts it."""
-    command = d.shell(f"touch {name}.started; sleep 60", status="aborted")
+def sleeping(d: Dialect, name: str, *, told: bool = True) -> Scene:
+    """Load a skill and keep a command running; the end is not `told` where all goes at once."""
+    status, outcome = ("aborted", "interrupted") if told else ("abandoned", "abandoned")
+    command = d.shell(f"touch {name}.started; sleep 60", status=status)
     scene = _scene(name, _load(d), Step(calls=(command,)), _done())
-    return replace(scene, outcome="interrupted")
+    return replace(scene, outcome=outcome)
 
 
 def waiting(d: Dialect, name: str) -> Scene:

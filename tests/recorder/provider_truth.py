@@ -70,8 +70,8 @@ class ProviderTruth:
 
 def _kept(one: Request, scene: Scene, version: str) -> bool:
     """Return whether OpenCode writes an answer's tokens down: 1.x not when it is interrupted."""
-    cut_short = scene.outcome == "interrupted" and any(
-        issued.call.status == "aborted" for issued in one.issued
+    cut_short = scene.outcome in ("interrupted", "abandoned") and any(
+        issued.call.status in ("aborted", "abandoned") for issued in one.issued
     )
     return version.startswith("2.") or not cut_short
 
