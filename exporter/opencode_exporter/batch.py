@@ -65,6 +65,7 @@ class OpenRow(msgspec.Struct, frozen=True):
     order: int = 0  # seq of the message in v2
     calls: tuple[Invocation, ...] = ()
     given_up: tuple[tuple[str, str], ...] = ()  # (call, part) of those counted as abandoned
+    wake: int = 0  # Unix ms at which it says more by its age alone; 0: never
 
     @property
     def silent_since(self) -> int:
@@ -81,6 +82,7 @@ class Chunk(msgspec.Struct):
     digest: Digest | None = None  # further events, summed
     open_rows: list[OpenRow] = msgspec.field(default_factory=list)
     settled: list[str] = msgspec.field(default_factory=list)
+    unreadable: list[OpenRow] = msgspec.field(default_factory=list)  # that were open before
     cursor: Cursor | None = None  # None: it stays where it is
     rows: int = 0
     newest: int = 0  # ms, the newest change of a row
@@ -91,5 +93,6 @@ class Chunk(msgspec.Struct):
         self.events += other.events
         self.open_rows += other.open_rows
         self.settled += other.settled
+        self.unreadable += other.unreadable
         self.rows += other.rows
         self.newest = max(self.newest, other.newest)

@@ -42,6 +42,9 @@ CATEGORIES: Final = {
 }
 """The built-in tools of both generations, by canonical name."""
 
+_BY_PROVIDERS: Final = {"web_search": "web", "web_fetch": "web", "google_search": "web"}
+"""Tools that providers run themselves; those that are not here are of no category."""
+
 SKILL_TOOL: Final = "skill"
 SHELL_TOOL: Final = "shell"
 AGENT_TOOL: Final = "subagent"
@@ -57,6 +60,11 @@ REASONS: Final = (
     "missing_dependency",
     "other",
 )
+
+
+def category_of(tool: str) -> str:
+    """Return the category of a tool, ``other`` for those that are of none."""
+    return CATEGORIES.get(tool) or _BY_PROVIDERS.get(tool, "other")
 
 
 def canonical(tool: str) -> str:
@@ -100,7 +108,7 @@ _REASONS: Final = (
     (
         "invalid_arguments",
         re.compile(
-            r"was called with invalid arguments|[Ii]nvalid arguments for tool"
+            r"SchemaError|was called with invalid arguments|[Ii]nvalid arguments for tool"
             r"|Invalid (?:tool )?input|JSON [Pp]arsing failed"
             r"|oldString and newString (?:must be different|are identical)"
         ),
@@ -188,7 +196,7 @@ def names_no_tool(text: str) -> bool:
     return _UNKNOWN_TOOL.search(text[:2000]) is not None
 
 
-def refused_call(tool: str, error: str) -> tuple[str, str]:
+def refused_call(tool: str, error: str, failure: str = "") -> tuple[str, str]:
     """
     Return under which name a call of 1.x's ``invalid`` counts, and why it failed.
 
@@ -198,10 +206,40 @@ def refused_call(tool: str, error: str) -> tuple[str, str]:
     Args:
         tool: The tool that the model asked for.
         error: What 1.x says about it.
+        failure: The error of ``invalid`` itself, where that failed as well.
     """
-    _, reason = verdict(error)
+    reasons = [verdict(text)[1] for text in (error, failure) if text]
+    telling = next((reason for reason in reasons if reason != "other"), "other")
     is_real = error.startswith("Invalid input for tool ")
-    return canonical(tool) if is_real else UNKNOWN, reason or "not_found"
+    return canonical(tool) if is_real else UNKNOWN, telling or "not_found"
+
+
+_REFUSAL_OUTPUT: Final = "The arguments provided to the tool are invalid"
+
+
+def is_refusal_output(text: str) -> bool:
+    """Say whether an output is what 1.x's own ``invalid`` answers, and no provider's result."""
+    return text.startswith(_REFUSAL_OUTPUT)
+
+
+_USER_ABORTED: Final = re.compile(
+    r"<(?:shell|bash)_metadata>(?:(?!</(?:shell|bash)_metadata>).)*User aborted the command"
+    r"(?:(?!</(?:shell|bash)_metadata>).)*</(?:shell|bash)_metadata>\s*\Z",
+    re.DOTALL,
+)
+_REMARKS: Final = 1000  # characters that OpenCode's closing remarks do not exceed
+
+
+def is_aborted_command(code: object, output: str) -> bool:
+    """
+    Say whether the user interrupted a command that 1.x calls completed.
+
+    Args:
+        code: ``metadata.exit``; a command that has one ended by itself, whatever it said.
+        output: The output, or its end.
+    """
+    is_number = isinstance(code, int) and not isinstance(code, bool)
+    return not is_number and _USER_ABORTED.search(output[-_REMARKS:]) is not None
 
 
 _TIMEOUT: Final = re.compile(r"exceed(?:ed|ing) timeout")

@@ -20,12 +20,11 @@ import msgspec
 from opencode_exporter import identity
 from opencode_exporter.aggregate import Aggregate, ToolKey, ToolSum, Value
 from opencode_exporter.events import Event, Invocation, Remark, Step
+from opencode_exporter.times import SENSIBLE_MS
 from opencode_exporter.traces import Blocks, packed
 from opencode_exporter.turns.measures import measure
 from opencode_exporter.turns.tally import Sum, Tally
 
-SENSIBLE_MS: Final = 1_577_836_800_000
-"""What is older, OpenCode cannot have written: 2020 began."""
 NEVER: Final = 1 << 62
 """The first time of nothing."""
 

@@ -90,6 +90,7 @@ class Invocation(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=Tru
     message_created: int = 0  # copied unchanged by a fork
     root: str = ""  # as its session has it
     child: str = ""  # id of the session that it started
+    stamped: int = 0  # the start as its row has it, where that is not the true one
 
 
 class UserSkillLoad(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
@@ -131,6 +132,7 @@ class StepCall(msgspec.Struct, frozen=True, gc=False, array_like=True):
     child: str = ""  # id of the session that it started
     files: tuple[FileChange, ...] = ()
     inner: tuple[tuple[str, str], ...] = ()  # tool and status of the calls inside ``execute``
+    own: bool = True  # OpenCode runs it, and goes on with what it says
 
 
 class Tokens(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -150,6 +152,16 @@ class Tokens(msgspec.Struct, frozen=True, gc=False, array_like=True):
             self.reasoning + other.reasoning,
             self.cache_read + other.cache_read,
             self.cache_write + other.cache_write,
+        )
+
+    def minus(self, other: Tokens) -> Tokens:
+        """Return what is more than another sum, by type."""
+        return Tokens(
+            max(0, self.input - other.input),
+            max(0, self.output - other.output),
+            max(0, self.reasoning - other.reasoning),
+            max(0, self.cache_read - other.cache_read),
+            max(0, self.cache_write - other.cache_write),
         )
 
     def by_type(self) -> tuple[tuple[str, int], ...]:
@@ -180,12 +192,14 @@ class Step(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     error: str = ""  # name of the error, as the source has it
     tokens: Tokens = Tokens()
     cost: int = 0  # in 10**-10 US dollars
-    retries: int = 0
+    retries: int = 0  # 1 where it was asked again
     calls: tuple[StepCall, ...] = ()
     is_summary: bool = False  # of a compaction of 1.x: belongs to no turn
     is_note: bool = False  # a command that the user typed: no step of the model
     where: Session = Session("", UNKNOWN, 0)
     suspect: bool = False
+    parent: str = ""  # id of the message that it answers; 1.x only
+    changed: int = 0  # when its rows changed last; of one that is not over
 
 
 class Remark(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):

@@ -128,8 +128,9 @@ def fingerprint(event: Judged) -> int:
         return _print(f"m {event.role or event.kind} {event.created}", event.created)
     if isinstance(event, UserSkillLoad):
         return _print(f"u {event.at} {event.skill}", event.at)
-    if event.started:
-        return _print(f"b {event.started} {event.tool} {event.call}", event.started)
+    started = event.stamped or event.started  # a fork copies what its row says
+    if started:
+        return _print(f"b {started} {event.tool} {event.call}", started)
     return waiting_fingerprint(event)
 
 

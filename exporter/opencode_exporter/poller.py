@@ -299,10 +299,14 @@ class Poller:
             return True
         if self._ledger.talks.overdue_steps():
             return True
-        return any(
-            row.calls and self._tailer.patience.is_over(row.silent_since)
-            for row in self._ledger.open_rows(label)
-        )
+        now = self._clock.now_ms()
+        rows = self._ledger.open_rows(label)
+        if any(0 < row.wake <= now for row in rows):
+            return True
+        # A later step grows old enough to show that an open call will not end.
+        if any(row.calls for row in rows) and self._are_due(label):
+            return True
+        return any(row.calls and self._tailer.patience.is_over(row.silent_since) for row in rows)
 
 
 def _defect(err: Exception) -> SourceError:

@@ -17,7 +17,7 @@ from typing import Final, Literal, TypeVar
 
 from opencode_exporter import catalog as c
 from opencode_exporter.aggregate import Labels, Value, merge
-from opencode_exporter.classify import CATEGORIES, SKILL_TOOL
+from opencode_exporter.classify import CATEGORIES, SKILL_TOOL, category_of
 from opencode_exporter.events import OVERFLOW, STATUSES, TODO_STATUSES, UNKNOWN
 from opencode_exporter.exemplars import Known
 from opencode_exporter.filters import Filters
@@ -259,7 +259,7 @@ def tool_labels(tool: str, servers: frozenset[str]) -> tuple[str, str, str]:
     if owners:
         return tool, "mcp", max(owners, key=len)
     # Some plugins register one tool per skill.
-    return tool, SKILL_TOOL if tool.startswith("skills_") else "other", ""
+    return tool, SKILL_TOOL if tool.startswith("skills_") else category_of(tool), ""
 
 
 def _in_flight(known: Published) -> dict[c.Metric, dict[Labels, Value]]:

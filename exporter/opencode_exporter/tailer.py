@@ -166,7 +166,7 @@ class Tailer:
     def _is_lost(self, table: Table | None, row: OpenRow, call: Invocation) -> bool:
         if self.patience.is_over(row.silent_since):
             return True
-        return table is not None and table.has_later_step(call, row.order)
+        return table is not None and table.went_on(call, row, self._clock.now_ms())
 
     def _changed(self, table: Table, ours: Mapping[str, OpenRow]) -> Iterator[Chunk]:
         """Look at the rows that were open: first whether they moved, then what they say."""

@@ -12,11 +12,46 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Moment = int | None
+LATER_MS = 1_900_000_000_000
+"""When a database is read, unless a test says so: in 2030, long after all that it holds."""
+_DAY_MS = 86_400_000
+_2020_MS = 1_577_836_800_000
+
+
+def moment(value: object, now: int = LATER_MS) -> Moment:
+    """
+    Return a time as the source tells it, Unix ms; None for what is none.
+
+    "Real clocks also stand in 1970 or 2098": choice: a whole number is a time when it is
+    more than 0 and less than a day in the future, in both generations alike.
+    """
+    return value if type(value) is int and 0 < value < now + _DAY_MS else None
+
+
+def took(began: Moment, ended: Moment, now: int) -> Moment:
+    """
+    Return how long something took, in ms; None where the times do not tell.
+
+    "No duration longer than its session can be; a clock step spoils no sum", "never
+    longer than from its start to now".  Choices: what ended before it began, what ended
+    after now, and what began before 2020 (OpenCode is younger) and ended later has no
+    duration, rather than one that is cut or 0.
+    """
+    began, ended = moment(began, now), moment(ended, now)
+    if began is None or ended is None or not began <= ended <= now:
+        return None
+    return None if began < _2020_MS <= ended else ended - began
 
 
 @dataclass
 class Call:
-    """One invocation, under its canonical name; one that never ended is abandoned."""
+    """
+    One invocation, under its canonical name; one that never ended is abandoned.
+
+    Attributes:
+        own: Whether OpenCode runs it itself: its loop goes on after a step that holds one.
+        written: When the row of its own was made, which a part of 1.x has.
+    """
 
     session: str
     message: str
@@ -35,6 +70,8 @@ class Call:
     nested: tuple[tuple[str, str], ...] = ()
     ran: Moment = None
     reason: str = ""
+    own: bool = True
+    written: Moment = None
 
     @property
     def loads(self) -> bool:
@@ -55,7 +92,12 @@ class Call:
 
 @dataclass
 class Row:
-    """A message of a session: ``human``, ``step``, ``idle`` or a ``note`` of another kind."""
+    """
+    A message of a session: ``human``, ``step``, ``idle`` or a ``note`` of another kind.
+
+    Attributes:
+        parent: The message that a step of 1.x answers.
+    """
 
     kind: str
     message: str
@@ -78,6 +120,7 @@ class Row:
     cost: float = 0.0
     retries: int = 0
     calls: list[Call] = field(default_factory=list)
+    parent: str = ""
 
     @property
     def loads(self) -> list[Call]:
@@ -87,7 +130,12 @@ class Row:
 
 @dataclass
 class Session:
-    """A session with the rows that are its own: copies are left out."""
+    """
+    A session with the rows that are its own: copies are left out.
+
+    Attributes:
+        now: When it was read, Unix ms.
+    """
 
     id: str
     created: int
@@ -97,6 +145,7 @@ class Session:
     fork: bool = False
     rows: list[Row] = field(default_factory=list)
     copies: int = 0
+    now: int = LATER_MS
 
     @property
     def kind(self) -> str:

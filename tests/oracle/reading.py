@@ -9,7 +9,8 @@ parts; times can differ by 1 or 2 ms), with what only v2 knows added.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,18 +18,22 @@ import apsw
 
 from opencode_exporter.classify import CATEGORIES
 from oracle import parsing
-from oracle.model import Row, Session
-from oracle.parsing import load, tokens
+from oracle.model import LATER_MS, Row, Session, moment
+from oracle.parsing import dollars, load, tokens
 
 Rows = dict[str, dict[str, Row]]
 """Rows by session and message."""
 
 
-def read(*paths: Path) -> list[Session]:
+def read(*paths: Path, now: int = LATER_MS) -> list[Session]:
     """
     Return the sessions of databases that nobody writes to, oldest first.
 
     Choice: several databases are read as one; copies are looked for in all of them.
+
+    Args:
+        paths: The databases.
+        now: When they are read, Unix ms.
     """
     sessions: dict[str, Session] = {}
     rows: Rows = defaultdict(dict)
@@ -37,14 +42,16 @@ def read(*paths: Path) -> list[Session]:
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
         if "session_v2" in tables:
             _sessions(db, "session_v2", sessions)
-            _v2(db, rows)
+            _v2(db, rows, now)
         if {"session", "message", "part"} <= tables:
             _sessions(db, "session", sessions)
-            _v1(db, rows)
+            _v1(db, rows, now)
         db.close()
     for key, found in rows.items():
         session = sessions.setdefault(key, Session(key, 0, "_unknown", ""))
         session.rows = sorted(found.values(), key=lambda row: (row.created, row.order))
+        session.now = now
+        _restamp(session)
     ordered = sorted(sessions.values(), key=lambda one: (one.created, one.id))
     _drop_copies(ordered)
     _hide_unreal_tools(ordered)
@@ -82,15 +89,17 @@ def _sessions(db: apsw.Connection, table: str, into: dict[str, Session]) -> None
         known.fork = known.fork or bool(origin)
 
 
-def _v1(db: apsw.Connection, into: Rows) -> None:
+def _v1(db: apsw.Connection, into: Rows, now: int = LATER_MS) -> None:
     """Read v1; a row that v2 has too is replaced by v1's."""
-    parts = defaultdict(list)
-    for message, data in db.execute("SELECT message_id, data FROM part ORDER BY rowid"):
+    parts, written = defaultdict(list), defaultdict(list)
+    sql = "SELECT message_id, time_created, data FROM part ORDER BY rowid"
+    for message, created, data in db.execute(sql):
         parts[message].append(load(data))
+        written[message].append(created)
     sql = "SELECT id, session_id, time_created, rowid, data FROM message"
     for key, session, created, order, data in db.execute(sql):
-        row = parsing.v1_row(key, created, order, load(data))
-        _add_parts(session, row, parts[key])
+        row = parsing.v1_row(key, created, order, load(data), now=now)
+        _add_parts(session, row, parts[key], written[key], now)
         other = into[session].get(key)
         if other is not None and row.kind == "step":
             row.streamed, row.order = other.streamed, other.order
@@ -100,13 +109,39 @@ def _v1(db: apsw.Connection, into: Rows) -> None:
         into[session][key] = row
 
 
-def _v2(db: apsw.Connection, into: Rows) -> None:
+def _v2(db: apsw.Connection, into: Rows, now: int = LATER_MS) -> None:
     sql = "SELECT id, session_id, type, time_created, seq, data FROM session_message"
     for key, session, kind, created, seq, data in db.execute(sql):
-        into[session][key] = parsing.v2_row(session, key, kind, created, seq, load(data))
+        found = parsing.v2_row(session, key, kind, created, seq, load(data), now=now)
+        into[session][key] = found
 
 
-def _add_parts(session: str, row: Row, parts: list[dict[str, Any]]) -> None:
+def _restamp(session: Session) -> None:
+    """
+    Give the commands of 1.x the earliest start that the database knows.
+
+    "`start` is the earliest start that was ever true: 1.14.48 to 1.18.20 stamp it anew
+    whenever a command prints, so … for shell calls of rows that are no copies the row's own
+    `time_created`, within its message."  Choices: within is from the message's creation to
+    the start that the call tells; rows older than their session are copies here, also where
+    they count because the original is gone; so it is for every version.
+    """
+    for row in session.rows:
+        for call in row.calls if row.created >= session.created else ():
+            told, written = call.started, call.written
+            if call.tool != "shell" or told is None or written is None:
+                continue
+            if row.created <= written <= told:
+                call.started = written
+
+
+def _add_parts(
+    session: str,
+    row: Row,
+    parts: list[dict[str, Any]],
+    written: Sequence[object] = (),
+    now: int = LATER_MS,
+) -> None:
     """
     Add to a message of v1 what its parts say.
 
@@ -115,20 +150,26 @@ def _add_parts(session: str, row: Row, parts: list[dict[str, Any]]) -> None:
     `!cmd` messages neither open nor close" a turn: a message of the user whose parts
     are all synthetic, or hold a ``compaction``, is a note, and so is the message that
     holds only commands which the user typed.
+
+    Retries: "one for each step": choice: so it is for those of 1.x, however many parts
+    of that kind one holds.
     """
     typed = False
-    for part in parts:
+    stepped = any(part.get("type") == "step-start" for part in parts)
+    for part, at in zip_longest(parts, written):
         kind = part.get("type")
         if kind == "tool":
-            typed = typed or parsing.is_typed(part)
-            call = parsing.v1_call(session, row.message, part)
-            row.calls += [call] if call else []
+            typed = typed or parsing.is_typed(part, stepped=stepped)
+            call = parsing.v1_call(session, row.message, part, stepped=stepped, now=now)
+            if call is not None:
+                call.written = moment(at, now)
+                row.calls.append(call)
         elif kind == "step-finish":
             used = tokens(part.get("tokens"))
             row.tokens = {name: row.tokens.get(name, 0) + used[name] for name in used}
-            row.cost += part.get("cost") or 0.0
+            row.cost += dollars(part.get("cost"))
         elif kind == "retry":
-            row.retries += 1
+            row.retries = 1
         elif kind == "compaction":
             row.compaction = "auto" if part.get("auto") else "manual"
     synthetic = parts and all(part.get("synthetic") is True for part in parts)

@@ -15,7 +15,7 @@ from itertools import pairwise
 from posixpath import join, normpath
 
 from opencode_exporter.classify import CATEGORIES
-from oracle.model import Call, Moment, Row, Session
+from oracle.model import Call, Moment, Row, Session, took
 from oracle.parsing import objs, word
 from oracle.turns import Turn
 
@@ -33,7 +33,7 @@ class Run:
         outcome: That of the turn; choice: ``succeeded`` when another load closed it.
         duration: "From the load's end to the close", ms.  Choices: the close is the
             turn's end, or the beginning of the step that loads the next skill; none
-            for a turn without an end.
+            for a turn without an end, or where the clock was set in between.
         steps: Those of sub-agents that belong to it included.
     """
 
@@ -44,11 +44,9 @@ class Run:
     duration: Moment = None
     steps: list[Row] = field(default_factory=list)
 
-    def close(self, at: Moment, outcome: str) -> None:
-        """End the run at a moment, None if that is not known."""
-        self.outcome = outcome
-        if at is not None and self.begun is not None:
-            self.duration = max(at - self.begun, 0)
+    def close(self, at: Moment, turn: Turn, outcome: str = "succeeded") -> None:
+        """End the run of a turn at a moment, None if that is not known."""
+        self.outcome, self.duration = outcome, took(self.begun, at, turn.session.now)
 
 
 @dataclass
@@ -65,8 +63,9 @@ def skill_runs(turns: list[Turn]) -> Runs:
     Return the runs of all turns of all sessions.
 
     "Work of a sub-agent belongs to the innermost run only; a child *turn* belongs to
-    the call that started it": a step of a child's turn outside its own runs belongs to
-    the run around that call, however deep.
+    the call that started its session, also when it goes on after that call has ended
+    (background sub-agents), whatever the times say": a step of a child's turn outside its
+    own runs belongs to the run around that call, however deep.
     """
     found = Runs()
     for turn in turns:
@@ -111,19 +110,19 @@ def _own_runs(turn: Turn) -> list[Run]:
         said = [Run(skill, step.agent, at) for before, at, skill in turn.said if before == place]
         if said:
             if current is not None:
-                current.close(step.created, "succeeded")
+                current.close(step.created, turn)
             made += said
             current = said[-1]
         loads = [Run(one.skill, step.agent, one.ended) for one in step.loads]
         if loads:
             if current is not None:
-                current.close(step.created, "succeeded")
+                current.close(step.created, turn)
             made += loads
             current = loads[-1]
         elif current is not None:
             current.steps.append(step)
     if current is not None:
-        current.close(turn.end, turn.outcome)
+        current.close(turn.end, turn, turn.outcome)
     return made
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from oracle import edits, runs
 from oracle.edits import Language, language
-from oracle.model import Row, Session
+from oracle.model import LATER_MS, Row, Session, took
 from oracle.reading import read, todos
 from oracle.turns import Turn, turns
 
@@ -25,15 +25,16 @@ Expected = dict[str, Any]
 """Values by labels, or observations by labels, of each metric."""
 
 
-def expected(*paths: Path, of: Language = language) -> Expected:
+def expected(*paths: Path, of: Language = language, now: int = LATER_MS) -> Expected:
     """
     Return what an exporter must show for databases at rest, all calls being over.
 
     Args:
         paths: The databases; nobody writes to them.
         of: Tells a file's language by its name.
+        now: When they are read, Unix ms.
     """
-    sessions = read(*paths)
+    sessions = read(*paths, now=now)
     return of_sessions(sessions, of) | {
         "opencode_todos": sum(map(Counter, map(todos, paths)), Counter[Labels]())
     }
@@ -156,9 +157,9 @@ def _of_steps(rows: list[tuple[Session, Row]]) -> Expected:
     the finish is the source's own word, so a step of 2.x that failed finished as
     `error`, and one of 1.x that failed did not finish; the model's response is measured
     for the same steps; tokens and cost count for every row that has them, those of v2's
-    compactions included.
+    compactions included.  Retries: "one for each step that has `retry`".
     """
-    finished = [row for _, row in rows if row.finish]
+    finished = [(session, row) for session, row in rows if row.finish]
     tokens, cost = Counter[Labels](), defaultdict[Labels, float](float)
     retries = Counter[Labels]()
     for session, row in rows:
@@ -167,21 +168,21 @@ def _of_steps(rows: list[tuple[Session, Row]]) -> Expected:
         cost[row.provider, row.model, row.agent, session.project] += row.cost
         retries[row.provider, row.model] += row.retries
     return {
-        "opencode_steps_total": Counter((row.provider, row.model, row.finish) for row in finished),
+        "opencode_steps_total": Counter(
+            (row.provider, row.model, row.finish) for _, row in finished
+        ),
         "opencode_step_duration_seconds": _observations(
-            ((row.provider, row.model), _between(row.created, row.completed)) for row in finished
+            ((row.provider, row.model), took(row.created, row.completed, session.now))
+            for session, row in finished
         ),
         "opencode_model_response_seconds": _observations(
-            ((row.provider, row.model), _between(row.created, row.streamed)) for row in finished
+            ((row.provider, row.model), took(row.created, row.streamed, session.now))
+            for session, row in finished
         ),
         "opencode_model_retries_total": +retries,
         "opencode_tokens_total": +tokens,
         "opencode_cost_usd_total": {key: usd for key, usd in cost.items() if usd},
     }
-
-
-def _between(start: int, end: int | None) -> int | None:
-    return None if end is None or end < start else end - start
 
 
 def _of_messages(sessions: list[Session]) -> Expected:

@@ -26,11 +26,6 @@ class Dialect:
         return self.binary.is_v2
 
     @property
-    def interrupted_shell(self) -> str:
-        """Return how a command ends that the user interrupts: 1.14 to 1.18 call it completed."""
-        return "completed" if (1, 14) <= self.binary.numbers < (2,) else "aborted"
-
-    @property
     def interrupted_subagent(self) -> str:
         """Return how a sub-agent ends that the user interrupts: 1.14 calls it completed."""
         return "completed" if self.binary.numbers[:2] == (1, 14) else "aborted"

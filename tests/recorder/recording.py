@@ -236,7 +236,7 @@ def _by_the_user(recording: Recording) -> None:
     with Server(recording.sandbox) as server:
         server.shell(session, "echo typed by hand")
         recording.truth.user_command(session, "echo typed by hand")
-        command = scenes.sleeping(d, "escape", 60, status=d.interrupted_shell)
+        command = scenes.sleeping(d, "escape", 60, status="aborted")
         _escape(recording, server, session, command, command)
         parent, child = scenes.interrupted_delegation(d, "escape-agent")
         recording.sandbox.model.add(child)

@@ -136,7 +136,7 @@ def delegation(d: Dialect) -> tuple[Scene, Scene]:
 
 def interrupted_delegation(d: Dialect, name: str) -> tuple[Scene, Scene]:
     """Return a scene that waits for a sub-agent, and the sub-agent's: a command that takes long."""
-    child = sleeping(d, f"{name}-below", 60, status=d.interrupted_shell)
+    child = sleeping(d, f"{name}-below", 60, status="aborted")
     child = replace(child, outcome="interrupted")
     return _scene(
         name, Step(calls=(d.subagent(child.prompt, status=d.interrupted_subagent),))

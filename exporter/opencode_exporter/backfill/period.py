@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from opencode_exporter.digest import SENSIBLE_MS
+from opencode_exporter.times import SENSIBLE_MS
 
 AFTER_END: Final = 1 << 62
 """The place of what no sample shows any more, though the baseline's totals hold it."""

@@ -8,12 +8,12 @@ what it refuses is read again leniently, so that one odd field loses no call.
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from opencode_exporter import classify
+from opencode_exporter import classify, times
+from opencode_exporter.decode.endings_v1 import asked_of, ending_of, ran_by_provider
 from opencode_exporter.decode.programs import program_of
 from opencode_exporter.decode.values import (
     REFUSED,
@@ -26,12 +26,11 @@ from opencode_exporter.decode.values import (
     text_or,
     whole,
 )
-from opencode_exporter.events import ABORTED, COMPLETED, ERROR, UNKNOWN, Invocation, Session
+from opencode_exporter.events import UNKNOWN, Invocation, Session
 
 _ENDED: Final = {"completed", "error"}
 _OPEN: Final = {"pending", "running"}
-_ULID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]+")
-_ULID_LETTERS: Final = 26
+_READ: Final = {"bash", "shell", "invalid"}  # tools of which the input is read
 
 
 class _Time(msgspec.Struct, gc=False):
@@ -46,11 +45,15 @@ class _Input(msgspec.Struct, gc=False):
     error: Any = None
 
 
+_NOTHING: Final = _Input()
+
+
 class _Metadata(msgspec.Struct, gc=False):
     exit: Any = None
     truncated: Any = None
     name: Any = None
     sessionId: Any = None  # noqa: N815  # OpenCode's name
+    output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # so far, of what runs
 
 
 class _State(msgspec.Struct, gc=False):
@@ -69,6 +72,7 @@ class ToolPart(msgspec.Struct, gc=False):
     tool: str = ""
     callID: str = ""  # noqa: N815  # OpenCode's name
     state: _State | None = None
+    metadata: Any = None  # of who ran it; what came of it is in the state
 
 
 class _MessageData(msgspec.Struct, gc=False):
@@ -116,10 +120,12 @@ def _parse_leniently(data: bytes) -> ToolPart | None:
         metadata=_Metadata(
             *(meta.get("exit"), meta.get("truncated")),
             *(whole(meta.get("name")), whole(meta.get("sessionId"))),
+            msgspec.Raw(msgspec.json.encode(bool(meta.get("output")))),
         ),
         time=_Time(times.get("start"), times.get("end")),
     )
-    return ToolPart("tool", whole(found["tool"]), whole(found["callID"]), state)
+    metadata = found.get("metadata")
+    return ToolPart("tool", whole(found["tool"]), whole(found["callID"]), state, metadata)
 
 
 def _names(given: dict[str, Any]) -> dict[str, str]:
@@ -141,36 +147,23 @@ def message(data: bytes, created: int) -> Message:
     return Message(agent if type(agent) is str else UNKNOWN, created)
 
 
-def is_users_command(call_id: str, code: object, truncated: object) -> bool:
-    """
-    Say whether a shell part is a command that the user typed (``!cmd``): no invocation.
+class PartRow(NamedTuple):
+    """What a row says of a tool part, beside its JSON."""
 
-    Args:
-        call_id: The part's call id.
-        code: Its ``metadata.exit``.
-        truncated: Its ``metadata.truncated``.
-    """
-    if len(call_id) != _ULID_LETTERS or not _ULID.fullmatch(call_id):
-        return False
-    # OpenCode notes exit and truncation on every call of the model that ran.
-    return code is None and truncated is None
+    id: str
+    message: str
+    created: int = 0  # ms; a fork, an import and an upgrade stamp it anew
 
 
 def invocation(
-    part: ToolPart,
-    part_id: str,
-    message_id: str,
-    about: Message,
-    session: Session,
-    now: int,
-) -> Invocation | None:
+    part: ToolPart, row: PartRow, about: Message, session: Session, now: int
+) -> Invocation:
     """
-    Return the invocation that a tool part shows, or None for a user's command.
+    Return the invocation that a tool part shows.
 
     Args:
         part: What `parse` returned.
-        part_id: The row's id.
-        message_id: The row's message.
+        row: Its row.
         about: Its message.
         session: Its session.
         now: Unix ms; times far ahead of it are refused.
@@ -181,27 +174,27 @@ def invocation(
     state = part.state
     if state is None:
         raise Unusable("state")
-    if part.tool == "bash":
-        meta = state.metadata or _Metadata()
-        if is_users_command(part.callID, meta.exit, meta.truncated):
-            return None
-    times = state.time
-    start, end = (times.start, times.end) if times is not None else (None, None)
+    stamps = state.time
+    start, end = (stamps.start, stamps.end) if stamps is not None else (None, None)
     if state.status in _ENDED:
         # Nearly all times are fine; `moment` says what is wrong with the others.
         if not (type(start) is int and type(end) is int and 0 < start <= end < now):
-            start, end = moment(start, now), moment(end, now)
-        return _ended(part, state, part_id, message_id, about, session, start, end)
+            start, end = moment(start, now), min(moment(end, now), now)
+        return _ended(part, state, row, about, session, start, end)
     if state.status not in _OPEN:
         raise Unusable("status")
-    started = moment(start, now) if start is not None else 0
+    stamped = moment(start, now) if start is not None else 0
     running = state.status == "running"
     tool = classify.canonical(part.tool)
+    suspect = (stamped or about.created) < session.created
+    started = stamped
+    if tool == classify.SHELL_TOOL and not suspect and _has_printed(state):
+        started = _true_start(stamped, row, about)
     return Invocation(
         session=session.id,
-        message=message_id,
+        message=row.message,
         call=part.callID,
-        part=part_id,
+        part=row.id,
         tool=tool,
         vouched=running,  # the name of a pending call has not been looked up yet
         running=running,
@@ -209,51 +202,70 @@ def invocation(
         skill=_skill(state) if tool == classify.SKILL_TOOL else None,
         agent=about.agent,
         project=session.project,
-        suspect=(started or about.created) < session.created,
+        suspect=suspect,
         message_created=about.created,
         root=session.root,
         child=_child(state) if tool == classify.AGENT_TOOL else "",
+        stamped=stamped if started != stamped else 0,
     )
+
+
+def _has_printed(state: _State) -> bool:
+    output = state.metadata.output if state.metadata is not None else msgspec.UNSET
+    return isinstance(output, msgspec.Raw) and bytes(output) not in (b'""', b"null", b"false")
+
+
+def _true_start(stamped: int, row: PartRow, about: Message) -> int:
+    """
+    Return when a command began: 1.14.48 to 1.18.20 stamp it anew whenever it prints.
+
+    Its row is as old as the call, where it lies within its message; those of forks,
+    imports and upgrades are younger.
+    """
+    return row.created if 0 < about.created <= row.created < stamped else stamped
 
 
 def _ended(
     part: ToolPart,
     state: _State,
-    part_id: str,
-    message_id: str,
+    row: PartRow,
     about: Message,
     session: Session,
-    started: int,
+    stamped: int,
     ended: int,
 ) -> Invocation:
     """Return a call that has ended."""
     meta = state.metadata
-    tool = classify.canonical(part.tool)
-    status, reason, vouched = COMPLETED, "", True
-    if tool == classify.INVALID_TOOL:
-        asked = _asked(state)
-        tool, reason = classify.refused_call(text_or(asked.tool, UNKNOWN), text_or(asked.error, ""))
-        status, vouched = ERROR, False  # the model can call that tool itself, and say anything
-    elif state.status == "error":
-        status, reason = classify.verdict(state.error)
-        vouched = status != ABORTED  # may end before the name was checked
+    code = meta.exit if meta is not None else None
+    output = state.output
+    asked = _asked(state) if part.tool in _READ else _NOTHING
+    tool, status, reason, vouched = ending_of(
+        classify.canonical(part.tool),
+        state.status,
+        state.error,
+        asked_of(asked.tool, asked.error),
+        provider=part.metadata is not None and ran_by_provider(part.metadata),
+        output=output,
+        code=code,
+    )
+    started, suspect = stamped, stamped < session.created
     program = how = child = ""
     skill = None
     if tool == classify.SHELL_TOOL:
-        program = program_of(_asked(state).command)
-        code = meta.exit if meta is not None else None
-        how = classify.shell_exit(code, state.output, ended=state.status == "completed")
+        program = program_of(asked.command)
+        how = classify.shell_exit(code, output, ended=state.status == "completed")
+        if not suspect:
+            started = _true_start(stamped, row, about)
     elif tool == classify.SKILL_TOOL:
         skill = _skill(state)
     elif tool == classify.AGENT_TOOL:
         child = _child(state)
-    output = state.output
     # By position: keywords take twice the time, and there are millions of these.
     return Invocation(
         session.id,
-        message_id,
+        row.message,
         part.callID,
-        part_id,
+        row.id,
         tool,
         status,
         reason,
@@ -261,7 +273,7 @@ def _ended(
         False,
         started,
         ended,
-        ended - started if ended >= started else -1,
+        times.lasted(started, ended, about.created),
         -1,
         len(output) if output.isascii() else text_bytes(output),
         meta is not None and meta.truncated is True,
@@ -270,10 +282,11 @@ def _ended(
         how,
         about.agent,
         session.project,
-        started < session.created,
+        suspect,
         about.created,
         session.root,
         child,
+        stamped if started != stamped else 0,
     )
 
 
@@ -293,16 +306,24 @@ def _child(state: _State) -> str:
     return text_or(state.metadata.sessionId, "") if state.metadata else ""
 
 
-class _Role(msgspec.Struct, gc=False):
+class _StepTime(msgspec.Struct, gc=False):
+    completed: Any = None
+
+
+class _Step(msgspec.Struct, gc=False):
     role: Any = None
+    time: _StepTime | None = None
 
 
-_role = msgspec.json.Decoder(_Role).decode
+_step = msgspec.json.Decoder(_Step).decode
 
 
-def is_assistant(data: str) -> bool:
-    """Say whether a message's data are those of a step of the model."""
+def is_step_over(data: bytes) -> bool | None:
+    """Say whether a message's data are those of a step that is over; None: of no step at all."""
     try:
-        return bool(_role(data).role == "assistant")
+        found = _step(data)
     except REFUSED:
-        return False
+        return None
+    if found.role != "assistant":
+        return None
+    return found.time is not None and found.time.completed is not None

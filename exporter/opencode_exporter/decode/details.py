@@ -49,6 +49,7 @@ class Recorded(msgspec.Struct, gc=False):
     name: Any = None
     truncated: Any = None
     timeout: Any = None
+    interrupted: Any = None
     files: Unread = msgspec.UNSET
     filediff: Unread = msgspec.UNSET
     results: Unread = msgspec.UNSET

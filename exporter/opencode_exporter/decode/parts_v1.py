@@ -26,13 +26,22 @@ class Time(msgspec.Struct, gc=False):
 
 
 class State(msgspec.Struct, gc=False):
-    """The state of a call, without its output."""
+    """The state of a call; its output is not decoded unless somebody asks."""
 
     status: str = ""
     input: Unread = msgspec.UNSET
     error: str = ""
+    output: Unread = msgspec.UNSET
     metadata: Recorded | None = None
     time: Time | None = None
+
+    @property
+    def told(self) -> str:
+        """The output, as a text."""
+        try:
+            return _text(self.output) if isinstance(self.output, msgspec.Raw) else ""
+        except REFUSED:
+            return ""
 
 
 class Part(msgspec.Struct, gc=False):
@@ -42,6 +51,7 @@ class Part(msgspec.Struct, gc=False):
     tool: str = ""
     callID: str = ""  # noqa: N815  # OpenCode's name
     state: State | None = None
+    metadata: Any = None  # of who ran it; what came of it is in the state
     tokens: Used | None = None
     cost: Any = None
     synthetic: Any = None
@@ -56,6 +66,7 @@ class MessageData(msgspec.Struct, gc=False):
     mode: Any = None
     providerID: Any = None  # noqa: N815  # OpenCode's names
     modelID: Any = None  # noqa: N815
+    parentID: Any = None  # noqa: N815
     finish: Any = None
     error: Any = None
     summary: Unread = msgspec.UNSET  # true of an assistant's; of a user's all that changed
@@ -66,6 +77,7 @@ OTHER_PART: Final = Part()
 """A part of which its message asks nothing but that it is there."""
 
 _part = msgspec.json.Decoder(Part).decode
+_text = msgspec.json.Decoder(str).decode
 _message = msgspec.json.Decoder(MessageData).decode
 
 
@@ -94,9 +106,11 @@ def _part_leniently(data: bytes) -> Part:
             text_or(state.get("status"), ""),
             asked_raw(state.get("input")),
             text_or(state.get("error"), ""),
+            msgspec.Raw(msgspec.json.encode(whole(text_or(state.get("output"), "")))),
             Recorded(**recorded_fields(state.get("metadata"))),
             Time(times.get("start"), times.get("end")),
         ),
+        metadata=found.get("metadata"),
         tokens=used_leniently(found.get("tokens")),
         cost=found.get("cost"),
         synthetic=found.get("synthetic"),
@@ -117,7 +131,7 @@ def parse_message(data: bytes) -> MessageData:
         found = loads(data)
     if not isinstance(found, dict):
         raise Unusable("shape")
-    names = "role", "agent", "mode", "providerID", "modelID", "finish", "error"
+    names = "role", "agent", "mode", "providerID", "modelID", "parentID", "finish", "error"
     given = {name: whole(found.get(name)) for name in names}
     is_summary = msgspec.Raw(b"true") if found.get("summary") is True else msgspec.UNSET
     times = mapping(found.get("time"))

@@ -12,8 +12,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from opencode_exporter import classify
+from opencode_exporter import classify, times
 from opencode_exporter.decode.details import Asked, parse_asked
+from opencode_exporter.decode.endings_v1 import asked_of, provider_ran_import
 from opencode_exporter.decode.programs import program_of
 from opencode_exporter.decode.shape_v2 import Data, Error, Item, Metadata, Row, State, Times, parse
 from opencode_exporter.decode.steps_v2 import remark, step, step_call
@@ -54,13 +55,13 @@ def decode(row: Row, session: Session, now: int) -> Decoded:
     data, odd = parse(row)
     if row.type != "assistant":
         loads = _user_loads(row, data, session, now)
-        said = remark(row, data, tuple(load.skill for load in loads), session, now)
+        said = remark(row, data, tuple(load.skill for load in loads), session)
         return Decoded([*loads, said], said.is_over)
     events: list[Event] = [Rejection(row.id, cause) for cause in odd]
     agent = text_or(whole(data.agent), UNKNOWN)
     calls: list[StepCall] = []
     seen: dict[str, int] = {}
-    final = data.time is not None and data.time.completed is not None
+    final = is_over = data.time is not None and data.time.completed is not None
     for item in data.content:
         if item.type != "tool":
             continue
@@ -74,10 +75,11 @@ def decode(row: Row, session: Session, now: int) -> Decoded:
             final = final and err.cause != "status"  # a word of the future may still end
             continue
         call = msgspec.structs.replace(call, part=str(position)) if position else call
+        if is_over and call.status is None:  # a step that is over has none that goes on
+            call = msgspec.structs.replace(call, status=ABANDONED, running=False)
         inner = _nested(state, call)
         events += [call, *inner]
-        calls.append(step_call(state, call, asked, inner, session))
-        final = final and call.status is not None
+        calls.append(step_call(item, state, call, asked, inner, session))
     events.append(step(row, data, calls, session, now))
     return Decoded(events, final)
 
@@ -98,30 +100,28 @@ def _asked(item: Item, state: State) -> Asked:
 def _invocation(
     item: Item, state: State, asked: Asked, row: Row, session: Session, agent: str, now: int
 ) -> Invocation:
-    times = item.time or Times()
+    stamps = item.time or Times()
     named_none = state.error is not None and classify.names_no_tool(state.error.message)
     tool = UNKNOWN if named_none else classify.canonical(item.name)
-    refused = tool == classify.INVALID_TOOL  # imported: 1.x handed to it what it refused
-    if refused:
-        tool, reason = classify.refused_call(text_or(asked.tool, UNKNOWN), text_or(asked.error, ""))
-    created = moment(times.created, now)
-    ran = moment(times.ran, now) if times.ran is not None else 0
+    refused: tuple[str, str] | None = None
+    if tool == classify.INVALID_TOOL:  # imported: 1.x handed to it what it refused
+        tool, refused = _imported(state, asked)
+    created = moment(stamps.created, now)
+    ran = moment(stamps.ran, now) if stamps.ran is not None else 0
     fields: dict[str, Any] = {"vouched": False, "running": state.status == "running"}
     if state.status in ("completed", "error"):
         fields = _ending(state, tool, asked)
-        if refused and fields["status"] == COMPLETED:
+        if refused:
             # The model can ask for that tool itself, and name anything.
-            fields |= {"status": ERROR, "reason": reason, "vouched": False}
+            fields |= {"status": refused[0], "reason": refused[1], "vouched": False}
         if fields["status"] == ABANDONED:
             fields["ended"] = 0  # nobody saw the end
         else:
-            ended = moment(times.completed if times.completed is not None else times.created, now)
-            began = ran or created
-            fields["ended"] = ended
-            if times.completed is not None and ended >= began:
-                fields["duration"] = ended - began
-        if ran >= created and ran:
-            fields["wait"] = ran - created
+            end = stamps.completed if stamps.completed is not None else stamps.created
+            fields["ended"] = ended = min(moment(end, now), now)
+            if stamps.completed is not None:
+                fields["duration"] = times.lasted(ran or created, ended, row.created)
+        fields["wait"] = times.lasted(created, ran)
     elif state.status not in _OPEN:
         raise Unusable("status")
     return Invocation(
@@ -140,6 +140,16 @@ def _invocation(
         child=_child(state) if tool == classify.AGENT_TOOL else "",
         **fields,
     )
+
+
+def _imported(state: State, asked: Asked) -> tuple[str, tuple[str, str] | None]:
+    """Return the tool of an imported ``invalid``; with status and reason if it was refused."""
+    error = state.error.message if state.error is not None else ""
+    given = asked_of(asked.tool, asked.error)
+    if provider_ran_import(state.status, given, error or state.text):
+        return classify.canonical(given.tool), None
+    name, reason = classify.refused_call(given.tool, given.error, error)
+    return name, (ERROR, reason)
 
 
 def _ending(state: State, tool: str, asked: Asked) -> dict[str, Any]:

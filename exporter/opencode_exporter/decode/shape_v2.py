@@ -85,6 +85,7 @@ class Item(msgspec.Struct, gc=False):
     name: str = ""
     state: State | None = None
     time: Times | None = None
+    executed: Any = None  # true: the provider ran it
 
 
 class MessageTimes(msgspec.Struct, gc=False):
@@ -194,6 +195,7 @@ def _item_leniently(raw: dict[str, Any]) -> Item:
             metadata=_metadata_leniently(mapping(state.get("metadata"))),
         ),
         time=Times(times.get("created"), times.get("ran"), times.get("completed")),
+        executed=raw.get("executed"),
     )
 
 
@@ -204,3 +206,19 @@ def _metadata_leniently(meta: dict[str, Any]) -> Metadata:
         for call in map(mapping, calls if isinstance(calls, list) else [])
     ]
     return Metadata(**recorded_fields(meta), toolCalls=inner)
+
+
+class _Step(msgspec.Struct, gc=False):
+    time: MessageTimes | None = None
+
+
+_step = msgspec.json.Decoder(_Step).decode
+
+
+def is_step_over(data: bytes) -> bool | None:
+    """Say whether an assistant's data are those of a step that is over; None: unreadable."""
+    try:
+        found = _step(data)
+    except REFUSED:
+        return None
+    return found.time is not None and found.time.completed is not None

@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 import msgspec
 
 from opencode_exporter import classify
-from opencode_exporter.decode.calls_v1 import is_users_command
 from opencode_exporter.decode.details import (
     Asked,
     Recorded,
@@ -20,6 +19,7 @@ from opencode_exporter.decode.details import (
     parse_asked,
     targets,
 )
+from opencode_exporter.decode.endings_v1 import asked_of, ending_of, is_typed, ran_by_provider
 from opencode_exporter.decode.parts_v1 import (
     MessageData,
     Part,
@@ -30,7 +30,6 @@ from opencode_exporter.decode.parts_v1 import (
 from opencode_exporter.decode.usage import cost_of, tokens_of
 from opencode_exporter.decode.values import Unusable, mapping, text_or, whole
 from opencode_exporter.events import (
-    ABORTED,
     COMPLETED,
     DENIED,
     ERROR,
@@ -41,11 +40,10 @@ from opencode_exporter.events import (
     StepCall,
     Tokens,
 )
+from opencode_exporter.times import believable, passed
 
 SETTLED_MS: Final = 60_000
 """How long after its row a message's parts may still come: each is a write of its own."""
-
-_NEVER: Final = 1 << 53  # ms: JavaScript has no whole numbers behind it
 
 
 class MessageRow(NamedTuple):
@@ -55,6 +53,7 @@ class MessageRow(NamedTuple):
     created: int
     updated: int
     data: bytes
+    changed: int = 0  # ms, of it and its parts
 
     def may_grow(self, now: int) -> bool:
         """
@@ -122,35 +121,37 @@ def _step(
 
     One that ran here is completed after its parts.  A fork and an import write the
     completed row first and its parts one by one: a step that finished is whole when
-    each ``step-start`` has its end; the call of a command's sub-agent has neither.
+    the last ``step-start`` has its end; the call of a command's sub-agent has neither.
+    1.18 asks again within one message when the stream breaks: two begin, and one ends.
     """
     calls = []
-    tokens, cost, retries, going_on, typed = Tokens(), 0, 0, 0, False
+    tokens, cost, retried, going_on, typed = Tokens(), 0, False, False, False
+    in_step = any(part.type == "step-start" for part in parts)
     for part in parts:
         kind = part.type
         if kind == "tool":
-            if _is_typed(part):
+            if _is_typed(part, in_step=in_step):
                 typed = True
             else:
-                calls.append(_call(part, session))
+                calls.append(_call(part, session, now))
         elif kind == "step-start":
-            going_on += 1
+            going_on = True
         elif kind == "step-finish":
-            going_on -= 1
+            going_on = False
             tokens = tokens.plus(tokens_of(part.tokens))
             cost += cost_of(part.cost)
         elif kind == "retry":
-            retries += 1
+            retried = True
     finish = text_or(data.finish, "")
     completed = data.time.completed if data.time is not None else None
-    is_whole = not finish or (bool(parts) and going_on <= 0) or not row.may_grow(now)
+    is_whole = not finish or (bool(parts) and not going_on) or not row.may_grow(now)
     return Step(
         session=session.id,
         message=row.id,
         generation="v1",
         created=row.created,
         is_over=completed is not None and is_whole,
-        completed=_number(completed),
+        completed=passed(completed, now),
         agent=_agent(data),
         provider=text_or(data.providerID, UNKNOWN),
         model=text_or(data.modelID, UNKNOWN),
@@ -158,64 +159,61 @@ def _step(
         error=_error(data.error),
         tokens=tokens,
         cost=cost,
-        retries=retries,
+        retries=int(retried),
         calls=tuple(calls),
         is_summary=isinstance(data.summary, msgspec.Raw) and bytes(data.summary) == b"true",
         is_note=typed and not calls and not finish,
         where=session.kept(),
         suspect=row.created < session.created,
+        parent=whole(text_or(data.parentID, "")),
+        changed=max(row.updated, row.changed),
     )
 
 
-def _call(part: Part, session: Session) -> StepCall:
+def _call(part: Part, session: Session, now: int) -> StepCall:
     state = part.state or State()
     meta = state.metadata or Recorded()
     tool = classify.canonical(part.tool or UNKNOWN)
     is_read = tool in classify.CATEGORIES or tool == classify.INVALID_TOOL
     asked = parse_asked(state.input) if is_read else Asked()
-    status, vouched, refused = None, state.status == "running", False
-    if state.status == "completed":
-        status, vouched = COMPLETED, True
-        if tool == classify.INVALID_TOOL:
-            error = text_or(asked.error, "")
-            tool, status = classify.refused_call(text_or(asked.tool, UNKNOWN), error)[0], ERROR
-            vouched = False  # the model can call that tool itself, and say anything
-    elif state.status == "error":
-        status = classify.verdict(state.error)[0]
-        vouched = status != ABORTED  # may end before the name was checked
-        refused = status == DENIED and classify.is_refusal(state.error)
+    status, vouched, provider = None, state.status == "running", ran_by_provider(part.metadata)
+    if state.status in ("completed", "error"):
+        tool, status, _, vouched = ending_of(
+            tool,
+            state.status,
+            state.error,
+            asked_of(asked.tool, asked.error),
+            provider=provider,
+            # Only of a command without an exit code is it asked what its output says.
+            output=state.told if part.tool == "bash" and type(meta.exit) is not int else "",
+            code=meta.exit,
+        )
     skill = child = ""
     if tool == classify.SKILL_TOOL and status == COMPLETED:
         skill = text_or(meta.name, text_or(asked.name, UNKNOWN))
     elif tool == classify.AGENT_TOOL:
         child = text_or(meta.sessionId, "")
-    times = state.time or Time()
+    stamps = state.time or Time()
     return StepCall(
         tool,
         status,
         vouched,
         skill,
-        _number(times.start),
-        _number(times.end),
+        believable(stamps.start, now),
+        passed(stamps.end, now),
         status == ERROR or (type(meta.exit) is int and meta.exit != 0),
-        refused,
+        status == DENIED and classify.is_refusal(state.error),
         targets(tool, asked, meta, session.directory),
         child,
         file_changes(tool, status, asked, meta, "", session),
+        own=not (provider or (state.status == "error" and meta.interrupted is True)),
     )
 
 
-def _is_typed(part: Part) -> bool:
+def _is_typed(part: Part, *, in_step: bool) -> bool:
     """Say whether a call is a command that the user typed."""
-    if part.tool != "bash":
-        return False
-    meta = (part.state.metadata if part.state else None) or Recorded()
-    return is_users_command(part.callID, meta.exit, meta.truncated)
-
-
-def _number(value: object) -> int:
-    """Return a time, 0 for what is none."""
-    return value if type(value) is int and 0 < value < _NEVER else 0
+    status = part.state.status if part.state else ""
+    return part.tool == "bash" and is_typed(part.callID, status, in_step=in_step)
 
 
 def _agent(data: MessageData) -> str:

@@ -10,15 +10,15 @@ from __future__ import annotations
 import msgspec
 
 from opencode_exporter import classify
-from opencode_exporter.decode.details import Asked, Recorded, amount, file_changes, targets
-from opencode_exporter.decode.shape_v2 import Data, MessageTimes, Model, Row, State
-from opencode_exporter.decode.usage import cost_of, moment_or_none, tokens_of
+from opencode_exporter.decode.details import Asked, Recorded, file_changes, targets
+from opencode_exporter.decode.shape_v2 import Data, Item, MessageTimes, Model, Row, State
+from opencode_exporter.decode.usage import cost_of, tokens_of
 from opencode_exporter.decode.values import mapping, text_or, whole
 from opencode_exporter.events import (
-    ABANDONED,
     COMPLETED,
     DENIED,
     ERROR,
+    OUTCOMES,
     UNKNOWN,
     Invocation,
     Remark,
@@ -26,19 +26,26 @@ from opencode_exporter.events import (
     Step,
     StepCall,
 )
+from opencode_exporter.times import passed
 
 _COMPACTION = "compaction"
 """A type of rows; and the agent of 1.x that does the same."""
 
 
 def step_call(
-    state: State, call: Invocation, asked: Asked, inner: list[Invocation], session: Session
+    item: Item,
+    state: State,
+    call: Invocation,
+    asked: Asked,
+    inner: list[Invocation],
+    session: Session,
 ) -> StepCall:
     """
     Return a call as its step shows it.
 
     Args:
-        state: Its JSON.
+        item: Its JSON.
+        state: How far it is.
         call: Its invocation.
         asked: Its input.
         inner: The calls inside it.
@@ -59,6 +66,7 @@ def step_call(
         child=call.child,
         files=file_changes(call.tool, call.status, asked, meta, state.text, session),
         inner=tuple((one.tool, one.status or ERROR) for one in inner),
+        own=not (item.executed is True or (state.status == "error" and meta.interrupted is True)),
     )
 
 
@@ -69,10 +77,10 @@ def step(row: Row, data: Data, calls: list[StepCall], session: Session, now: int
         session=session.id,
         message=row.id,
         generation="v2",
-        created=moment_or_none(row.created, now),
+        created=row.created,
         is_over=times.completed is not None,
-        completed=moment_or_none(times.completed, now),
-        streamed=moment_or_none(times.streamed, now),
+        completed=passed(times.completed, now),
+        streamed=passed(times.streamed, now),
         agent=text_or(whole(data.agent), UNKNOWN),
         provider=text_or(model.providerID, UNKNOWN),
         model=text_or(model.id, UNKNOWN),
@@ -80,10 +88,11 @@ def step(row: Row, data: Data, calls: list[StepCall], session: Session, now: int
         error=_error(data.error),
         tokens=tokens_of(data.tokens),
         cost=cost_of(data.cost),
-        retries=amount(mapping(data.retry).get("attempt")),
+        retries=int(bool(mapping(data.retry))),
         calls=tuple(calls),
         where=session.kept(),
         suspect=row.created < session.created,
+        changed=row.changed,
     )
 
 
@@ -92,7 +101,7 @@ def _error(value: object) -> str:
     return text_or(whole(mapping(value).get("type")), UNKNOWN if value else "")
 
 
-def remark(row: Row, data: Data, skills: tuple[str, ...], session: Session, now: int) -> Remark:
+def remark(row: Row, data: Data, skills: tuple[str, ...], session: Session) -> Remark:
     """
     Return what a row of another type says of its turn.
 
@@ -101,22 +110,26 @@ def remark(row: Row, data: Data, skills: tuple[str, ...], session: Session, now:
         data: Its JSON.
         skills: Those that the user invoked with it.
         session: Its session.
-        now: Unix ms; times far ahead of it are none.
     """
     kind = {"idle": "idle", _COMPACTION: "note"}.get(row.type, "human")
     found = Remark(
         session=session.id,
         message=row.id,
         generation="v2",
-        created=moment_or_none(row.created, now),
+        created=row.created,
         kind=kind,
         role="user" if row.type == "user" else "",
-        outcome=text_or(data.outcome, ABANDONED) if kind == "idle" else "",
+        outcome=_outcome(data.outcome) if kind == "idle" else "",
         skills=skills,
         where=session.kept(),
         suspect=row.created < session.created,
     )
     return _compaction(found, data) if row.type == _COMPACTION else found
+
+
+def _outcome(value: object) -> str:
+    """Return the outcome that ``idle`` tells; nothing for a word that we do not know."""
+    return value if isinstance(value, str) and value in OUTCOMES else ""
 
 
 def _compaction(found: Remark, data: Data) -> Remark:

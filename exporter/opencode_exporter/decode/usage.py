@@ -1,5 +1,5 @@
 """
-What a step used, and when: tokens, dollars and times, as both generations write them.
+What a step used: tokens and dollars, as both generations write them.
 
 Pure.  What cannot be a number of that kind is as if it were not there.
 """
@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from opencode_exporter.decode.details import amount
-from opencode_exporter.decode.values import Unusable, mapping, moment
+from opencode_exporter.decode.values import mapping
 from opencode_exporter.events import Tokens
 
 _USD: Final = 10**10
@@ -67,11 +67,3 @@ def cost_of(dollars: object) -> int:
     if type(dollars) not in (int, float) or not 0 < dollars < _DEAREST:  # type: ignore[operator]
         return 0
     return round(dollars * _USD)  # type: ignore[operator]
-
-
-def moment_or_none(value: object, now: int) -> int:
-    """Return a time in Unix milliseconds, 0 for what is none."""
-    try:
-        return moment(value, now)
-    except Unusable:
-        return 0

@@ -12,9 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+from opencode_exporter import times
 from opencode_exporter.events import UNKNOWN
-
-DAY_MS: Final = 86_400_000
 
 REFUSED: Final = (msgspec.DecodeError, UnicodeError, RecursionError, TypeError)
 """What a typed decoder raises on data that it does not take; TypeError: NULL."""
@@ -50,19 +49,15 @@ def loads(data: bytes | str) -> Any:
 
 def moment(value: object, now: int) -> int:
     """
-    Return a time in Unix milliseconds.
-
-    A clock may be wrong by a little; a time more than a day ahead of now is not
-    one of ours to believe.
+    Return a time in Unix milliseconds, without which a row cannot be counted.
 
     Raises:
         Unusable: It is missing, no number, not positive, or in the future.
     """
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < now + DAY_MS:
+    found = times.believable(value, now)
+    if not found:
         raise Unusable("time")
-    return value
+    return found
 
 
 def text_bytes(text: str) -> int:

@@ -114,6 +114,8 @@ class Intake:
         self._take_events(source, chunk)
         for row in chunk.open_rows:
             self._keep_open((source, chunk.table, row.row), chunk, row)
+        for row in chunk.unreadable:
+            self.open.note((source, chunk.table, row.row), row)
         self.talks.gone(chunk.settled)
         for row_id in chunk.settled:
             self.open.set((source, chunk.table, row_id), None)
@@ -217,6 +219,8 @@ class Intake:
         place = (source, chunk.table, row)
         if verdict is Verdict.NEW:
             if self.open.concerns(key):
+                if chunk.generation == "v1":
+                    event = self.open.since_it_ran(place, event)
                 self.open.end(place, event, key, given_up=event.status == ABANDONED)
             self._count(event)
         elif event.status != ABANDONED and self.open.is_late(place, event):
@@ -280,6 +284,8 @@ class Intake:
         for call in row.calls:
             if (call.call, call.part) in given_up:
                 continue
+            if chunk.generation == "v1":
+                call = self.open.since_it_ran(place, call)  # noqa: PLW2901
             key = identity.invocation_key(call)
             verdict = self.judge.admit_open(call, key, chunk.generation)
             if verdict is Verdict.NEW:

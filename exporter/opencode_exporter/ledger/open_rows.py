@@ -18,6 +18,7 @@ from opencode_exporter import identity
 from opencode_exporter.batch import OpenRow
 from opencode_exporter.events import Invocation
 from opencode_exporter.ledger.store import Place
+from opencode_exporter.times import lasted
 
 ITSELF: Final = ("", "")
 """Among the calls of a row that were given up: its step."""
@@ -90,6 +91,35 @@ class OpenRows:
                 self._calls.setdefault(identity.invocation_key(call), set()).add(place)
         if old is not None or row is not None:
             self.changed[place] = row
+
+    def note(self, place: Place, state: OpenRow) -> None:
+        """Note the state of an open row that cannot be read now: its calls are as they were."""
+        row = self._rows.get(place)
+        if row is not None:
+            self.set(place, msgspec.structs.replace(row, updated=state.updated, size=state.size))
+
+    def since_it_ran(self, place: Place, call: Invocation) -> Invocation:
+        """
+        Return a call of 1.x with the start that it had when it was first seen running.
+
+        1.14.48 to 1.18.20 stamp the start of a command anew whenever it prints.
+        """
+        row = self._rows.get(place)
+        name = (call.call, call.part)
+        started = next(
+            (one.started for one in row.calls if one.running and (one.call, one.part) == name)
+            if row
+            else iter(()),
+            0,
+        )
+        if not started or started == call.started:
+            return call
+        return msgspec.structs.replace(
+            call,
+            started=started,
+            stamped=call.stamped or call.started,
+            duration=lasted(started, call.ended, call.message_created),
+        )
 
     def concerns(self, key: int) -> bool:
         """Say whether a call with this key is, or was, open."""

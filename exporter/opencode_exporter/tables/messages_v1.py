@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final
 
 import apsw
 
-from opencode_exporter.batch import DENSE, Anchor
+from opencode_exporter.batch import DENSE, Anchor, OpenRow
 from opencode_exporter.decode.parts_v1 import Part, parse_part
 from opencode_exporter.decode.steps_v1 import (
     SETTLED_MS,
@@ -44,6 +44,9 @@ _ROWID: Final = itemgetter(0)
 _Told = tuple[MessageRow, Step | Remark | Rejection]
 """A row, and what it says."""
 
+_Parts = list[tuple[int, Any, Part]]
+"""Parts of a message, each with its rowid and when it last changed, ms."""
+
 _SMALL: Final = 2000
 """Bytes of a part that is read without a look at what it holds: measured."""
 _ASKED: Final = ("tool", "synthetic", "retry")
@@ -61,7 +64,7 @@ class StepTable(MessageRows):
     # Long texts, thoughts and files need not leave SQLite.  Not sorted here: SQLite
     # would keep all data until the last row, and may write them to a file.
     _PARTS = (
-        f"SELECT message_id, rowid, CASE WHEN octet_length(data) < {_SMALL} OR "
+        f"SELECT message_id, rowid, time_updated, CASE WHEN octet_length(data) < {_SMALL} OR "
         + " OR ".join(f"instr(CAST(data AS BLOB), CAST('\"{word}\"' AS BLOB))" for word in _ASKED)
         + " THEN CAST(data AS BLOB) END FROM part "
         "WHERE message_id IN (SELECT value FROM json_each(?))"
@@ -102,35 +105,38 @@ class StepTable(MessageRows):
         intake.chunk.rows = len(told)
         return Taken(intake.chunk, [*newest])
 
-    def _parts(self, ids: list[str]) -> tuple[dict[str, list[Part]], int]:
+    def _parts(self, ids: list[str]) -> tuple[dict[str, _Parts], int]:
         """Return the parts of some messages, in their order, and how many bytes were read."""
-        found: defaultdict[str, list[tuple[int, Part]]] = defaultdict(list)
+        found: defaultdict[str, _Parts] = defaultdict(list)
         size = 0
-        for message_id, rowid, data in self._reader.query(self._PARTS, (json.dumps(ids),)):
-            found[message_id].append((rowid, parse_part(data)))
+        for message_id, rowid, at, data in self._reader.query(self._PARTS, (json.dumps(ids),)):
+            found[message_id].append((rowid, at, parse_part(data)))
             if data is not None:
                 size += len(data)
-        ordered = {
-            message_id: [part for _, part in sorted(parts, key=_ROWID)]
-            for message_id, parts in found.items()
-        }
-        return ordered, size
+        for parts in found.values():
+            parts.sort(key=_ROWID)
+        return found, size
 
     def _told(
-        self, rows: list[tuple[Any, ...]], parts: dict[str, list[Part]], now: int
+        self, rows: list[tuple[Any, ...]], parts: dict[str, _Parts], now: int
     ) -> Iterator[_Told]:
         for _, row_id, session_id, created, updated, data in rows:
             name, session = text(row_id), text(session_id)
             usable = isinstance(data, bytes) and name is not None and session is not None
+            ours = parts.get(shown(row_id), ())
             row = MessageRow(
-                shown(row_id), integer(created), integer(updated), data if usable else b""
+                shown(row_id),
+                integer(created),
+                integer(updated),
+                data if usable else b"",
+                max((integer(at) for _, at, _ in ours), default=0),
             )
             if not usable:
                 yield row, Rejection(row.id, "shape")
                 continue
             where = self._sessions.get(session or "")
             try:
-                yield row, step_or_remark(row, parts.get(row.id, ()), where, now)
+                yield row, step_or_remark(row, [part for *_, part in ours], where, now)
             except Unusable as err:
                 yield row, Rejection(row.id, err.cause)
 
@@ -140,7 +146,16 @@ class StepTable(MessageRows):
         found = self._states(still_open, now) if still_open else {}
         for row, event in told:
             updated, size = found.get(row.id, (row.updated, 0))
-            intake.add(row.id, updated, size, 0, [event], final=_is_over(event))
+            wake = (row.updated or row.created) + SETTLED_MS
+            intake.add(
+                row.id,
+                updated,
+                size,
+                0,
+                [event],
+                final=_is_over(event),
+                wake=wake if wake > now else 0,
+            )
 
     def states(self, ids: list[str]) -> dict[str, tuple[int, int]]:
         """Return (updated, size) of the rows that still exist; parts add to the size."""
@@ -149,9 +164,9 @@ class StepTable(MessageRows):
     def _states(self, ids: list[str], now: int) -> dict[str, tuple[int, int]]:
         return states(self._reader, self.name, ids, self._SIZE, (now - SETTLED_MS,))
 
-    def has_later_step(self, call: Invocation, order: int) -> bool:
+    def went_on(self, call: Invocation, row: OpenRow, now: int) -> bool:
         """Say no: rows of this table have no calls of their own."""
-        del call, order
+        del call, row, now
         return False
 
 

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 import apsw
 
-from opencode_exporter.batch import DENSE, Anchor
+from opencode_exporter.batch import DENSE, Anchor, OpenRow
 from opencode_exporter.decode import rows_v2 as decode_v2
-from opencode_exporter.decode.shape_v2 import Row
+from opencode_exporter.decode.shape_v2 import Row, is_step_over
 from opencode_exporter.decode.values import Unusable
 from opencode_exporter.events import Event, Invocation, Rejection
 from opencode_exporter.tables.rows import MessageRows
@@ -23,6 +23,7 @@ from opencode_exporter.tables.table import (
     Taken,
     as_bytes,
     integer,
+    is_evidence,
     shown,
     states,
     text,
@@ -84,11 +85,15 @@ class MessageTable(MessageRows):
         """Return (updated, size) of the rows that still exist, without reading their data."""
         return states(self._reader, self.name, ids)
 
-    def has_later_step(self, call: Invocation, order: int) -> bool:
-        """Say whether the session has an assistant's message after the call's."""
-        found = self._reader.query(
-            "SELECT 1 FROM session_message "
-            "WHERE session_id = ? AND type = 'assistant' AND seq > ? LIMIT 1",
-            (call.session, order),
+    def went_on(self, call: Invocation, row: OpenRow, now: int) -> bool:
+        """Say whether the session went on without the call: a later step, or ``idle``."""
+        rows = self._reader.query(
+            "SELECT type, time_created, CAST(data AS BLOB) FROM session_message "
+            "WHERE session_id = ? AND type IN ('assistant', 'idle') AND seq > ? ORDER BY seq",
+            (call.session, row.order),
         )
-        return found.fetchone() is not None
+        for kind, created, data in rows:
+            is_over = True if kind == "idle" else is_step_over(data)
+            if is_over is not None and is_evidence(created, row.updated, now, is_over=is_over):
+                return True
+        return False

@@ -8,20 +8,23 @@ from typing import Any, ClassVar, Final
 
 import apsw
 
-from opencode_exporter.batch import DENSE, Anchor, Chunk
+from opencode_exporter.batch import DENSE, Anchor, Chunk, OpenRow
 from opencode_exporter.decode import calls_v1 as decode_v1
+from opencode_exporter.decode.endings_v1 import is_typed, looks_typed
 from opencode_exporter.decode.values import Message, Unusable
 from opencode_exporter.events import UNKNOWN, Event, Invocation, Rejection, Session
 from opencode_exporter.reader import Reader
 from opencode_exporter.sessions import Sessions
 from opencode_exporter.tables.table import (
     LOOKS,
+    STALE_MS,
     WITHOUT_BOUNDS,
     Bounds,
     Intake,
     Taken,
     as_bytes,
     integer,
+    is_evidence,
     shown,
     states,
     text,
@@ -36,20 +39,23 @@ _ToolRow = tuple[decode_v1.ToolPart, tuple[Any, ...]]
 
 def _is_plain(row: tuple[Any, ...]) -> bool:
     """Say whether a row's ids are texts and its time a number, as OpenCode writes them."""
-    return type(row[1]) is type(row[2]) is type(row[3]) is str and type(row[4]) is int
+    return (
+        type(row[1]) is type(row[2]) is type(row[3]) is str and type(row[4]) is type(row[6]) is int
+    )
 
 
 def _plain(row: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return a row with texts for ids and a number for its time."""
-    rowid, part_id, message_id, session_id, updated, data = row
-    return rowid, str(part_id), str(message_id), str(session_id), integer(updated), data
+    rowid, part_id, message_id, session_id, updated, data, created = row
+    ids = str(part_id), str(message_id), str(session_id)
+    return rowid, *ids, integer(updated), data, integer(created)
 
 
 def _readable(row: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return a row with its ids as texts; one that has other ids, without its data."""
-    rowid, part_id, message_id, session_id, updated, data = row
+    rowid, part_id, message_id, session_id, updated, data, created = row
     ids = text(part_id), text(message_id), text(session_id)
-    return rowid, shown(part_id), *ids[1:], updated, None if None in ids else data
+    return rowid, shown(part_id), *ids[1:], updated, None if None in ids else data, created
 
 
 class PartTable:
@@ -57,7 +63,7 @@ class PartTable:
 
     name: ClassVar[str] = "part"
     generation: ClassVar[str] = "v1"
-    _COLUMNS = "rowid, id, message_id, session_id, time_updated, CAST(data AS BLOB)"
+    _COLUMNS = "rowid, id, message_id, session_id, time_updated, CAST(data AS BLOB), time_created"
     _CAREFULLY = as_bytes(_COLUMNS, "id", "message_id", "session_id")
     # A tool part names its type, so most rows need not leave SQLite.  Rows that are
     # no JSON object come too: they are set aside, and counted.
@@ -153,30 +159,47 @@ class PartTable:
 
     def _add_tools(self, intake: Intake, tools: list[_ToolRow], now: int) -> None:
         messages = self._messages({row[2] for _, row in tools})
+        outside = self._outside_steps(tools)
         nothing = Message()
         ended, known = intake.chunk.events.append, intake.known
         invocation, about = decode_v1.invocation, messages.get
         session = _NOBODY
-        for part, (_, part_id, message_id, session_id, updated, data) in tools:
+        for part, (_, part_id, message_id, session_id, updated, data, created) in tools:
             if session.id != session_id:  # rows come session by session
                 session = self._sessions.get(session_id)
             events: list[Event]
+            if message_id in outside and looks_typed(part.callID):
+                # What the user typed, or will have: nothing says so while it runs.
+                status = part.state.status if part.state else ""
+                if status not in ("error", ""):
+                    final = is_typed(part.callID, status, in_step=False)
+                    intake.add(part_id, updated, len(data), 0, [], final=final)
+                    continue
             try:
-                event = invocation(
-                    part, part_id, message_id, about(message_id, nothing), session, now
-                )
+                row = decode_v1.PartRow(part_id, message_id, created)
+                event = invocation(part, row, about(message_id, nothing), session, now)
             except Unusable as err:
                 events = [Rejection(part_id, err.cause)]
                 final = err.cause != "status"  # a word of the future may still end
             else:
-                if event is None:
-                    events, final = [], True
-                elif event.status is None or part_id in known:
+                if event.status is None or part_id in known:
                     events, final = [event], event.status is not None
                 else:
                     ended(event)  # nearly all of them
                     continue
             intake.add(part_id, updated, len(data), 0, events, final=final)
+
+    def _outside_steps(self, tools: list[_ToolRow]) -> set[str]:
+        """Return, of the messages with commands that may be the user's, those without a step."""
+        ids = {row[2] for part, row in tools if part.tool == "bash" and looks_typed(part.callID)}
+        if not ids:
+            return ids
+        sql = (
+            "SELECT DISTINCT message_id FROM part "
+            "WHERE message_id IN (SELECT value FROM json_each(?)) "
+            "AND instr(CAST(data AS BLOB), CAST('\"step-start\"' AS BLOB))"
+        )
+        return ids - {str(one) for (one,) in self._reader.query(sql, (json.dumps([*ids]),))}
 
     def _messages(self, ids: set[str]) -> dict[str, Message]:
         """Return what is asked of messages, in one statement for all of a chunk."""
@@ -193,12 +216,20 @@ class PartTable:
         """Return (updated, size) of the rows that still exist, without reading their data."""
         return states(self._reader, self.name, ids)
 
-    def has_later_step(self, call: Invocation, order: int) -> bool:
-        """Say whether the session has an assistant's message after the call's."""
-        del order  # v1 messages have no sequence, only their time
+    def went_on(self, call: Invocation, row: OpenRow, now: int) -> bool:
+        """Say whether the session went on without the call: a later step that can be read."""
         rows = self._reader.query(
-            "SELECT CAST(data AS BLOB) FROM message "
-            "WHERE session_id = ? AND time_created > ? AND id != ?",
-            (call.session, call.message_created, call.message),
+            "SELECT id, time_created, CAST(data AS BLOB) FROM message "
+            "WHERE session_id = ? AND time_created >= ?",
+            (call.session, call.message_created),
         )
-        return any(decode_v1.is_assistant(shown(data)) for (data,) in rows)
+        for name, created, data in rows:
+            is_over = decode_v1.is_step_over(data)
+            if is_over is None:
+                continue
+            if name == call.message:  # over for a minute, and the call is not
+                if is_over and row.updated <= now - STALE_MS:
+                    return True
+            elif is_evidence(created, row.updated, now, is_over=is_over):
+                return True
+        return False

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import ClassVar, Final, NamedTuple, Protocol
 
 from opencode_exporter.batch import Anchor, Chunk, OpenRow
-from opencode_exporter.events import Event, Invocation
+from opencode_exporter.events import Event, Invocation, Rejection
 from opencode_exporter.reader import Reader
 
 LOOKS: Final = 64
@@ -60,9 +60,37 @@ class Table(Protocol):
         """Return (updated, size) of the rows that still exist, without reading their data."""
         ...
 
-    def has_later_step(self, call: Invocation, order: int) -> bool:
-        """Say whether the session went on without the call."""
+    def went_on(self, call: Invocation, row: OpenRow, now: int) -> bool:
+        """
+        Say whether the session went on without an open call.
+
+        Args:
+            call: The call.
+            row: The row that shows it, as it was last seen.
+            now: Unix ms.
+        """
         ...
+
+
+STALE_MS: Final = 60_000
+"""How old a step must be that is not over, to show that what is before it will not end."""
+
+
+def is_evidence(began: object, changed: int, now: int, *, is_over: bool) -> bool:
+    """
+    Say whether a later step shows that an open row has been left.
+
+    What still changes after that step began is worked on beside it, by another process.
+
+    Args:
+        began: When the step was created, ms.
+        changed: When the open row last changed, ms.
+        now: Unix ms.
+        is_over: Whether the step is.
+    """
+    if not isinstance(began, int) or changed > began:
+        return False
+    return is_over or began <= now - STALE_MS
 
 
 def integer(value: object) -> int:
@@ -89,6 +117,10 @@ def text(value: object) -> str | None:
         return None
 
 
+def _says_nothing(events: list[Event]) -> bool:
+    return bool(events) and all(isinstance(event, Rejection) for event in events)
+
+
 class Intake:
     """Fills a chunk, row by row."""
 
@@ -98,12 +130,25 @@ class Intake:
         self.known = known
 
     def add(
-        self, row: str, updated: int, size: int, order: int, events: list[Event], *, final: bool
+        self,
+        row: str,
+        updated: int,
+        size: int,
+        order: int,
+        events: list[Event],
+        *,
+        final: bool,
+        wake: int = 0,
     ) -> None:
         """Take in a row's events; one that may still change stays open."""
         chunk = self.chunk
         if chunk.newest < updated <= self._now:
             chunk.newest = updated
+        if row in self.known and _says_nothing(events):
+            # It was open, and decides nothing until it can be read again.
+            chunk.events += events
+            chunk.unreadable.append(OpenRow(chunk.table, row, updated, size, self._now, order))
+            return
         if final:
             chunk.events += events
             if row in self.known:
@@ -116,7 +161,7 @@ class Intake:
             else:
                 chunk.events.append(event)
         chunk.open_rows.append(
-            OpenRow(chunk.table, row, updated, size, self._now, order, tuple(calls))
+            OpenRow(chunk.table, row, updated, size, self._now, order, tuple(calls), wake=wake)
         )
 
 

@@ -59,11 +59,16 @@ class Turn(msgspec.Struct, omit_defaults=True):
     start: int
     agent: str
     generation: str
+    parent: str = ""  # id of the human message that it answers
+    last: str = ""  # id of its last step
     last_finish: str = ""
     last_error: str = ""
     last_refused: bool = False
     last_completed: int = 0
     last_streamed: int = 0
+    last_output: int = 0  # tokens
+    waits: bool = False  # what follows tells whether its last step was the last
+    compacted: bool = False  # after its last step: a synthetic message takes its place
     run: Run | None = None
     said: list[tuple[int, str]] = []  # skills that the user invoked since the last step
     failed: dict[int, bool] = {}  # by target: whether its latest attempt failed
@@ -79,6 +84,20 @@ class Call(msgspec.Struct, array_like=True):
     ended: int
     skill: str  # of the run around it, or nothing
     inside: bool  # no run, but it is in a sub-agent's turn, which may be in one
+
+
+class Asked(msgspec.Struct, array_like=True):
+    """A human message that no step has answered yet."""
+
+    message: str
+    at: int
+
+
+class Lost(msgspec.Struct, array_like=True):
+    """A step that was given up, as it was counted, and the skill of the run it was in."""
+
+    step: Step
+    skill: str = ""
 
 
 class Held(msgspec.Struct, array_like=True):
@@ -98,23 +117,27 @@ class Conversation(msgspec.Struct, omit_defaults=True):
     muted: bool = False  # what happens in it does not count
     invocations: int = 0
     observed: bool = False  # its invocations have been counted as a session's
-    asked: int = 0  # the last human message that no step has answered
+    asked: list[Asked] = []
     said: list[tuple[int, str]] = []  # skills invoked with those messages
     turn: Turn | None = None
     last_skill: str = ""
     loads: list[tuple[int, str]] = []  # after it, in this poll: time and skill
     fresh: list[str] = []  # skills loaded since the last step with a call
-    open: Step | None = None
-    behind: list[Remark] = []  # rows after the open step
+    queue: list[Step | Remark] = []  # rows behind one that is not over, that one first
+    lost: list[Lost] = []
     caller: Call | None = None  # of a sub-agent's session: the last that started it
     held: list[Held] = []
 
     @property
     def is_open(self) -> bool:
         """Whether something of it waits for an end."""
-        return bool(self.turn or self.open or self.behind or self.held)
+        return bool(self.turn or self.queue or self.held)
 
     @property
-    def is_busy(self) -> bool:
-        """Whether it may still come to a call: a turn is open, or about to be."""
-        return self.is_open or self.asked > 0
+    def has_open(self) -> bool:
+        """Whether a row of it is not over."""
+        return any(not row.is_over for row in self.queue)
+
+    def find(self, message: str) -> int:
+        """Return the place of a row in the queue, -1 if it is not there."""
+        return next((at for at, row in enumerate(self.queue) if row.message == message), -1)

@@ -1,9 +1,10 @@
 """
 Delegation: the work of sub-agents, and to whose skill run it belongs.
 
-A sub-agent's turn belongs to the call that started it.  While the call runs, its own
-step is not over and nobody knows it: the work is held until then, or until the
-session has been silent too long.  Work inside a run of the sub-agent stays there.
+A sub-agent's turn belongs to the call that started it, also when it goes on after the
+call has ended.  Until the call's own step is over nobody knows the run around it: the
+work is held until then, or until the session has been silent too long.  Work inside a
+run of the sub-agent stays there.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from opencode_exporter import catalog as c
+from opencode_exporter.classify import AGENT_TOOL
 from opencode_exporter.events import ABANDONED, Step, StepCall
 from opencode_exporter.turns.conversation import Call, Conversation, Held, Work
 from opencode_exporter.turns.tally import Tally, tool_of
@@ -73,14 +75,21 @@ class Delegation:
     def ended(self, child: Conversation, start: int, work: Work) -> None:
         """Bring a sub-agent's turn home, or hold it until its call is known."""
         caller, turn = child.caller, Held(start, work)
-        if caller is not None and (not caller.ended or start <= caller.ended):
+        if caller is not None and not self._is_asked_again(child):
             self._bring(child, caller, turn)
-        elif self._look_up(child.parent).is_busy:
-            child.held.append(turn)
-            if len(child.held) > _MOST_HELD:
-                self._bring(child, caller, child.held.pop(0))
-        else:
-            self._bring(child, caller, turn)
+            return
+        child.held.append(turn)
+        if len(child.held) > _MOST_HELD:
+            self._bring(child, caller, child.held.pop(0))
+
+    def _is_asked_again(self, child: Conversation) -> bool:
+        """Say whether a call whose step is not over may be what started the child's turn."""
+        return any(
+            call.tool == AGENT_TOOL and call.child in ("", child.id)
+            for step in self._look_up(child.parent).queue
+            if isinstance(step, Step)
+            for call in step.calls
+        )
 
     def give_up(self, child: Conversation) -> None:
         """Wait no longer for the calls that started a sub-agent's turns."""

@@ -6,8 +6,11 @@ Pure; goes into a tally.  What takes several rows to know is in `turns`.
 
 from __future__ import annotations
 
+import msgspec
+
 from opencode_exporter import catalog as c
 from opencode_exporter.events import ABANDONED, Remark, Step, StepCall
+from opencode_exporter.times import NOT_MEASURED, lasted
 from opencode_exporter.turns.attempts import is_edit
 from opencode_exporter.turns.tally import Tally, tool_of
 
@@ -30,15 +33,66 @@ def _measure_step(tally: Tally, step: Step) -> None:
     if step.retries:
         tally.add(c.MODEL_RETRIES, *model, value=step.retries)
     if step.finish:
-        tally.add(c.STEPS, *model, step.finish)
-        if step.completed >= step.created:
-            tally.observe(c.STEP_DURATION, step.completed - step.created, *model)
-        if step.streamed >= step.created:
-            tally.observe(c.MODEL_RESPONSE, step.streamed - step.created, *model)
+        _measure_finish(tally, step)
     for call in step.calls:
         if is_edit(call):
             tally.add(c.EDIT_ATTEMPTS, tool_of(call), *model, call.status or ABANDONED)
         _measure_files(tally, call)
+
+
+def _measure_finish(tally: Tally, step: Step) -> None:
+    model = (step.provider, step.model)
+    tally.add(c.STEPS, *model, step.finish)
+    if (took := lasted(step.created, step.completed)) != NOT_MEASURED:
+        tally.observe(c.STEP_DURATION, took, *model)
+    if (answered := lasted(step.created, step.streamed)) != NOT_MEASURED:
+        tally.observe(c.MODEL_RESPONSE, answered, *model)
+
+
+def measure_late(tally: Tally, before: Step, late: Step) -> Step:
+    """
+    Count what a step says that ended after it had been given up, and return just that.
+
+    Its calls that were given up keep their status; what they have done counts.
+
+    Args:
+        tally: Where it is counted.
+        before: The step as it was counted.
+        late: The step as it ended.
+    """
+    more = _added(before, late)
+    model = (late.provider, late.model)
+    _measure_use(tally, more)
+    if more.error:
+        tally.add(c.SESSION_ERRORS, more.error)
+    if more.retries:
+        tally.add(c.MODEL_RETRIES, *model, value=more.retries)
+    if more.finish:
+        _measure_finish(tally, more)
+    for call in late.calls[len(before.calls) :]:
+        if is_edit(call):
+            tally.add(c.EDIT_ATTEMPTS, tool_of(call), *model, call.status or ABANDONED)
+    for call in more.calls:
+        _measure_files(tally, call)
+    return more
+
+
+def _added(before: Step, late: Step) -> Step:
+    """Return a step with what one says in the end and did not say before."""
+    known = len(before.calls)
+    return msgspec.structs.replace(
+        late,
+        finish="" if before.finish else late.finish,
+        error="" if before.error else late.error,
+        tokens=late.tokens.minus(before.tokens),
+        cost=max(0, late.cost - before.cost),
+        retries=max(0, late.retries - before.retries),
+        calls=tuple(
+            call
+            for at, call in enumerate(late.calls)
+            if at >= known or before.calls[at].status == ABANDONED != call.status
+        ),
+    )
 
 
 def _measure_remark(tally: Tally, remark: Remark) -> None:

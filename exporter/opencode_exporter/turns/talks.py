@@ -2,8 +2,9 @@
 Talks: the conversations of all sessions, kept in the ledger and moved on by events.
 
 Brings the rows of each session into their order: what comes after an open step waits
-for its end, and a later step ends it.  Those in which something is open, or that have
-just been active, are known by when they are due; all others rest on disk.
+for its end, or until a later step shows that it will not end.  Those in which something
+is open, or that have just been active, are known by when they are due; all others rest
+on disk.
 """
 
 from __future__ import annotations
@@ -11,15 +12,22 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, Protocol
 
-import msgspec
-
 from opencode_exporter import catalog as c
 from opencode_exporter import identity
 from opencode_exporter.batch import Chunk
-from opencode_exporter.events import ABANDONED, Remark, Step
+from opencode_exporter.events import Remark, Step
 from opencode_exporter.identity import hashed
-from opencode_exporter.turns.conversation import FORK, ROOT, SUBAGENT, Conversation
-from opencode_exporter.turns.measures import measure
+from opencode_exporter.turns.conversation import FORK, ROOT, SUBAGENT, Conversation, Lost
+from opencode_exporter.turns.measures import measure, measure_late
+from opencode_exporter.turns.queue import (
+    given_up,
+    is_left,
+    newest_of,
+    put,
+    table_of,
+    take_out,
+    turned,
+)
 from opencode_exporter.turns.tally import Tally
 from opencode_exporter.turns.turns import Turns, transitions
 
@@ -28,6 +36,10 @@ IDLE_MS: Final = 3_600_000
 ACTIVE_MS: Final = 5 * 60_000
 """How long after a change a session is active."""
 NEVER: Final = 1 << 62
+DECIDED_MS: Final = 60_000
+"""How long a step that may be the last of its turn waits for another."""
+_MOST_LOST: Final = 8
+"""Steps of one session that were given up and whose ends still count."""
 _CACHED: Final = 512
 _SOME: Final = 500
 
@@ -83,16 +95,15 @@ class Talks:
         self._now = now
         self._at = at
         self._cache: dict[str, Conversation] = {}
-        self._open: dict[str, Conversation] = {}  # those with an open step; always cached
-        self._session_of: dict[str, str] = {}  # by message, of the open steps
-        self._unclear: dict[str, Remark] = {}  # by session: what the user may be saying
+        self._open: dict[str, Conversation] = {}  # those with an open row; always cached
+        self._session_of: dict[str, str] = {}  # by message, of the open rows
         self._active: dict[str, int] = {}
         self.begin(Tally())
         for _, talk in shelf.due(FIRST, NEVER - 1, 1 << 30):
             self._active[talk.id] = talk.last
-            if talk.open is not None:
+            if talk.has_open:
                 self._cache[talk.id] = talk
-                self._keep(talk, talk.open)
+                self._index(talk)
 
     def begin(self, tally: Tally) -> None:
         """Begin a batch, whose sums go into a tally."""
@@ -142,113 +153,151 @@ class Talks:
             talk.kind = FORK if fork else SUBAGENT if where.parent else ROOT
             talk.parent = where.parent
             self._tallies[counts].add(c.SESSIONS, talk.kind, where.project)
-        talk.last = max(talk.last, min(_newest(event), self._now()))
+        talk.last = max(talk.last, min(newest_of(event), self._now()))
         talk.muted = not counts
         self.touch(talk.id, talk.last)
         return talk
 
     def begun(self, event: Row, *, counts: bool) -> None:
         """Take in a row that is not over."""
-        if isinstance(event, Remark):
-            self._unclear[event.session] = event
-            return
-        talk = self.meet(event, counts=counts)
-        if talk.open is not None and talk.open.message != event.message:
-            self._lose(talk, talk.open)
-        talk.open = masked(event, self._mask)
-        self._keep(talk, talk.open)
+        if isinstance(event, Step):
+            talk = self.meet(event, counts=counts)
+        else:  # what it is is not known yet, so it makes no session
+            talk = self._get(event.session)
+            talk.last = max(talk.last, min(event.created, self._now()))
+        put(talk, event, self._mask)
+        self._go_on(talk)
 
     def take(self, event: Row, *, counts: bool, measured: bool = False) -> None:
         """Take in a new row that is over; ``measured``: what it says by itself has been counted."""
         talk = self.meet(event, counts=counts)
-        if isinstance(event, Step):
-            if talk.open is not None and talk.open.message != event.message:
-                self._lose(talk, talk.open)
-            self._take_step(talk, event, measured=measured)
-            return
-        self._unclear.pop(event.session, None)
-        if not measured:
-            measure(self._tallies[counts], event)
-        talk.behind.append(event)
-        if talk.open is None:
-            self._catch_up(talk)
+        self._measure(talk, event, measured=measured)
+        if isinstance(event, Remark) and event.kind == "idle":
+            for row in [*talk.queue]:  # the turn is over, and so is all of it
+                if isinstance(row, Step) and not row.is_over:
+                    self._lose(talk, row)
+        if talk.queue:
+            put(talk, event, self._mask)
+            self._go_on(talk)
+        else:
+            self._apply(talk, event)
 
     def ended(self, event: Row) -> None:
         """Note that a row is over and does not count: a copy, or one that was given up."""
-        talk = self._cache.get(event.session)
-        if isinstance(event, Remark):
-            self._unclear.pop(event.session, None)
-        elif talk is not None and talk.open is not None and talk.open.message == event.message:
-            self._close_step(self._get(event.session))
+        if event.message in self._session_of:
+            talk = self._get(event.session)
+            if not talk.queue[talk.find(event.message)].is_over:
+                take_out(talk, event.message)
+                self._go_on(talk)
+        if isinstance(event, Step):
+            self._end_late(event)
 
-    def _take_step(self, talk: Conversation, step: Step, *, measured: bool) -> None:
+    def _end_late(self, step: Step) -> None:
+        """Count what a step says that was given up, and that ended after all."""
+        talk = self._cache.get(step.session)
+        if talk is None or all(one.step.message != step.message for one in talk.lost):
+            return
+        talk = self._get(step.session)
+        lost = next(one for one in talk.lost if one.step.message == step.message)
+        talk.lost.remove(lost)
         counts = not talk.muted
+        more = measure_late(self._tallies[counts], lost.step, step)
+        talk.invocations += sum(1 + len(call.inner) for call in step.calls[len(lost.step.calls) :])
+        if talk.find(step.message) >= 0:
+            put(talk, step, self._mask)
+        else:
+            self._turns[counts].late(talk, lost.skill, step, more)
+
+    def _measure(self, talk: Conversation, event: Row, *, measured: bool) -> None:
         if not measured:
-            measure(self._tallies[counts], step)
-        talk.invocations += sum(1 + len(call.inner) for call in step.calls)
-        self._turns[counts].take(talk, step)
-        self._close_step(talk)
+            measure(self._tallies[not talk.muted], event)
+        if isinstance(event, Step):
+            talk.invocations += sum(1 + len(call.inner) for call in event.calls)
 
-    def _keep(self, talk: Conversation, step: Step) -> None:
-        self._open[talk.id] = talk
-        self._session_of[step.message] = talk.id
-
-    def _close_step(self, talk: Conversation) -> None:
-        if talk.open is not None:
-            self._session_of.pop(talk.open.message, None)
-        talk.open = None
-        self._open.pop(talk.id, None)
-        self._catch_up(talk)
+    def _apply(self, talk: Conversation, event: Row) -> None:
+        """Move a conversation on by a row that is over, and before which nothing is open."""
+        turns = self._turns[not talk.muted]
+        if isinstance(event, Step):
+            skill = turns.take(talk, event)
+            for lost in talk.lost:
+                if lost.step.message == event.message:
+                    lost.skill = skill
+        elif event.kind == "human":
+            turns.hear(talk, event)
+        elif event.kind == "idle":
+            turns.rest(talk, event)
+        elif event.compaction:
+            turns.compacted(talk)
 
     def _lose(self, talk: Conversation, step: Step) -> None:
-        """Give up a step after which another came."""
-        lost = given_up(masked(step, self._mask))
-        if self._admit(lost):
-            self._take_step(talk, lost, measured=False)
-        else:
-            self._close_step(talk)
+        """Give up a step that waits in the queue: it counts there as it was last seen."""
+        lost = given_up(turned(step, self._mask))
+        if not self._admit(lost):
+            take_out(talk, step.message)
+            return
+        self._measure(talk, lost, measured=False)
+        put(talk, lost, self._mask)
+        talk.lost = [*talk.lost, Lost(turned(lost, self._mask))][-_MOST_LOST:]
 
-    def _catch_up(self, talk: Conversation) -> None:
-        waiting, talk.behind = talk.behind, []
-        turns = self._turns[not talk.muted]
-        for remark in waiting:
-            if remark.kind == "human":
-                turns.hear(talk, remark)
-            elif remark.kind == "idle":
-                turns.rest(talk, remark)
+    def _go_on(self, talk: Conversation) -> None:
+        """Apply what waits for nothing any more."""
+        while talk.queue:
+            row = talk.queue[0]
+            if not row.is_over:
+                if not (isinstance(row, Step) and is_left(talk.queue, self._now())):
+                    break
+                self._lose(talk, row)
+                continue
+            talk.queue = talk.queue[1:]
+            self._apply(talk, turned(row, self._mask) if isinstance(row, Step) else row)
+        self._index(talk)
+
+    def _index(self, talk: Conversation) -> None:
+        """Keep in mind which rows of a conversation are open."""
+        for message in [one for one, session in self._session_of.items() if session == talk.id]:
+            del self._session_of[message]
+        self._session_of |= {row.message: talk.id for row in talk.queue if not row.is_over}
+        if talk.has_open:
+            self._open[talk.id] = talk
+        else:
+            self._open.pop(talk.id, None)
 
     # What waits.
 
     def open_rows(self, chunk: Chunk) -> dict[str, list[str]]:
         """Return, by table, the open rows of sessions in which a chunk has others."""
-        if not self._open and not self._unclear:
+        if not self._open:
             return {}
         rows = [event for event in chunk.events if isinstance(event, Step | Remark)]
         rows += chunk.digest.rows if chunk.digest else []
         here = {event.message for event in rows}
         found: dict[str, list[str]] = {}
-        for session in {event.session for event in rows}:
-            talk = self._open.get(session)
-            for row in (talk.open if talk else None, self._unclear.get(session)):
-                if row is not None and row.message not in here:
-                    found.setdefault(_table(row), []).append(row.message)
+        for session in {event.session for event in rows} & self._open.keys():
+            for row in self._open[session].queue:
+                if not row.is_over and row.message not in here:
+                    found.setdefault(table_of(row), []).append(row.message)
         return found
 
     def overdue_steps(self) -> dict[str, list[str]]:
-        """Return, by table, the open steps that have been silent too long, as far as we know."""
+        """Return, by table, the open rows that have been silent too long, as far as we know."""
         found: dict[str, list[str]] = {}
         for talk in self._open.values():
-            late = talk.last + self._abandon_after <= self._now()
-            if talk.open is not None and late:
-                found.setdefault(_table(talk.open), []).append(talk.open.message)
+            if talk.last + self._abandon_after <= self._now():
+                for row in talk.queue:
+                    if not row.is_over:
+                        found.setdefault(table_of(row), []).append(row.message)
         return found
 
     def gone(self, rows: Collection[str]) -> None:
-        """Give up the open steps whose rows are not there any more, or cannot be read."""
-        for row in self._session_of.keys() & set(rows):
-            talk = self._get(self._session_of[row])
-            if talk.open is not None:
-                self._lose(talk, talk.open)
+        """Give up the open rows that are not there any more."""
+        for message in self._session_of.keys() & set(rows):
+            talk = self._get(self._session_of[message])
+            row = talk.queue[talk.find(message)]
+            if isinstance(row, Step):
+                self._lose(talk, row)
+            else:
+                take_out(talk, message)
+            self._go_on(talk)
 
     def unobserved(self) -> list[str]:
         """Return the sessions that were active within the last hour, or have not been settled."""
@@ -269,15 +318,25 @@ class Talks:
         """
         # Steps first: they may tell whose work a sub-agent's turn was.
         for talk in [*self._open.values()]:
-            if talk.open is not None and self._is_due(talk) and is_silent(talk.last):
-                self._at(talk.last + self._abandon_after)
-                self._lose(self._get(talk.id), talk.open)
+            is_over = self._is_due(talk) and is_silent(talk.last)
+            if is_over or is_left(talk.queue, self._now()):
+                self._give_up_rows(self._get(talk.id), all_of_them=is_over)
         for talk in [*self.changed.values()]:
             self._settle(talk, is_silent)
         found = self._shelf.due(after, self._now(), _SOME)
         for _, stored in found:
             self._settle(self._cache.setdefault(stored.id, stored), is_silent)
         return found[-1][0] if len(found) == _SOME else None
+
+    def _give_up_rows(self, talk: Conversation, *, all_of_them: bool) -> None:
+        if all_of_them:
+            self._at(talk.last + self._abandon_after)
+            for row in [*talk.queue]:
+                if isinstance(row, Step) and not row.is_over:
+                    self._lose(talk, row)
+                elif not row.is_over:
+                    take_out(talk, row.message)
+        self._go_on(talk)
 
     def _settle(self, talk: Conversation, is_silent: Callable[[int], bool]) -> None:
         if not self._is_due(talk):
@@ -287,6 +346,9 @@ class Talks:
         if talk.is_open and is_silent(talk.last):
             self._at(talk.last + self._abandon_after)
             self._turns[counts].give_up(talk)
+        if _waits(talk) and talk.last + DECIDED_MS <= self._now():
+            self._at(talk.last + DECIDED_MS)
+            self._turns[counts].decide(talk)
         for at, *skills in transitions(talk):
             self._at(at)
             self._tallies[counts].add(c.SKILL_TRANSITIONS, *skills)
@@ -319,36 +381,11 @@ class Talks:
             due = talk.last + IDLE_MS
         if talk.is_open:
             due = min(due, talk.last + self._abandon_after)
+        if _waits(talk):
+            due = min(due, talk.last + DECIDED_MS)
         return min(due, talk.last) if talk.loads else due
 
 
-def masked(step: Step, mask: int) -> Step:
-    """Return a step that is open as it is kept: no hash in it is that of a file or command."""
-    if not any(call.targets for call in step.calls):
-        return step
-    calls = tuple(
-        msgspec.structs.replace(call, targets=tuple(one ^ mask for one in call.targets))
-        for call in step.calls
-    )
-    return msgspec.structs.replace(step, calls=calls)
-
-
-def given_up(step: Step) -> Step:
-    """Return a step that will not end any more, as it is counted."""
-    calls = tuple(
-        call if call.status else msgspec.structs.replace(call, status=ABANDONED)
-        for call in step.calls
-    )
-    return msgspec.structs.replace(step, is_over=True, calls=calls)
-
-
-def _newest(event: Row) -> int:
-    """Return the newest time that a row shows, ms."""
-    if isinstance(event, Remark):
-        return event.created
-    calls = [max(call.started, call.ended) for call in event.calls]
-    return max(event.created, event.completed, *calls)
-
-
-def _table(event: Row) -> str:
-    return "message" if event.generation == "v1" else "session_message"
+def _waits(talk: Conversation) -> bool:
+    """Say whether only what follows, or a while of silence, tells how a turn ends."""
+    return talk.turn is not None and talk.turn.waits and not talk.queue

@@ -2,9 +2,8 @@
 Turns: which steps answer which human message, how each ends, whose work it was.
 
 Takes the rows of each session in their order and moves its conversation on; what
-ends goes into a tally.  Knows no rows, no disk and no clock.  The rules are those
-of the metrics' reference: a turn of 2.x ends with ``idle``, one of 1.x by its last
-step or the next human message.
+ends goes into a tally.  Knows no rows, no disk and no clock.  How a turn ends is said
+in `endings`.
 """
 
 from __future__ import annotations
@@ -13,23 +12,23 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from opencode_exporter import catalog as c
-from opencode_exporter.events import (
-    ABANDONED,
-    FAILED,
-    INTERRUPTED,
-    SUCCEEDED,
-    UNKNOWN,
-    Remark,
-    Step,
-)
+from opencode_exporter.events import ABANDONED, FAILED, SUCCEEDED, UNKNOWN, Remark, Step
+from opencode_exporter.times import NOT_MEASURED, lasted
 from opencode_exporter.turns.attempts import abandoned_changes, note_changes, retries
-from opencode_exporter.turns.conversation import Conversation, Run, Turn
+from opencode_exporter.turns.conversation import Asked, Conversation, Run, Turn, Work
 from opencode_exporter.turns.delegation import Delegation, work_of
+from opencode_exporter.turns.endings import (
+    CUT,
+    ended_by_message,
+    ended_by_silence,
+    ended_by_step,
+    outcome_of,
+    remember,
+)
 from opencode_exporter.turns.tally import Tally, tool_of
 
-_CUT: Final = ("length", "content-filter")
-_ABORTED: Final = ("MessageAbortedError", "aborted")
-_BY_FINISH: Final = {"tool-calls": "", "stop": SUCCEEDED}
+_MOST_ASKED: Final = 20
+"""Unanswered messages of one session that are kept in mind."""
 
 LookUp = Callable[[str], Conversation]
 """Returns the conversation of a session, a new one where there is none."""
@@ -56,18 +55,32 @@ class Turns:
         for skill in said.skills:
             self._loaded(talk, said.created, skill)
         if talk.turn is not None:
-            self._close(talk, talk.turn, _ended_by_message(talk.turn))
+            self._close(talk, talk.turn, ended_by_message(talk.turn))
         if talk.turn is not None:
             talk.turn.said += skills
         else:
-            talk.asked = said.created
+            talk.asked = [*talk.asked, Asked(said.message, said.created)][-_MOST_ASKED:]
             talk.said += skills
 
-    def take(self, talk: Conversation, step: Step) -> None:
-        """Take a step that is over."""
+    def compacted(self, talk: Conversation) -> None:
+        """
+        Take a compaction: a turn of 1.x whose prompt was too long goes on behind it.
+
+        Its last step is completed with neither finish nor error, as after the user's
+        interruption: only what follows tells them apart.
+        """
+        turn = talk.turn
+        if turn is not None and turn.waits and not turn.last_finish:
+            turn.waits, turn.compacted = False, True
+
+    def take(self, talk: Conversation, step: Step) -> str:
+        """Take a step that is over; return the skill of the run that it belongs to."""
         self._follow(talk, step)
         if step.is_summary or step.is_note:
-            return
+            return ""
+        turn = talk.turn
+        if turn is not None and _answers_another(talk, turn, step):
+            self._close(talk, turn, ended_by_message(turn) or ABANDONED)
         turn = talk.turn or _begin(talk, step)
         repeated = retries(turn, step, self._salt)
         for call in repeated:
@@ -82,9 +95,40 @@ class Turns:
         for call in step.calls:
             if call.child:
                 self._delegation.started(talk, call, run.skill if run else "")
-        _remember(turn, step)
-        if step.generation == "v1":
-            self._close(talk, turn, _ended_by_step(turn))
+        remember(turn, step)
+        self._close(talk, turn, ended_by_step(turn, step))
+        return run.skill if run else ""
+
+    def late(self, talk: Conversation, skill: str, step: Step, more: Step) -> None:
+        """
+        Take the end of a step that had been given up.
+
+        Args:
+            talk: Its conversation.
+            skill: Of the run that it was in, if it was in one.
+            step: The step as it ended.
+            more: What it had not said before.
+        """
+        work = Work(more.tokens, more.cost)
+        turn = talk.turn
+        if skill:
+            self._delegation.add_to_run(skill, work)
+        elif talk.parent and turn is None:
+            self._delegation.ended(talk, step.created, work)
+        elif talk.parent and turn is not None:
+            turn.loose.absorb(work)
+        if turn is None:
+            return
+        for tool, attempts in note_changes(turn, more, self._salt):
+            self._tally.observe(c.EDIT_TRIES, attempts, tool)
+        if turn.last == step.message:
+            remember(turn, step)
+            self._close(talk, turn, ended_by_step(turn, step))
+
+    def decide(self, talk: Conversation) -> None:
+        """End a turn whose last step has been the last for a while."""
+        if talk.turn is not None and talk.turn.waits:
+            self._close(talk, talk.turn, outcome_of(talk.turn))
 
     def rest(self, talk: Conversation, idle: Remark) -> None:
         """
@@ -94,17 +138,17 @@ class Turns:
         """
         turn = talk.turn
         if turn is None and talk.asked:
-            turn = talk.turn = Turn(talk.asked, UNKNOWN, idle.generation)
-            talk.asked, talk.said = 0, []
+            turn = talk.turn = Turn(talk.asked[-1].at, UNKNOWN, idle.generation)
+            talk.asked, talk.said = [], []
         if turn is not None:
-            cut = turn.last_finish in _CUT and idle.outcome == SUCCEEDED
-            self._close(talk, turn, FAILED if cut else idle.outcome)
+            cut = turn.last_finish in CUT and idle.outcome == SUCCEEDED
+            outcome = idle.outcome or outcome_of(turn) or ABANDONED
+            self._close(talk, turn, FAILED if cut else outcome)
 
     def give_up(self, talk: Conversation) -> None:
         """End what is open in a session in which nothing will happen any more."""
         if talk.turn is not None:
-            outcome = _ended_by_message(talk.turn) or _ended_by_step(talk.turn)
-            self._close(talk, talk.turn, outcome or ABANDONED)
+            self._close(talk, talk.turn, ended_by_silence(talk.turn))
         self._delegation.give_up(talk)
 
     def _follow(self, talk: Conversation, step: Step) -> None:
@@ -148,8 +192,9 @@ class Turns:
 
     def _close_run(self, run: Run, at: int, outcome: str) -> None:
         self._tally.add(c.SKILL_RUNS, run.skill, run.agent, outcome)
-        if at and run.begun:
-            self._tally.observe(c.SKILL_RUN_DURATION, max(at - run.begun, 0), run.skill)
+        took = lasted(run.begun, max(at, run.begun) if at else 0)
+        if took != NOT_MEASURED:
+            self._tally.observe(c.SKILL_RUN_DURATION, took, run.skill)
 
     def _close(self, talk: Conversation, turn: Turn, outcome: str) -> None:
         """End a turn; without an outcome it goes on."""
@@ -157,8 +202,9 @@ class Turns:
             return
         end = 0 if outcome == ABANDONED else turn.last_completed
         self._tally.add(c.TURNS, turn.agent, outcome)
-        if end:
-            self._tally.observe(c.TURN_DURATION, max(end - turn.start, 0), turn.agent)
+        took = lasted(turn.start, max(end, turn.start) if end else 0)
+        if took != NOT_MEASURED:
+            self._tally.observe(c.TURN_DURATION, took, turn.agent)
         if turn.run is not None:
             self._close_run(turn.run, end, outcome)
         for tool in abandoned_changes(turn):
@@ -168,51 +214,23 @@ class Turns:
             self._delegation.ended(talk, turn.start, turn.loose)
 
 
+def _answers_another(talk: Conversation, turn: Turn, step: Step) -> bool:
+    """Say whether a step names a human message that another turn than the open one answers."""
+    return step.parent != turn.parent and any(one.message == step.parent for one in talk.asked)
+
+
 def _begin(talk: Conversation, step: Step) -> Turn:
-    """Open a turn; one without a human message begins with its first step."""
-    turn = Turn(talk.asked or step.created, step.agent, step.generation, said=talk.said)
-    talk.turn, talk.asked, talk.said = turn, 0, []
+    """
+    Open a turn; one without a human message begins with its first step.
+
+    A step of 1.x names the message that it answers; else it is the last one.
+    """
+    place = next((at for at, one in enumerate(talk.asked) if one.message == step.parent), -1)
+    asked = talk.asked[place] if talk.asked else Asked(step.parent, step.created)
+    talk.asked = talk.asked[place + 1 :] if place >= 0 else []
+    turn = Turn(asked.at, step.agent, step.generation, parent=asked.message, said=talk.said)
+    talk.turn, talk.said = turn, []
     return turn
-
-
-def _remember(turn: Turn, step: Step) -> None:
-    """Keep of a turn's last step what tells how the turn ends."""
-    turn.generation = step.generation
-    turn.last_finish, turn.last_error = step.finish, step.error
-    turn.last_refused = any(call.refused for call in step.calls)
-    turn.last_completed, turn.last_streamed = step.completed, step.streamed
-
-
-def _ended_by_step(turn: Turn) -> str:
-    """
-    Return the outcome of a turn that its last step ends, nothing if it goes on.
-
-    A step of 1.x that is completed with neither finish nor error was interrupted:
-    1.18 leaves that when the user stops it while it waits to ask the provider again.
-    """
-    if turn.last_error:
-        return INTERRUPTED if turn.last_error in _ABORTED else FAILED
-    if turn.last_refused:
-        return INTERRUPTED
-    if not turn.last_finish:
-        return INTERRUPTED if turn.generation == "v1" and turn.last_completed else ""
-    return _BY_FINISH.get(turn.last_finish, FAILED)
-
-
-def _ended_by_message(turn: Turn) -> str:
-    """
-    Return how the next human message ends a turn, nothing if it goes on.
-
-    A turn of 2.x goes on until ``idle``, unless its process died, its last step has an
-    error (2.0.15 often leaves no ``idle`` when the user interrupts), or it was imported
-    and never streamed.
-    """
-    dead = not turn.last_finish and not turn.last_error
-    if turn.generation == "v1" or dead:
-        return ABANDONED
-    if turn.last_error or not turn.last_streamed:
-        return _ended_by_step(turn) or ABANDONED
-    return ""
 
 
 def transitions(talk: Conversation) -> Iterator[tuple[int, str, str]]:

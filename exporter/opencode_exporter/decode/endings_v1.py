@@ -1,0 +1,120 @@
+"""
+How a call of 1.x ended: under which name it counts, with which status and reason.
+
+Pure.  A call is shown twice, as an invocation and as part of its step: both ask here,
+so that they agree.  2.x asks for what it has imported.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, NamedTuple
+
+from opencode_exporter import classify
+from opencode_exporter.decode.values import mapping, text_or
+from opencode_exporter.events import ABORTED, COMPLETED, ERROR, UNKNOWN
+
+_ULID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
+
+
+class Ending(NamedTuple):
+    """What a call that has ended counts as."""
+
+    tool: str
+    status: str
+    reason: str = ""  # of an error
+    vouched: bool = True  # the source shows that this tool exists
+
+
+class Asked(NamedTuple):
+    """What 1.x hands to its tool ``invalid``: the tool asked for, and what was wrong."""
+
+    tool: str
+    error: str
+
+
+def asked_of(tool: object, error: object) -> Asked:
+    """Return what ``invalid`` was asked; a model can call that tool, and say anything."""
+    return Asked(text_or(tool, UNKNOWN), text_or(error, ""))
+
+
+def ran_by_provider(metadata: object) -> bool:
+    """
+    Say whether the provider ran a call itself: OpenCode only noted what came of it.
+
+    Args:
+        metadata: The part's, not that of its state.
+    """
+    return mapping(metadata).get("providerExecuted") is True
+
+
+def is_typed(call_id: str, status: str, *, in_step: bool) -> bool:
+    """
+    Say whether a shell part is a command that the user typed (``!cmd``): no invocation.
+
+    Providers, too, give out ids that are ULIDs; but OpenCode begins what a model does
+    with a ``step-start``.
+
+    Args:
+        call_id: The part's call id.
+        status: The word of its state.
+        in_step: Whether its message has a ``step-start``.
+    """
+    return status == "completed" and not in_step and looks_typed(call_id)
+
+
+def looks_typed(call_id: str) -> bool:
+    """Say whether a call id is a ULID, as those of commands are that the user typed."""
+    return _ULID.fullmatch(call_id) is not None
+
+
+def ending_of(  # a list of cases
+    tool: str, status: str, error: str, asked: Asked, *, provider: bool, output: str, code: Any
+) -> Ending:
+    """
+    Return how a call ended.
+
+    Args:
+        tool: The canonical name.
+        status: ``completed`` or ``error``.
+        error: The text of the error.
+        asked: What ``invalid`` was asked; of other tools nothing is read.
+        provider: Whether the provider ran it.
+        output: Of a command, the end of its output.
+        code: Of a command, its exit code.
+    """
+    if tool == classify.INVALID_TOOL:
+        if not provider:
+            name, reason = classify.refused_call(asked.tool, asked.error, error)
+            return Ending(name, ERROR, reason, vouched=False)
+        # 1.x has no tool of that name, and says so of a call that went well.
+        tool = classify.canonical(asked.tool)
+    if status == "completed":
+        if tool == classify.SHELL_TOOL and classify.is_aborted_command(code, output):
+            return Ending(tool, ABORTED)
+        return Ending(tool, COMPLETED)
+    word, reason = classify.verdict(error)
+    # One that was aborted may have ended before its name was checked.
+    return Ending(tool, word, reason, vouched=provider or word != ABORTED)
+
+
+_OWN_ERRORS: Final = ("Model tried to call", "SchemaError", "Invalid input for tool")
+
+
+def provider_ran_import(status: str, asked: Asked, text: str) -> bool:
+    """
+    Say whether a call of ``invalid`` that 2.x imported was run by the provider.
+
+    The import drops the mark; what is left is that OpenCode knew no such tool and that
+    the answer is none of its own.
+
+    Args:
+        status: ``completed`` or ``error``.
+        asked: What ``invalid`` was asked.
+        text: The output, or the text of the error.
+    """
+    if "unavailable tool" not in asked.error:
+        return False
+    if status == "completed":
+        return not classify.is_refusal_output(text)
+    return not text.startswith(_OWN_ERRORS)

@@ -1,0 +1,56 @@
+"""
+Times of the source: which of them can be, and how long something lasted.
+
+Pure.  Both generations and every time go through here.  Clocks are wrong in the field:
+a machine begins in 1970 and learns the time while a call runs, another has stood in
+2098.  A time that cannot be is as if it were not recorded; a sum takes it for ever.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+DAY_MS: Final = 86_400_000
+SENSIBLE_MS: Final = 1_577_836_800_000
+"""What is older, OpenCode cannot have written: 2020 began."""
+NOT_MEASURED: Final = -1
+_SLACK_MS: Final = 60_000  # processes and rows of one machine may be that far apart
+
+
+def believable(value: object, now: int) -> int:
+    """
+    Return a time in Unix milliseconds, 0 for what is none.
+
+    A clock may be wrong by a little; a time more than a day ahead of now is not one of
+    ours to believe.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return 0
+    return value if 0 < value < now + DAY_MS else 0
+
+
+def passed(value: object, now: int) -> int:
+    """Return a time as `believable` does, and now for what is a little ahead of it."""
+    return min(believable(value, now), now)
+
+
+def lasted(start: int, end: int, message: int = 0) -> int:
+    """
+    Return the milliseconds from a start to an end, `NOT_MEASURED` where they cannot be.
+
+    Nothing ends before it starts.  What started before there was an OpenCode and ended
+    since has seen its clock being set, and so has a call that is older than its message
+    and ended after that had been made.
+
+    Args:
+        start: When it began.
+        end: When it was over.
+        message: When its message was made; 0 where that says nothing.
+    """
+    if not 0 < start <= end or start < SENSIBLE_MS <= end:
+        return NOT_MEASURED
+    if start < message - _SLACK_MS and message <= end:
+        return NOT_MEASURED
+    return end - start

@@ -1,0 +1,103 @@
+"""
+Endings: whether a step ends its turn, and how the turn ended.
+
+Pure.  OpenCode 1.x stops after a step by its own loop's rule, which looks at the calls
+before the word: providers end steps that hold calls with ``stop``, too.  2.x says when
+a turn is over; what it has imported from 1.x goes by 1.x's rule.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from opencode_exporter.events import ABANDONED, FAILED, INTERRUPTED, SUCCEEDED, Step
+from opencode_exporter.turns.conversation import Turn
+
+_GOES_ON: Final = "tool-calls"
+_UNKNOWN: Final = "unknown"
+_FAILS: Final = ("length", "content-filter", "error")
+CUT: Final = ("length", "content-filter")
+"""Words of an answer that is not whole, also where 2.0.15 says that the turn succeeded."""
+_ABORTED: Final = ("MessageAbortedError", "aborted")
+
+
+def goes_by_loop(step: Step) -> bool:
+    """Say whether 1.x's loop ran a step: its own, and those that 2.x imported, never streamed."""
+    if step.generation == "v1":
+        return True
+    return bool(step.completed and step.finish and not step.streamed and not step.error)
+
+
+def remember(turn: Turn, step: Step) -> None:
+    """Keep of a turn's last step what tells how the turn ends."""
+    turn.generation = "v1" if goes_by_loop(step) else step.generation
+    turn.last, turn.compacted = step.message, False
+    turn.last_finish, turn.last_error = step.finish, step.error
+    turn.last_refused = any(call.refused for call in step.calls)
+    turn.last_completed, turn.last_streamed = step.completed, step.streamed
+    turn.last_output = step.tokens.output
+    is_over = step.is_over and bool(step.completed or step.finish)
+    undecided = step.finish in ("", _UNKNOWN) and not (step.error or turn.last_refused)
+    turn.waits = goes_by_loop(step) and is_over and undecided and not _has_own_calls(step)
+
+
+def _has_own_calls(step: Step) -> bool:
+    return any(call.own for call in step.calls)
+
+
+def ended_by_step(turn: Turn, step: Step) -> str:
+    """
+    Return the outcome of a turn that its step ends, nothing if it goes on, or may.
+
+    A turn of 2.x goes on until ``idle``; but where the user interrupts a step, often
+    none follows.
+    """
+    if not goes_by_loop(step):
+        return INTERRUPTED if step.error in _ABORTED else ""
+    if step.error or turn.last_refused:
+        return outcome_of(turn)
+    if turn.waits or not step.finish or step.finish == _GOES_ON or _has_own_calls(step):
+        return ""
+    return outcome_of(turn)
+
+
+def outcome_of(turn: Turn) -> str:
+    """Return how a turn ended that its last step was the end of; nothing if it was not."""
+    if turn.last_error:
+        return INTERRUPTED if turn.last_error in _ABORTED else FAILED
+    if turn.last_refused:
+        return INTERRUPTED
+    if not turn.last_finish:
+        done = turn.generation == "v1" and turn.last_completed and not turn.compacted
+        return INTERRUPTED if done else ""
+    if turn.last_finish == _GOES_ON:
+        return ""
+    if turn.last_finish in _FAILS:
+        return FAILED
+    # Of a word that nobody knows the answer itself tells whether it is one.
+    return SUCCEEDED if turn.last_finish == "stop" or turn.last_output else FAILED
+
+
+def ended_by_message(turn: Turn) -> str:
+    """
+    Return how the next human message ends a turn, nothing if it goes on.
+
+    A turn of 1.x that was to go on is abandoned then.  One of 2.x goes on until ``idle``:
+    the message steers it; unless its process died, or its last step has an error (2.0.15
+    often leaves no ``idle`` when the user interrupts).
+    """
+    if turn.generation == "v1":
+        is_last = turn.waits or not turn.last_finish
+        return (outcome_of(turn) if is_last else "") or ABANDONED
+    if not turn.last_finish and not turn.last_error:
+        return ABANDONED
+    if turn.last_error or not turn.last_streamed:
+        return outcome_of(turn) or ABANDONED
+    return ""
+
+
+def ended_by_silence(turn: Turn) -> str:
+    """Return how a turn ended after which nothing happened any more."""
+    if turn.generation == "v1":
+        return ended_by_message(turn)
+    return outcome_of(turn) or ABANDONED
