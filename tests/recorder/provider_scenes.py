@@ -143,6 +143,8 @@ def provider_run(d: Dialect, api: str) -> Iterator[Scene]:
     yield _scene("provider-failed", _load(d), Step(text="I search.", calls=(failed,)), _done())
     if api == "anthropic":
         missing = replace(failed, result="missing")
+        if not d.is_v2:  # which calls it aborted
+            missing = replace(missing, status="aborted", reason=None)
         pause = Step(calls=(missing,), finish="pause_turn")
         yield _scene("provider-paused", _load(d), pause, _done())
 
