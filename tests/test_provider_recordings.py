@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import lzma
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,8 @@ import pytest
 from opencode_exporter.decode.languages import language_of
 from oracle.comparing import differences
 from oracle.totals import expected
-from support import HOUR_MS, RECORDINGS, Bench, Exposed, truth, unpack
+from recorder.provider_recording import record_provider
+from support import HOUR_MS, RECORDINGS, Bench, Exposed, real_opencode, truth, unpack
 
 NAMES = sorted(
     f"providers/{path.parent.name}" for path in RECORDINGS.glob("providers/*/truth.json")
@@ -107,6 +110,16 @@ def test_every_recording_is_there() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_recording_says_nothing_of_its_machine(name: str) -> None:
+    """No file of a recording names the home or the folder of whoever made it."""
+    for packed in (RECORDINGS / name).iterdir():
+        content = packed.read_bytes()
+        content = lzma.decompress(content) if packed.suffix == ".xz" else content
+        for folder in (Path.home(), RECORDINGS.parents[1]):
+            assert b"%b/" % bytes(folder) not in content
+
+
 def test_every_call_is_counted_as_it_ended(played: Played) -> None:
     """Each call that the provider issued, its own among them, counts once with its end."""
     issued = Counter((call["tool"], call["status"]) for call in played.calls())
@@ -128,10 +141,11 @@ def test_tokens_are_those_that_were_sent(played: Played) -> None:
 
 
 def test_each_prompt_is_one_turn(played: Played) -> None:
-    """However often OpenCode had to ask, a human message and a sub-agent's make a turn each."""
+    """A human message is a turn, so are a sub-agent's, and what its end in the background asks."""
     outcomes = Counter((prompt["outcome"],) for prompt in played.prompts)
-    outcomes["succeeded",] += len(played.children())
-    assert played.page.by("opencode_turns_total", "outcome") == outcomes
+    woken = sum(prompt["woken"] for prompt in played.prompts)
+    outcomes["succeeded",] += len(played.children()) + woken
+    assert played.page.by("opencode_turns_total", "outcome") == +outcomes
 
 
 def test_every_row_can_be_read(played: Played) -> None:
@@ -142,6 +156,24 @@ def test_every_row_can_be_read(played: Played) -> None:
 def test_nothing_is_left_open(played: Played) -> None:
     """A day later no call is in flight."""
     assert played.page.total("opencode_tool_in_flight") == 0
+
+
+@pytest.mark.real
+def test_a_recording_can_be_made_anew(tmp_path: Path) -> None:
+    """The same scenes send the same again, but for sessions and times."""
+    record_provider(real_opencode("2.0.15"), "compat", tmp_path / "again")
+    again = json.loads((tmp_path / "again" / "truth.json").read_text("utf-8"))
+    assert answers(again) == answers(truth("providers/compat-2.0.15"))
+
+
+def answers(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Return what was sent by prompt, but for those that somebody interrupted sooner or later."""
+    prompts = [prompt for scene in document["scenes"] for prompt in scene["prompts"]]
+    return {  # a sub-agent in the background asks between the others
+        prompt["scene"]: sorted(prompt["sent"], key=lambda answer: str(answer["scene"]))
+        for prompt in prompts
+        if prompt["outcome"] != "interrupted"
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -50,11 +50,12 @@ class ProviderRecording:
         self.note(session, scene)
         return session
 
-    def note(self, session: str, scene: Scene) -> None:
+    def note(self, session: str, scene: Scene, *, woken: int = 0) -> None:
         """Attribute what was sent since the last time."""
         requests = self.sandbox.model.requests
         fresh, self._asked = requests[self._asked :], len(requests)
-        self.truth.played(session, scene, fresh, version=self.sandbox.binary.version)
+        version = self.sandbox.binary.version
+        self.truth.played(session, scene, fresh, version=version, woken=woken)
         if self.sandbox.model.unscripted:
             raise RuntimeError(f"prompts without a scene: {self.sandbox.model.unscripted}")
 
@@ -146,7 +147,7 @@ def _background(recording: ProviderRecording) -> None:
         recording.wait_for_answers(scene, len(scene.steps) + 1)  # the last is about the child
         server.settle(session)
         grace()
-    recording.note(session, scene)
+    recording.note(session, scene, woken=1)
 
 
 def _shrink(database: Path, into: Path) -> None:

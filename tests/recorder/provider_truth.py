@@ -25,11 +25,27 @@ class ProviderTruth:
     _scenes: list[dict[str, Any]] = field(default_factory=list)
 
     def played(
-        self, session: str, scene: Scene, requests: Iterable[Request], *, version: str
+        self,
+        session: str,
+        scene: Scene,
+        requests: Iterable[Request],
+        *,
+        version: str,
+        woken: int = 0,
     ) -> None:
-        """Note the answers to a prompt of the user; those of other scenes are its sub-agents'."""
+        """
+        Note the answers to a prompt of the user; those of other scenes are its sub-agents'.
+
+        `woken` is how often the end of a sub-agent in the background asked for an answer.
+        """
         sent = [self._answer(one, scene, version) for one in requests]
-        prompt = {"scene": scene.name, "outcome": scene.outcome, "version": version, "sent": sent}
+        prompt = {
+            "scene": scene.name,
+            "outcome": scene.outcome,
+            "version": version,
+            "woken": woken,
+            "sent": sent,
+        }
         for entry in self._scenes:
             if entry["session"] == session:
                 entry["prompts"].append(prompt)
@@ -70,6 +86,8 @@ class ProviderTruth:
 
 def _kept(one: Request, scene: Scene, version: str) -> bool:
     """Return whether OpenCode writes an answer's tokens down: 1.x not when it is interrupted."""
+    if one.step.forgotten:
+        return False
     cut_short = scene.outcome in ("interrupted", "abandoned") and any(
         issued.call.status in ("aborted", "abandoned") for issued in one.issued
     )

@@ -120,6 +120,7 @@ class Step:
         finish: Why it ends, in the API's word; by its calls if nothing is said.
         thinking: What it thinks first.
         cache_written: Tokens written to a cache, beside those of `usage` (Anthropic's API alone).
+        forgotten: OpenCode keeps no tokens of it, though it is whole.
         broken: `cut` closes the connection before the end, `error` tells of an error there.
     """
 
@@ -136,6 +137,7 @@ class Step:
     finish: str | None = None
     thinking: str = ""
     cache_written: int = 0
+    forgotten: bool = False
     broken: str = ""
 
     @property

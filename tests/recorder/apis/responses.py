@@ -13,7 +13,13 @@ from recorder.script import Event, Issued, Step
 NPM: Final = "@ai-sdk/openai"
 FAULT: Final[Event] = (
     "error",
-    {"type": "error", "code": "server_error", "message": "The server had an error", "param": None},
+    {
+        "type": "error",
+        "sequence_number": 0,
+        "code": "server_error",
+        "message": "The server had an error",
+        "param": None,
+    },
 )
 
 
