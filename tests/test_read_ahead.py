@@ -10,6 +10,7 @@ from support import RECORDINGS, Bench, Exposed, exposed, unpack
 from test_counting import counted
 
 ABOUT_READING = ("opencode_exporter_poll", "opencode_exporter_last", "opencode_exporter_ledger")
+NAMES = sorted(str(path.parent.relative_to(RECORDINGS)) for path in RECORDINGS.rglob("truth.json"))
 WINDOW = read_ahead._WINDOW_ROWS
 
 
@@ -26,7 +27,7 @@ def shown(page: Exposed) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("recording", sorted(path.name for path in RECORDINGS.iterdir()))
+@pytest.mark.parametrize("recording", NAMES)
 @pytest.mark.parametrize("history", ["count", "skip"])
 def test_same_page_whoever_reads(
     bench: Bench, recording: str, history: str, monkeypatch: pytest.MonkeyPatch
