@@ -113,9 +113,7 @@ class OpenRows:
         row = self._rows.get(place)
         name = (call.call, call.part)
         started = next(
-            (one.started for one in row.calls if (one.call, one.part) == name)
-            if row
-            else iter(()),
+            (one.started for one in row.calls if (one.call, one.part) == name) if row else iter(()),
             0,
         )
         if not started or started == call.started:
