@@ -6,7 +6,7 @@ import pytest
 
 from databases import V1, V2, call
 from opencode_exporter import poller, read_ahead
-from support import RECORDINGS, Bench, Exposed, exposed, unpack
+from support import HOUR_MS, RECORDINGS, Bench, Exposed, exposed, truth, unpack
 from test_counting import counted
 
 ABOUT_READING = ("opencode_exporter_poll", "opencode_exporter_last", "opencode_exporter_ledger")
@@ -34,7 +34,7 @@ def test_same_page_whoever_reads(
 ) -> None:
     """Every series has the value it has when one process reads event by event."""
     unpack(recording, bench.directory)
-    bench.clock.advance(hours=100)  # the recordings were made after it
+    bench.clock.ms = truth(recording)["recorded_at_ms"] + 24 * HOUR_MS
     alone = bench.read_once(history=history)
     monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1)
     assert shown(bench.read_once(history=history)) == shown(alone)

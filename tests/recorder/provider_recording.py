@@ -9,6 +9,7 @@ import lzma
 import shutil
 import time
 from pathlib import Path
+from typing import Final
 
 import apsw
 
@@ -20,6 +21,9 @@ from recorder.provider_truth import ProviderTruth
 from recorder.recording import grace, one_line_each, sandboxed
 from recorder.script import Scene
 from recorder.server import Server
+
+_SECONDS: Final = 90.0
+"""How long a machine that is busy may take to begin with a scene."""
 
 
 class ProviderRecording:
@@ -62,7 +66,7 @@ class ProviderRecording:
     def wait_for_answers(self, scene: Scene, count: int) -> None:
         """Wait until so many answers of a scene went out, and could be written down."""
         model = self.sandbox.model
-        wait_for(lambda: sum(one.scene == scene.name for one in model.requests) >= count, 60)
+        wait_for(lambda: sum(one.scene == scene.name for one in model.requests) >= count, _SECONDS)
         grace()
 
     def save(self, out: Path, version: str) -> None:
@@ -114,7 +118,7 @@ def _interrupted(recording: ProviderRecording) -> None:
     with Server(recording.sandbox) as server:
         sessions = [server.create() for _ in (command, *waits)]
         server.prompt(sessions[0], command)
-        wait_for((recording.sandbox.project / "escape.started").exists)
+        wait_for((recording.sandbox.project / "escape.started").exists, _SECONDS)
         _stop(recording, server, sessions[0], command)
         for session, scene in zip(sessions[1:], waits, strict=True):
             server.prompt(session, scene)
@@ -123,7 +127,7 @@ def _interrupted(recording: ProviderRecording) -> None:
     recording.play(provider_scenes.going_on(d, "on-after-waiting"), sessions[-1])
     scene = provider_scenes.sleeping(d, "control-c", told=d.is_v2)
     running = recording.sandbox.start(scene)
-    wait_for((recording.sandbox.project / "control-c.started").exists)
+    wait_for((recording.sandbox.project / "control-c.started").exists, _SECONDS)
     grace()
     running.interrupt()
     recording.note(running.named_session(), scene)
