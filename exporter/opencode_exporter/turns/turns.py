@@ -70,7 +70,7 @@ class Turns:
         interruption: only what follows tells them apart.
         """
         turn = talk.turn
-        if turn is not None and turn.waits and not turn.last_finish:
+        if turn is not None and not (turn.last_finish or turn.last_error):
             turn.waits, turn.compacted = False, True
 
     def take(self, talk: Conversation, step: Step) -> str:
