@@ -63,6 +63,12 @@ recordings: $(VENV)/.wheel ## record the databases anew with real OpenCode binar
 	for v in 1.2.27 1.14.48 1.17.11 1.18.33 2.0.15; do \
 	  PYTHONPATH=tests $(BIN)/python -m recorder record --version $$v --out tests/recordings/$$v || exit 1; done
 	PYTHONPATH=tests $(BIN)/python -m recorder upgrade --out tests/recordings/upgrade-1.18.33-2.0.15
+	for api in anthropic compat google openai; do for v in 1.17.18 1.18.34 2.0.15; do \
+	  test -d tests/recordings/providers/$$api-$$v || continue; \
+	  PYTHONPATH=tests $(BIN)/python -m recorder provider --api $$api --version $$v \
+	    --out tests/recordings/providers/$$api-$$v || exit 1; done; done
+	PYTHONPATH=tests $(BIN)/python -m recorder provider --api anthropic --version 1.18.34 \
+	  --upgrade 2.0.15 --out tests/recordings/providers/upgrade-anthropic-1.18.34-2.0.15
 
 release: test ## what is published: the tested wheel and the source, in dist (VERSION=1.0.0)
 	@test "$(VERSION)" = "$$($(BIN)/opencode-exporter --version | sed 's/.* //')" || \

@@ -87,7 +87,8 @@ class Replay:
                 moves += self._of_message(table, row, places[row["id"]])
         for row in self._rows("part") if self._has("part") else ():
             place = (places[row["message_id"]], 1)
-            moves.append(Move(self._at(row), place, partial(self._insert, "part", row)))
+            at = max(self._at(row), _end_of_call(row["data"]))
+            moves.append(Move(at, place, partial(self._insert, "part", row)))
         return sorted(moves, key=lambda move: (move.at, move.place))
 
     def _at(self, row: dict[str, Any]) -> int:
@@ -111,6 +112,8 @@ class Replay:
         begun = data | {"time": {"created": data["time"]["created"]}}
         for name in ("finish", "error", "tokens", "cost"):
             begun.pop(name, None)
+        if isinstance(data.get("content"), list):
+            begun["content"] = [_running(item) for item in data["content"]]
         first = row | {"data": json.dumps(begun), "time_updated": at}
         sql = f"UPDATE {table} SET data = ?, time_updated = ? WHERE id = ?"
         ended = (row["data"], row["time_updated"], row["id"])
@@ -123,3 +126,19 @@ class Replay:
                 lambda: self._new.execute(sql, ended),
             ),
         ]
+
+
+def _end_of_call(data: str) -> int:
+    """Return when a call was over, ms: nobody sees its end before; 0 for other parts."""
+    state = json.loads(data).get("state")
+    times = state.get("time") if isinstance(state, dict) else None
+    return int(times.get("end") or 0) if isinstance(times, dict) else 0
+
+
+def _running(item: dict[str, Any]) -> dict[str, Any]:
+    """Return an item of 2.x as it was while its call ran; others as they are."""
+    if item.get("type") != "tool" or item["state"]["status"] not in ("completed", "error"):
+        return item
+    state = {key: item["state"][key] for key in ("input", "metadata") if key in item["state"]}
+    times = {key: value for key, value in item["time"].items() if key != "completed"}
+    return item | {"state": state | {"status": "running"}, "time": times}

@@ -90,7 +90,8 @@ def test_refused_call_of_1x_counts_under_one_name(bench: Bench, *, fork: bool) -
         message = old.message(session)
         start = old.tick()
         times = {"created": start, "ran": None, "completed": start + 3}
-        imported = call("call_1", "invalid", input=asked, **times)
+        answer = f"The arguments provided to the tool are invalid: {asked['error']}"
+        imported = call("call_1", "invalid", input=asked, output=answer, **times)
         if fork:
             old.tool(message, call="call_1", tool="invalid", input=asked, start=start)
         import_step(old, new, session, message, [imported])

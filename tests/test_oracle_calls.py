@@ -132,7 +132,11 @@ def test_imported_calls_of_the_provider_are_known_by_their_output(
 @pytest.mark.parametrize(
     ("state", "tool", "reason"),
     [
-        ({"input": {"error": "no such"}, "error": "SchemaError(Missing key)"}, "_unknown", "other"),
+        (
+            {"input": {"error": "no such"}, "error": "SchemaError(Missing key)"},
+            "_unknown",
+            "invalid_arguments",
+        ),
         ({"input": {"tool": "Write", "error": "x"}, "error": NO_TOOL}, "_unknown", "not_found"),
         ({"input": {"tool": "bash"}, "error": NO_JSON}, "shell", "invalid_arguments"),
         ({"input": ASKED, "error": "x"}, "_unknown", "not_found"),

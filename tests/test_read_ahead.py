@@ -6,10 +6,11 @@ import pytest
 
 from databases import V1, V2, call
 from opencode_exporter import poller, read_ahead
-from support import RECORDINGS, Bench, Exposed, exposed, unpack
+from support import HOUR_MS, RECORDINGS, Bench, Exposed, exposed, truth, unpack
 from test_counting import counted
 
 ABOUT_READING = ("opencode_exporter_poll", "opencode_exporter_last", "opencode_exporter_ledger")
+NAMES = sorted(str(path.parent.relative_to(RECORDINGS)) for path in RECORDINGS.rglob("truth.json"))
 WINDOW = read_ahead._WINDOW_ROWS
 
 
@@ -26,14 +27,14 @@ def shown(page: Exposed) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("recording", sorted(path.name for path in RECORDINGS.iterdir()))
+@pytest.mark.parametrize("recording", NAMES)
 @pytest.mark.parametrize("history", ["count", "skip"])
 def test_same_page_whoever_reads(
     bench: Bench, recording: str, history: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every series has the value it has when one process reads event by event."""
     unpack(recording, bench.directory)
-    bench.clock.advance(hours=100)  # the recordings were made after it
+    bench.clock.ms = truth(recording)["recorded_at_ms"] + 24 * HOUR_MS
     alone = bench.read_once(history=history)
     monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1)
     assert shown(bench.read_once(history=history)) == shown(alone)

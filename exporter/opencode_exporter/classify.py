@@ -218,8 +218,8 @@ _REFUSAL_OUTPUT: Final = "The arguments provided to the tool are invalid"
 
 
 def is_refusal_output(text: str) -> bool:
-    """Say whether an output is what 1.x's own ``invalid`` answers, and no provider's result."""
-    return text.startswith(_REFUSAL_OUTPUT)
+    """Say whether an output is what 1.x's own ``invalid`` answers, or none at all."""
+    return not text or text.startswith(_REFUSAL_OUTPUT)
 
 
 _USER_ABORTED: Final = re.compile(

@@ -199,7 +199,8 @@ def v2_call(session: str, message: str, item: dict[str, Any], *, now: int = LATE
     Return the invocation of a content item, with those inside ``execute``.
 
     "(2.x: `executed`)" marks a tool that the provider ran.  "2.0.15's import of 1.x drops
-    the mark (`invalid`, no `executed`)": choice: an imported ``invalid`` is the provider's
+    the mark (`invalid`, no `executed`)" and leaves `providerState.providerExecuted`; choice:
+    without it, too, an imported ``invalid`` is the provider's
     when it has completed and says anything else than 1.x does of a call that it refuses.
     """
     state, times = obj(item.get("state")), obj(item.get("time"))
@@ -210,7 +211,8 @@ def v2_call(session: str, message: str, item: dict[str, Any], *, now: int = LATE
     said = "".join(word(one.get("text"), default="") for one in objs(state.get("content")))
     status, vouched, reason = "abandoned", False, ""
     nested: tuple[tuple[str, str], ...] = ()
-    elsewhere = item.get("executed") is True
+    mark = obj(item.get("providerState")).get("providerExecuted")
+    elsewhere = item.get("executed") is True or mark is True
     if raw == "completed":
         status, vouched = "completed", True
         if _stopped(tool, meta, said):

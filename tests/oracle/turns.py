@@ -267,18 +267,18 @@ class _Turns:
         exchange follows, at the session's next row or after a minute", "if the step has
         neither finish nor error and a compaction follows".  Choices: at rest the rows up to
         the next human message decide, however late they came; a step that names another
-        human message is of another exchange; what is synthetic, or typed by the user, may
-        stand before the compaction.
+        human message is of another exchange; a step of the same one shows of a step with
+        neither finish nor error, too, that the loop went on.
         """
         if step.error or any(call.refused for call in step.calls):
             return False
         for row in ahead:
             if row.kind == "human":
                 return False
-            if step.finish == "unknown" and row.kind == "step" and not row.summary:
+            if step.finish in ("", "unknown") and row.kind == "step" and not row.summary:
                 return self._named(row) is None
-            if not step.finish and (row.compaction or row.kind != "note"):
-                return bool(row.compaction)
+            if not step.finish and row.compaction:
+                return True
         return False
 
     def _named(self, step: Row) -> Row | None:

@@ -96,6 +96,6 @@ def lasts(page: Exposed, world: OpenCode, truth: Truth) -> None:
         assert least[kind] - 0.5 <= seconds * 1000 <= most[kind] + 0.5, kind
 
 
-def _measured(call: Call, truth: Truth) -> list[tuple[str, str]]:
+def _measured(call: Call, truth: Truth) -> list[tuple[str, ...]]:
     states = {state.status for state in truth.states.get(call, ())}
     return [(call.cell[0], status) for status in states.intersection(_MEASURED)]

@@ -18,11 +18,15 @@ from opencode_exporter.identity import hashed
 from oracle.model import Call, Row, Session
 from oracle.runs import targets
 
+IMPORTED = "v2 of v1"
+"""Rows of 1.x as 2.x has imported them: never streamed, and no ``idle``."""
 BEGIN_MS = 1_790_000_000_000
 _TOOLS = st.sampled_from(["edit", "write", "patch", "read", "shell", "webfetch", "grep"])
 _SKILLS = st.sampled_from(["alpha", "beta", "gamma"])
 _STATUSES = st.sampled_from(["completed", "completed", "error", "denied", "aborted", "abandoned"])
-_FINISHES = st.sampled_from(["stop", "tool-calls", "tool-calls", "tool-calls", "length", "", ""])
+_FINISHES = st.sampled_from(
+    ["stop", "stop", "tool-calls", "tool-calls", "length", "unknown", "other", "error", "", ""]
+)
 _ERRORS = st.sampled_from(["", "", "", "", "APIError", "MessageAbortedError", "aborted"])
 _FILES = st.sampled_from(["a.py", "b.py", "/w/a.py"])
 
@@ -55,36 +59,52 @@ class World:
         return made
 
     def _row(self, session: Session, generation: str, order: int, depth: int) -> Row:
-        kinds = ["step", "step", "step", "human"] + ["idle"] * (generation == "v2")
-        kind = "human" if order == 0 else self.draw(st.sampled_from(kinds))
-        row = Row(kind, self.name("msg"), self.tick(), order, generation)
+        last = {"v1": ["note"], "v2": ["idle"], IMPORTED: []}[generation]
+        kinds = ["step", "step", "step", "human", *last]
+        # 1.x never goes on after an error; of its imported rows nothing else says so.
+        stops = generation == IMPORTED and bool(made := session.rows) and made[-1].error
+        kind = "human" if order == 0 or stops else self.draw(st.sampled_from(kinds))
+        row = Row(kind, self.name("msg"), self.tick(), order, generation[:2])
         if kind == "human":
             row.role = "user"
             if generation == "v2":
                 row.skills = tuple(self.draw(st.lists(_SKILLS, max_size=2)))
         elif kind == "idle":
             row.outcome = self.draw(st.sampled_from(["succeeded", "failed", "interrupted"]))
+        elif kind == "note":
+            row.role, row.compaction = "user", self.draw(st.sampled_from(["", "auto"]))
         else:
-            self._fill(session, row, depth)
+            self._fill(session, row, generation, depth)
         return row
 
-    def _fill(self, session: Session, row: Row, depth: int) -> None:
+    def _fill(self, session: Session, row: Row, generation: str, depth: int) -> None:
         draw = self.draw
         row.role, row.agent = "assistant", draw(st.sampled_from(["build", "plan"]))
         row.provider, row.model = "acme", draw(st.sampled_from(["one", "two"]))
         for _ in range(draw(st.integers(0, 3))):
-            row.calls.append(self._call(session, row, depth))
+            row.calls.append(self._call(session, row, generation, depth))
         row.error = draw(_ERRORS)
         row.finish = draw(_FINISHES)
+        if generation == IMPORTED and not row.finish:
+            # One that was cut off looks like one of 2.x whose process died.
+            row.finish = "unknown"
         row.tokens = {"input": draw(st.integers(0, 9)), "output": draw(st.integers(0, 9))}
         row.cost = draw(st.integers(0, 3)) / 100
         row.summary = row.generation == "v1" and draw(st.integers(0, 9)) == 0
         if row.finish or row.error or draw(st.booleans()):
             row.completed = self.tick()
-        if row.generation == "v2" and draw(st.booleans()):
+        if row.generation == "v1":
+            row.parent = self._answered(session)
+        # A step of 2.x without an error was streamed; none that was imported ever was.
+        if generation == "v2" and (not row.error or draw(st.booleans())):
             row.streamed = row.completed or self.tick()
 
-    def _call(self, session: Session, row: Row, depth: int) -> Call:
+    def _answered(self, session: Session) -> str:
+        """Return which human message a step names: nearly always the last one."""
+        humans = [row.message for row in session.rows if row.kind == "human"]
+        return humans[-1 if self.draw(st.integers(0, 5)) else 0]
+
+    def _call(self, session: Session, row: Row, generation: str, depth: int) -> Call:
         draw = self.draw
         kind = draw(st.sampled_from(["tool", "tool", "skill", "child"]))
         status = draw(_STATUSES)
@@ -95,10 +115,11 @@ class World:
             call.given = {"id": call.skill}
         elif kind == "child" and depth < 2:
             call.tool = "subagent"
-            call.child = self.session(row.generation, session.id, depth + 1).id
+            call.child = self.session(generation, session.id, depth + 1).id
         else:
             call.tool = draw(_TOOLS)
             self._aim(call)
+        call.own = draw(st.integers(0, 4)) > 0
         call.refused = status == "denied" and draw(st.booleans())
         call.ended = None if status == "abandoned" else self.tick()
         return call
@@ -121,7 +142,7 @@ def worlds(draw: st.DrawFn) -> list[Session]:
     """Draw some trees of sessions, of one generation each."""
     world = World(draw)
     for _ in range(draw(st.integers(1, 2))):
-        world.session(draw(st.sampled_from(["v1", "v2"])))
+        world.session(draw(st.sampled_from(["v1", "v2", IMPORTED])))
     return world.sessions
 
 
@@ -136,6 +157,7 @@ def event_of(session: Session, row: Row) -> Step | Remark:
             role=row.role,
             outcome=row.outcome,
             skills=row.skills,
+            compaction=row.compaction,
             where=where,
         )
     return Step(
@@ -153,6 +175,7 @@ def event_of(session: Session, row: Row) -> Step | Remark:
         calls=tuple(_call_of(call, session.directory) for call in row.calls),
         is_summary=row.summary,
         where=where,
+        parent=row.parent,
     )
 
 
@@ -167,6 +190,7 @@ def _call_of(call: Call, directory: str) -> StepCall:
         refused=call.refused,
         targets=tuple(hashed(one) for one in targets(call, directory)),
         child=call.child,
+        own=call.own,
     )
 
 

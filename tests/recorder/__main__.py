@@ -13,9 +13,11 @@ from pathlib import Path
 
 import apsw
 
+from recorder.apis import APIS
 from recorder.binaries import VERSIONS, fetch
 from recorder.dialect import Dialect
 from recorder.opencode import Sandbox
+from recorder.provider_recording import record_provider, record_provider_upgrade
 from recorder.recording import record, record_upgrade
 from recorder.scenes import bulk
 from recorder.turn_recording import record_turns, record_turns_upgrade
@@ -25,6 +27,26 @@ _OLD, _NEW = "1.18.33", "2.0.15"
 
 def main() -> None:
     """Run the command that the arguments name."""
+    arguments = _parser().parse_args()
+    if arguments.command == "fetch":
+        for version in VERSIONS:
+            sys.stdout.write(f"{fetch(version).path}\n")
+    elif arguments.command == "schema":
+        sys.stdout.write(_schema(arguments.version))
+    elif arguments.command == "record":
+        one = record_turns if arguments.turns else record
+        one(fetch(arguments.version), arguments.out)
+    elif arguments.command == "upgrade":
+        both = record_turns_upgrade if arguments.turns else record_upgrade
+        both(fetch(_OLD), fetch(_NEW), arguments.out)
+    elif arguments.upgrade:
+        old, new = fetch(arguments.version), fetch(arguments.upgrade)
+        record_provider_upgrade(old, new, arguments.api, arguments.out)
+    else:
+        record_provider(fetch(arguments.version), arguments.api, arguments.out)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="recorder", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("fetch", help="fetch the executables of all versions")
@@ -37,18 +59,12 @@ def main() -> None:
     upgrade.add_argument("--out", type=Path, required=True)
     for command in (recorder, upgrade):
         command.add_argument("--turns", action="store_true", help="the scenes about turns")
-    arguments = parser.parse_args()
-    if arguments.command == "fetch":
-        for version in VERSIONS:
-            sys.stdout.write(f"{fetch(version).path}\n")
-    elif arguments.command == "schema":
-        sys.stdout.write(_schema(arguments.version))
-    elif arguments.command == "record":
-        one = record_turns if arguments.turns else record
-        one(fetch(arguments.version), arguments.out)
-    else:
-        both = record_turns_upgrade if arguments.turns else record_upgrade
-        both(fetch(_OLD), fetch(_NEW), arguments.out)
+    provider = commands.add_parser("provider", help="record one version behind one API")
+    provider.add_argument("--api", choices=sorted(APIS), required=True)
+    provider.add_argument("--version", choices=VERSIONS, required=True)
+    provider.add_argument("--upgrade", choices=VERSIONS, help="and import it with this one")
+    provider.add_argument("--out", type=Path, required=True)
+    return parser
 
 
 def _schema(version: str) -> str:

@@ -13,7 +13,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-VERSIONS = ("1.2.27", "1.14.48", "1.17.11", "1.18.33", "2.0.15")
+VERSIONS = ("1.2.27", "1.14.48", "1.17.11", "1.17.18", "1.18.33", "1.18.34", "2.0.15")
 _FETCH_SECONDS = 600
 
 

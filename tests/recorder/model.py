@@ -1,5 +1,5 @@
 """
-A scripted model: an OpenAI-compatible streaming endpoint on loopback.
+A scripted model: a streaming endpoint on loopback that speaks the APIs of `apis`.
 
 Every request is answered by the scene named in its last marked user message,
 at the step given by the number of answers after that message, so retries,
@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-from recorder import wire
+from recorder.apis import APIS, Api, spoken
 from recorder.script import Issued, Request, Scene, Step, Usage
 
 _MARKER = re.compile(r"\[\[([a-z0-9_.-]+)(?:\+(\d+))?\]\]")
@@ -39,6 +39,7 @@ class ScriptedModel:
         self._requests: list[Request] = []
         self._attempts: Counter[tuple[str, int]] = Counter()
         self._reached: Counter[str] = Counter()
+        self._asked: Counter[str] = Counter()
         self._unscripted: list[str] = []
         self.stopping = threading.Event()
         self._server = _Server(self)
@@ -93,22 +94,25 @@ class ScriptedModel:
         with self._lock:
             self._scenes.update({scene.name: scene for scene in scenes})
 
-    def answer(self, request: dict[str, Any], provider: str) -> Request:
+    def answer(self, request: dict[str, Any], path: str) -> Request:
         """Return how a request is answered; who answers says so with `confirm`."""
-        kind = _kind(request)
-        name, number = _locate(request.get("messages", []))
+        texts = spoken(path).texts(request)
+        kind = _kind(texts, tools=bool(request.get("tools")))
+        name, number = _locate(texts)
         if kind == "title":
             step = Step(text="A recorded session")
         elif kind == "compaction":
             number = self._reached[name]  # it is given one text, whose answers cannot be counted
             step = Step(text=_summary(name, number), usage=SUMMARY)
         else:
+            number = self._count(name, number)
             step = self._step(name, number)
         calls = tuple(
             Issued(name, number, call.call_id or f"call_{name}_{number}_{at}", call)
             for at, call in enumerate(step.calls)
         )
-        model = str(request.get("model"))
+        model = str(request.get("model") or path.rpartition("/")[2].partition(":")[0])
+        provider = path.split("/")[1]
         return Request(kind, name, number, provider, model, step.http_status, step, calls)
 
     def confirm(self, request: Request) -> None:
@@ -118,6 +122,14 @@ class ScriptedModel:
                 self._requests.append(request)
             if request.status == 200:
                 self._issued.extend(request.issued)
+
+    def _count(self, name: str, number: int) -> int:
+        """Return the step that is due: that of the messages, or the next one."""
+        with self._lock:
+            if name not in self._scenes or not self._scenes[name].by_request:
+                return number
+            self._asked[name] += 1
+            return self._asked[name] - 1
 
     def _step(self, name: str, number: int) -> Step:
         with self._lock:
@@ -136,18 +148,15 @@ class ScriptedModel:
             return step
 
 
-def _kind(request: dict[str, Any]) -> str:
+def _kind(texts: list[tuple[str, str]], *, tools: bool) -> str:
     """Tell what is asked for: a step, a title, or a summary of the session (in 2.x with tools)."""
-    messages = request.get("messages", [])
-    texts = {
-        role: [_text(m.get("content")) for m in messages if m.get("role") == role]
-        for role in ("system", "user")
-    }
-    if any(_SUMMARISE.search(text) for text in texts["user"][-2:]):  # the second time it complains
+    asked = [text for role, text in texts if role == "user"]
+    if any(_SUMMARISE.search(text) for text in asked[-2:]):  # the second time it complains
         return "compaction"
-    if request.get("tools"):
+    if tools:
         return "step"
-    return "title" if any("title" in text for text in texts["system"]) else "compaction"
+    titled = any("title" in text for role, text in texts if role == "system")
+    return "title" if titled else "compaction"
 
 
 def _summary(name: str, number: int) -> str:
@@ -155,25 +164,17 @@ def _summary(name: str, number: int) -> str:
     return f"## Objective\n\nGo on with [[{name}+{number}]]\n"
 
 
-def _locate(messages: list[dict[str, Any]]) -> tuple[str, int]:
+def _locate(texts: list[tuple[str, str]]) -> tuple[str, int]:
     """Find the last marked user message and count the answers after it."""
     name, number = "", 0
-    for message in messages:
-        marks = _MARKER.findall(_text(message.get("content")))
-        role = message.get("role")
+    for role, text in texts:
+        marks = _MARKER.findall(text)
         # Only a summary goes on with a step, whoever seems to say it.
         if marks and (role == "user" or marks[-1][1]):
             name, number = marks[-1][0], int(marks[-1][1] or 0)
         elif role == "assistant":
             number += 1
     return name, number
-
-
-def _text(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    return "\n".join(str(part.get("text", "")) for part in parts if isinstance(part, dict))
 
 
 class _Server(ThreadingHTTPServer):
@@ -196,10 +197,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep the test output clean."""
 
     def do_POST(self) -> None:
-        """Answer a chat completion; the first folder of the path names the provider."""
+        """Answer a request; the first folder of its path names the provider, the last the API."""
         request = json.loads(self.rfile.read(int(self.headers.get("content-length", "0"))))
+        path = self.path.partition("?")[0]
         model = self.server.model
-        answer = model.answer(request, self.path.split("/")[1])
+        answer = model.answer(request, path)
         step = answer.step
         if step.hang:
             model.confirm(replace(answer, status=0))
@@ -207,26 +209,31 @@ class _Handler(BaseHTTPRequestHandler):
             model.stopping.wait(_HANG_SECONDS if step.hang else step.delay)
         if not step.hang:
             model.confirm(answer)
-        if step.http_status != 200:
-            self._fail(step)
-            return
+        if step.http_status == 200:
+            self._stream(answer, spoken(path))
+        else:
+            self._fail(step, spoken(path))
+
+    def _stream(self, answer: Request, api: Api) -> None:
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.end_headers()
-        chunks = list(wire.chunks(step, answer.issued, answer.model))
-        for chunk in chunks[:-3] if step.stall else chunks:
-            self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+        events = list(api.events(answer.step, answer.issued, answer.model))
+        for name, data in events[:-3] if answer.step.stall else events:
+            head = f"event: {name}\n" if name else ""
+            self.wfile.write(f"{head}data: {json.dumps(data)}\n\n".encode())
             self.wfile.flush()
-        if step.stall:
-            model.stopping.wait(_HANG_SECONDS)
-        self.wfile.write(b"data: [DONE]\n\n")
+        if answer.step.stall:
+            self.server.model.stopping.wait(_HANG_SECONDS)
+        if api is APIS["compat"] and not answer.step.broken:
+            self.wfile.write(b"data: [DONE]\n\n")
 
-    def _fail(self, step: Step) -> None:
-        body = json.dumps(wire.error(step.message)).encode()
+    def _fail(self, step: Step, api: Api) -> None:
+        body = json.dumps(api.error(step.http_status, step.message)).encode()
         self.send_response(step.http_status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
         if step.http_status in _BUSY:
-            self.send_header("retry-after-ms", "100")
+            self.send_header("retry-after-ms", str(step.retry_after_ms))
         self.end_headers()
         self.wfile.write(body)

@@ -111,18 +111,20 @@ class Sandbox:
     Attributes:
         binary: The version in use; `switch` changes it.
         model: Its `issued` is the truth about what was called.
+        api: How OpenCode speaks to it.
     """
 
-    def __init__(self, binary: Binary, root: Path) -> None:
+    def __init__(self, binary: Binary, root: Path, api: str = "compat") -> None:
         self.binary = binary
         self.root = root
+        self.api = api
         self.model = ScriptedModel()
         self._started: list[Running] = []
 
     def __enter__(self) -> Self:
         self.root.mkdir(parents=True, exist_ok=True)
         self.model.__enter__()
-        provision(self.root, self.model.url, self.binary)
+        provision(self.root, self.model.url, self.binary, self.api)
         return self
 
     def __exit__(
@@ -188,7 +190,7 @@ class Sandbox:
     def switch(self, binary: Binary) -> None:
         """Go on with another version on the same home: an upgrade or a downgrade."""
         self.binary = binary
-        provision(self.root, self.model.url, binary)
+        provision(self.root, self.model.url, binary, self.api)
 
     def delete(self, session: str) -> None:
         """Delete a session as the user would."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from recorder import mcp_server
+from recorder.apis import APIS
 from recorder.binaries import Binary
 
 MODEL = "scripted/scripted-model"
@@ -36,7 +37,7 @@ _AUTHOR = {
 }
 
 
-def provision(root: Path, model_url: str, binary: Binary) -> None:
+def provision(root: Path, model_url: str, binary: Binary, api: str = "compat") -> None:
     """Fill a sandbox's root; what is there already stays, but for the configuration."""
     home, project = root / "home", root / PROJECT
     config = home / ".config" / "opencode"
@@ -46,6 +47,7 @@ def provision(root: Path, model_url: str, binary: Binary) -> None:
         _skills(config / "skills")
         shutil.copyfile(mcp_server.__file__, root / "mcp_server.py")
     settings = _settings(model_url, root / "mcp_server.py", binary)
+    settings["provider"]["scripted"]["npm"] = APIS[api].npm
     (config / "opencode.json").write_text(json.dumps(settings, indent=1))
 
 
@@ -122,7 +124,7 @@ def _provider(name: str, model_url: str) -> dict[str, Any]:
         if provider == name
     }
     return {
-        "npm": "@ai-sdk/openai-compatible",
+        "npm": APIS["compat"].npm,
         "name": name.title(),
         "options": {"baseURL": f"{model_url}/{name}/v1", "apiKey": "none"},
         "models": models,

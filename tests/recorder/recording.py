@@ -146,7 +146,7 @@ class Recording:
                 packed = lzma.compress(source.read_bytes(), preset=9 | lzma.PRESET_EXTREME)
                 (out / f"{source.name}.xz").write_bytes(packed)
         document = self.truth.document(version, time.time_ns() // 1_000_000)
-        (out / "truth.json").write_text(_one_line_each(document))
+        (out / "truth.json").write_text(one_line_each(document))
 
 
 def record(binary: Binary, out: Path) -> None:
@@ -271,7 +271,7 @@ def _copied_and_deleted(recording: Recording) -> None:
     recording.play(scenes.bulk(d, "after-delete", 5))
 
 
-def _one_line_each(document: dict[str, Any]) -> str:
+def one_line_each(document: dict[str, Any]) -> str:
     """Return JSON with a line for each entry of a list."""
     lines = []
     for key, value in document.items():
@@ -283,11 +283,11 @@ def _one_line_each(document: dict[str, Any]) -> str:
 
 
 @contextmanager
-def sandboxed(binary: Binary, name: str) -> Iterator[Sandbox]:
+def sandboxed(binary: Binary, name: str, api: str = "compat") -> Iterator[Sandbox]:
     """Give a sandbox in a place that says nothing of the machine, and clear it away."""
     root = WORKDIR / name
     shutil.rmtree(root, ignore_errors=True)
-    with Sandbox(binary, root) as sandbox:
+    with Sandbox(binary, root, api) as sandbox:
         yield sandbox
     shutil.rmtree(root, ignore_errors=True)  # after a failure it stays, to look at
 

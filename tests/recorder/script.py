@@ -9,6 +9,10 @@ Nothing here knows about HTTP, processes or databases.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+Event = tuple[str | None, dict[str, Any]]
+"""What one line of a stream tells, and its name where the API gives it one."""
 
 CANONICAL = {"bash": "shell", "task": "subagent", "apply_patch": "patch"}
 UNKNOWN = "_unknown"
@@ -57,6 +61,7 @@ class Call:
         inner: Calls made inside it (`execute` of 2.x): canonical name and status.
         exit: Exit status that a command has to have; nothing for other tools and for no status.
         files: What it does to files when it succeeds.
+        result: Of a tool that the provider runs itself: `found`, `failed`, or `missing`.
     """
 
     tool: str
@@ -69,6 +74,7 @@ class Call:
     inner: tuple[tuple[str, str], ...] = ()
     exit: int | None = None
     files: tuple["Change", ...] = ()
+    result: str | None = None
 
     @property
     def target(self) -> str | None:
@@ -88,6 +94,12 @@ class Call:
         """Return the arguments as they go over the wire."""
         return self.arguments if isinstance(self.arguments, str) else json.dumps(self.arguments)
 
+    @property
+    def halves(self) -> tuple[str, str]:
+        """Return these in two pieces."""
+        text = self.raw_arguments
+        return text[: len(text) // 2], text[len(text) // 2 :]
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -102,9 +114,14 @@ class Step:
         stall: Fall silent in the middle of the last call's arguments.
         http_status: Anything but 200 answers with that error instead.
         message: What that error says.
+        retry_after_ms: When that error wants to be asked again.
         refusals: Errors to answer with first, one for each attempt.
         usage: What the answer costs.
-        finish: Why it ends; by its calls if nothing is said.
+        finish: Why it ends, in the API's word; by its calls if nothing is said.
+        thinking: What it thinks first.
+        cache_written: Tokens written to a cache, beside those of `usage` (Anthropic's API alone).
+        forgotten: OpenCode keeps no tokens of it, though it is whole.
+        broken: `cut` closes the connection before the end, `error` tells of an error there.
     """
 
     text: str = ""
@@ -114,14 +131,24 @@ class Step:
     stall: bool = False
     http_status: int = 200
     message: str = "scripted failure"
+    retry_after_ms: int = 100
     refusals: tuple[int, ...] = ()
     usage: Usage = Usage()
     finish: str | None = None
+    thinking: str = ""
+    cache_written: int = 0
+    forgotten: bool = False
+    broken: str = ""
+
+    @property
+    def own_calls(self) -> tuple[Call, ...]:
+        """Return the calls that OpenCode has to run."""
+        return tuple(call for call in self.calls if not call.result)
 
     @property
     def reason(self) -> str:
-        """Return why it ends, in the provider's words."""
-        return self.finish or ("tool_calls" if self.calls else "stop")
+        """Return why it ends, in the words of chat completions."""
+        return self.finish or ("tool_calls" if self.own_calls else "stop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +158,14 @@ class Scene:
 
     Attributes:
         outcome: How the turn has to end, in words of the contract.
+        by_request: Each request gets the next step, whatever the messages say: for answers
+            that break off, of which OpenCode asks again.
     """
 
     name: str
     steps: tuple[Step, ...]
     outcome: str = "succeeded"
+    by_request: bool = False
 
     @property
     def marker(self) -> str:

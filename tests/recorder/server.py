@@ -22,10 +22,16 @@ _PASSWORD = "recorder"  # noqa: S105 - of a server on loopback in a throw-away h
 
 
 class Server:
-    """A running API server of a sandbox. Use it as a context manager."""
+    """
+    A running API server of a sandbox. Use it as a context manager.
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    Args:
+        background: Let 1.x have sub-agents that work on in the background.
+    """
+
+    def __init__(self, sandbox: Sandbox, *, background: bool = False) -> None:
         self._sandbox = sandbox
+        self._background = background
         self._v2 = sandbox.binary.is_v2
         self._port = _free_port()
         self._running: Running | None = None
@@ -37,7 +43,7 @@ class Server:
             "127.0.0.1",
             "--port",
             str(self._port),
-            env={"OPENCODE_SERVER_PASSWORD": _PASSWORD} if self._v2 else {},
+            env=self._environment(),
         )
         running = self._running
         wait_for(lambda: "listening on" in running.output)
@@ -51,6 +57,11 @@ class Server:
     ) -> None:
         if self._running:
             self._running.stop()
+
+    def create(self) -> str:
+        """Begin a session and return it."""
+        answer = self._post("/session", {})
+        return str((answer.get("data") or answer)["id"])
 
     def shell(self, session: str, command: str) -> None:
         """Type `!command`."""
@@ -109,6 +120,12 @@ class Server:
             self._call("POST", f"/api/experimental/session/{session}/wait", None)
         else:
             wait_for(lambda: session not in (self._call("GET", "/session/status", None) or {}))
+
+    def _environment(self) -> dict[str, str]:
+        """Return what 2.x needs of a server, and 1.x for sub-agents in the background."""
+        if self._v2:
+            return {"OPENCODE_SERVER_PASSWORD": _PASSWORD}
+        return {"OPENCODE_EXPERIMENTAL_BACKGROUND_SUBAGENTS": "true"} if self._background else {}
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         return self._call("POST", f"/api{path}" if self._v2 else path, body)

@@ -222,7 +222,8 @@ MODEL_RETRIES = Metric(
     "sessions",
     "opencode_model_retries_total",
     "counter",
-    "Requests to the model that were repeated, where the source records them.",
+    "Steps asked again after a broken stream (2.x only). "
+    "HTTP errors that were retried are in no row of any version.",
     "opencode.model.retries",
     "{request}",
     labels=("provider", "model"),

@@ -43,7 +43,7 @@ def ran_by_provider(metadata: object) -> bool:
     Say whether the provider ran a call itself: OpenCode only noted what came of it.
 
     Args:
-        metadata: The part's, not that of its state.
+        metadata: The part's, not that of its state; ``providerState`` where 2.x imported it.
     """
     return mapping(metadata).get("providerExecuted") is True
 
@@ -96,25 +96,3 @@ def ending_of(  # a list of cases
     word, reason = classify.verdict(error)
     # One that was aborted may have ended before its name was checked.
     return Ending(tool, word, reason, vouched=provider or word != ABORTED)
-
-
-_OWN_ERRORS: Final = ("Model tried to call", "SchemaError", "Invalid input for tool")
-
-
-def provider_ran_import(status: str, asked: Asked, text: str) -> bool:
-    """
-    Say whether a call of ``invalid`` that 2.x imported was run by the provider.
-
-    The import drops the mark; what is left is that OpenCode knew no such tool and that
-    the answer is none of its own.
-
-    Args:
-        status: ``completed`` or ``error``.
-        asked: What ``invalid`` was asked.
-        text: The output, or the text of the error.
-    """
-    if "unavailable tool" not in asked.error:
-        return False
-    if status == "completed":
-        return not classify.is_refusal_output(text)
-    return not text.startswith(_OWN_ERRORS)

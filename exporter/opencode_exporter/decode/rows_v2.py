@@ -14,7 +14,7 @@ import msgspec
 
 from opencode_exporter import classify, times
 from opencode_exporter.decode.details import Asked, parse_asked
-from opencode_exporter.decode.endings_v1 import asked_of, provider_ran_import
+from opencode_exporter.decode.endings_v1 import asked_of, ran_by_provider
 from opencode_exporter.decode.programs import program_of
 from opencode_exporter.decode.shape_v2 import Data, Error, Item, Metadata, Row, State, Times, parse
 from opencode_exporter.decode.steps_v2 import remark, step, step_call
@@ -105,7 +105,7 @@ def _invocation(
     tool = UNKNOWN if named_none else classify.canonical(item.name)
     refused: tuple[str, str] | None = None
     if tool == classify.INVALID_TOOL:  # imported: 1.x handed to it what it refused
-        tool, refused = _imported(state, asked)
+        tool, refused = _imported(item, state, asked)
     created = moment(stamps.created, now)
     ran = moment(stamps.ran, now) if stamps.ran is not None else 0
     fields: dict[str, Any] = {"vouched": False, "running": state.status == "running"}
@@ -142,11 +142,14 @@ def _invocation(
     )
 
 
-def _imported(state: State, asked: Asked) -> tuple[str, tuple[str, str] | None]:
+def _imported(item: Item, state: State, asked: Asked) -> tuple[str, tuple[str, str] | None]:
     """Return the tool of an imported ``invalid``; with status and reason if it was refused."""
     error = state.error.message if state.error is not None else ""
     given = asked_of(asked.tool, asked.error)
-    if provider_ran_import(state.status, given, error or state.text):
+    # 1.x's own answer says what was wrong; any other is the provider's result.
+    answered = state.status == "completed" and not classify.is_refusal_output(state.text)
+    named = given.tool != UNKNOWN
+    if (answered and named) or ran_by_provider(item.providerState):
         return classify.canonical(given.tool), None
     name, reason = classify.refused_call(given.tool, given.error, error)
     return name, (ERROR, reason)

@@ -86,6 +86,7 @@ class Item(msgspec.Struct, gc=False):
     state: State | None = None
     time: Times | None = None
     executed: Any = None  # true: the provider ran it
+    providerState: Any = None  # noqa: N815  # of what 2.x imported says the same
 
 
 class MessageTimes(msgspec.Struct, gc=False):
@@ -196,6 +197,7 @@ def _item_leniently(raw: dict[str, Any]) -> Item:
         ),
         time=Times(times.get("created"), times.get("ran"), times.get("completed")),
         executed=raw.get("executed"),
+        providerState=raw.get("providerState"),
     )
 
 

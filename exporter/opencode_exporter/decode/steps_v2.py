@@ -11,6 +11,7 @@ import msgspec
 
 from opencode_exporter import classify
 from opencode_exporter.decode.details import Asked, Recorded, file_changes, targets
+from opencode_exporter.decode.endings_v1 import ran_by_provider
 from opencode_exporter.decode.shape_v2 import Data, Item, MessageTimes, Model, Row, State
 from opencode_exporter.decode.usage import cost_of, tokens_of
 from opencode_exporter.decode.values import mapping, text_or, whole
@@ -66,7 +67,11 @@ def step_call(
         child=call.child,
         files=file_changes(call.tool, call.status, asked, meta, state.text, session),
         inner=tuple((one.tool, one.status or ERROR) for one in inner),
-        own=not (item.executed is True or (state.status == "error" and meta.interrupted is True)),
+        own=not (
+            item.executed is True
+            or ran_by_provider(item.providerState)
+            or (state.status == "error" and meta.interrupted is True)
+        ),
     )
 
 

@@ -24,6 +24,10 @@ ITSELF: Final = ("", "")
 """Among the calls of a row that were given up: its step."""
 
 
+_FRESH_MS: Final = 15 * 60_000
+"""What has changed so recently stays awake, though it was given up: it may go on after all."""
+
+
 class OpenRows:
     """Open rows by their place: source, table and id."""
 
@@ -85,7 +89,7 @@ class OpenRows:
         if row is not None:
             self._rows[place] = row
             self._places.setdefault(place[2], set()).add(place)
-            if row.calls or not row.given_up:
+            if row.calls or not row.given_up or row.seen - row.updated < _FRESH_MS:
                 awake[place] = row
             for call in row.calls:
                 self._calls.setdefault(identity.invocation_key(call), set()).add(place)
@@ -93,10 +97,12 @@ class OpenRows:
             self.changed[place] = row
 
     def note(self, place: Place, state: OpenRow) -> None:
-        """Note the state of an open row that cannot be read now: its calls are as they were."""
+        """Note the state of an open row that cannot be read now: nobody knows what runs in it."""
         row = self._rows.get(place)
         if row is not None:
-            self.set(place, msgspec.structs.replace(row, updated=state.updated, size=state.size))
+            calls = tuple(msgspec.structs.replace(call, running=False) for call in row.calls)
+            more = {"updated": state.updated, "size": state.size, "calls": calls}
+            self.set(place, msgspec.structs.replace(row, **more))
 
     def since_it_ran(self, place: Place, call: Invocation) -> Invocation:
         """
@@ -107,9 +113,7 @@ class OpenRows:
         row = self._rows.get(place)
         name = (call.call, call.part)
         started = next(
-            (one.started for one in row.calls if one.running and (one.call, one.part) == name)
-            if row
-            else iter(()),
+            (one.started for one in row.calls if (one.call, one.part) == name) if row else iter(()),
             0,
         )
         if not started or started == call.started:

@@ -67,6 +67,7 @@ class Turn(msgspec.Struct, omit_defaults=True):
     last_completed: int = 0
     last_streamed: int = 0
     last_output: int = 0  # tokens
+    last_calls: bool = False  # it holds calls that OpenCode runs: more was to come
     waits: bool = False  # what follows tells whether its last step was the last
     compacted: bool = False  # after its last step: a synthetic message takes its place
     run: Run | None = None

@@ -34,11 +34,14 @@ def remember(turn: Turn, step: Step) -> None:
     turn.last, turn.compacted = step.message, False
     turn.last_finish, turn.last_error = step.finish, step.error
     turn.last_refused = any(call.refused for call in step.calls)
-    turn.last_completed, turn.last_streamed = step.completed, step.streamed
-    turn.last_output = step.tokens.output
+    # 2.x completes a step whose process died when its session is resumed: that is no end.
+    is_dead = step.generation == "v2" and not step.finish and not step.error
+    turn.last_completed = 0 if is_dead else step.completed
+    turn.last_streamed = step.streamed
+    turn.last_output, turn.last_calls = step.tokens.output, _has_own_calls(step)
     is_over = step.is_over and bool(step.completed or step.finish)
     undecided = step.finish in ("", _UNKNOWN) and not (step.error or turn.last_refused)
-    turn.waits = goes_by_loop(step) and is_over and undecided and not _has_own_calls(step)
+    turn.waits = goes_by_loop(step) and is_over and undecided and not turn.last_calls
 
 
 def _has_own_calls(step: Step) -> bool:
@@ -53,10 +56,10 @@ def ended_by_step(turn: Turn, step: Step) -> str:
     none follows.
     """
     if not goes_by_loop(step):
-        return INTERRUPTED if step.error in _ABORTED else ""
+        return INTERRUPTED if step.error == "aborted" else ""
     if step.error or turn.last_refused:
         return outcome_of(turn)
-    if turn.waits or not step.finish or step.finish == _GOES_ON or _has_own_calls(step):
+    if turn.waits or not step.finish or step.finish == _GOES_ON or turn.last_calls:
         return ""
     return outcome_of(turn)
 
@@ -100,4 +103,5 @@ def ended_by_silence(turn: Turn) -> str:
     """Return how a turn ended after which nothing happened any more."""
     if turn.generation == "v1":
         return ended_by_message(turn)
-    return outcome_of(turn) or ABANDONED
+    was_to_go_on = turn.last_calls and not (turn.last_error or turn.last_refused)
+    return ABANDONED if was_to_go_on else outcome_of(turn) or ABANDONED

@@ -70,7 +70,7 @@ class Turns:
         interruption: only what follows tells them apart.
         """
         turn = talk.turn
-        if turn is not None and turn.waits and not turn.last_finish:
+        if turn is not None and not (turn.last_finish or turn.last_error):
             turn.waits, turn.compacted = False, True
 
     def take(self, talk: Conversation, step: Step) -> str:
@@ -192,7 +192,7 @@ class Turns:
 
     def _close_run(self, run: Run, at: int, outcome: str) -> None:
         self._tally.add(c.SKILL_RUNS, run.skill, run.agent, outcome)
-        took = lasted(run.begun, max(at, run.begun) if at else 0)
+        took = lasted(run.begun, at)
         if took != NOT_MEASURED:
             self._tally.observe(c.SKILL_RUN_DURATION, took, run.skill)
 
@@ -202,7 +202,7 @@ class Turns:
             return
         end = 0 if outcome == ABANDONED else turn.last_completed
         self._tally.add(c.TURNS, turn.agent, outcome)
-        took = lasted(turn.start, max(end, turn.start) if end else 0)
+        took = lasted(turn.start, end)
         if took != NOT_MEASURED:
             self._tally.observe(c.TURN_DURATION, took, turn.agent)
         if turn.run is not None:
