@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from pathlib import Path
 
 from opencode_exporter.skills import installed_skills
@@ -19,3 +22,20 @@ def found(home: Path, *directories: tuple[Path, Path], **environ: str) -> set[tu
     """Return name and scope of what a fresh scanner finds, without the built-in skill."""
     installed = installed_skills(home, environ, directories)
     return {(skill.name, skill.scope) for skill in installed if skill.scope != "builtin"}
+
+
+def seen_by(opencode: Path, home: Path, directory: Path, **environ: str) -> list[dict[str, str]]:
+    """Ask the real OpenCode for all skills that a session in a directory has."""
+    switches = {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"}
+    data = {f"XDG_{kind}_HOME": str(home / kind) for kind in ("DATA", "STATE", "CACHE")}
+    base = {"HOME": str(home), "PWD": str(directory), "PATH": os.environ["PATH"]}
+    answer = subprocess.run(
+        [opencode, "debug", "skill"],
+        cwd=directory,
+        env=base | data | switches | environ,
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    skills: list[dict[str, str]] = json.loads(answer.stdout)
+    return skills

@@ -84,7 +84,10 @@ def test_version(place: Place) -> None:
         (["--bogus"], "No such option '--bogus'."),
         (["once", "--web.listen-address", ":1"], "No such option '--web.listen-address'."),
         (["bogus"], "Got unexpected extra argument (bogus)"),
-        (["--watch.interval", "3x"], "'3x' is not a duration: write for example 90s, 6h or 1h30m"),
+        (
+            ["--watch.interval", "3x"],
+            "'3x' is not a duration: write for example 90s, 6h, 1d12h or 2w",
+        ),
         (["once", "--abandon-after", "0s"], "'0s' is not a duration"),
         (["once", "--labels.project", "both"], "'both' is not one of 'name', 'hash', 'off'."),
         (["once", "--labels.series-limit", "5"], "5 is not in the range x>=100."),

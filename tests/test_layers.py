@@ -22,7 +22,8 @@ decode.parts_v1 decode.steps_v1 \
 decode.shape_v2 decode.steps_v2 decode.rows_v2 labels identity traces aggregate \
 turns turns.tally turns.conversation turns.attempts turns.measures turns.delegation \
 turns.endings turns.queue turns.turns \
-digest batch turns.talks health disk opencode_config skills
+digest batch turns.talks health disk opencode_config \
+yaml_dialect front_matter skills
 sessions tables.table tables.rows tables.parts_v1 tables.messages_v1 tables.messages_v2 tables \
 tailer read_ahead ledger ledger.scope ledger.follower ledger.names ledger.sums ledger.totals \
 ledger.hot_files ledger.file ledger.store ledger.open_rows ledger.judge ledger.intake ledger.ledger

@@ -56,12 +56,12 @@ def test_what_is_no_readable_file_is_passed_over(home: Path) -> None:
 
 
 def test_only_the_top_of_a_large_file_is_read(home: Path) -> None:
-    """A SKILL.md of 100 MB costs 64 KB; front matter that goes on longer is none."""
+    """A SKILL.md of 100 MB costs 256 KB; front matter that goes on longer is none."""
     top = home / ".claude/skills"
     put(top / "large", "large")
     os.truncate(top / "large/SKILL.md", 100_000_000)
     (top / "long").mkdir()
-    (top / "long/SKILL.md").write_text("---\nname: long\n" + "# more\n" * 20_000 + "---\n")
+    (top / "long/SKILL.md").write_text("---\nname: long\n" + "# more\n" * 40_000 + "---\n")
     assert found(home) == {("large", "user")}
 
 
@@ -73,7 +73,7 @@ def test_hostile_front_matter_ends_soon(home: Path, filler: str) -> None:
     """Text made to be slow to parse is given up within seconds."""
     top = home / ".claude/skills/x"
     top.mkdir(parents=True)
-    (top / "SKILL.md").write_text("---\nname: x\n" + filler * (65_000 // len(filler)))
+    (top / "SKILL.md").write_text("---\nname: x\n" + filler * (250_000 // len(filler)))
     began = time.monotonic()
     found(home)
     assert time.monotonic() - began < 10

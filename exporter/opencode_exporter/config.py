@@ -21,9 +21,12 @@ from opencode_exporter.filters import Filters
 DEFAULT_LISTEN: Final = "127.0.0.1:10777"
 _DATABASE: Final = re.compile(r"opencode(-[\w.+-]+)?\.db")
 _DURATION: Final = re.compile(
-    r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII
+    r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII
 )
-_UNITS_MS: Final = (86_400_000, 3_600_000, 60_000, 1000, 1)
+_DAY_MS: Final = 86_400_000
+_UNITS_MS: Final = (365 * _DAY_MS, 7 * _DAY_MS, _DAY_MS, 3_600_000, 60_000, 1000, 1)
+_DURATION_LENGTH: Final = 40
+_LONGEST_MS: Final = (1 << 63) // 1_000_000  # 292 years: Prometheus counts nanoseconds
 
 
 @dataclass(frozen=True)
@@ -50,19 +53,23 @@ class Settings:
 
 def parse_duration(text: str) -> int:
     """
-    Return milliseconds of a duration in Prometheus' grammar: 90s, 6h, 1h30m.
+    Return milliseconds of a duration in Prometheus' grammar: 90s, 6h, 1d12h, 2w, 1y.
 
     Raises:
-        ConfigError: It is not one, or zero.
+        ConfigError: It is not one, zero, or longer than Prometheus takes.
     """
-    found = _DURATION.fullmatch(text)
+    found = _DURATION.fullmatch(text) if len(text) <= _DURATION_LENGTH else None
     total = (
         sum(int(n) * unit for n, unit in zip(found.groups(), _UNITS_MS, strict=True) if n)
         if found
         else 0
     )
     if not total:
-        raise ConfigError(f"{text!r} is not a duration", hint="write for example 90s, 6h or 1h30m")
+        raise ConfigError(
+            f"{text!r} is not a duration", hint="write for example 90s, 6h, 1d12h or 2w"
+        )
+    if total > _LONGEST_MS:
+        raise ConfigError(f"{text!r} is too long", hint="write a duration of at most 292y")
     return total
 
 

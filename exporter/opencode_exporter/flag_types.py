@@ -25,7 +25,7 @@ _TAKEN: Final = {"le"}.union(*(metric.labels for metric in c.METRICS))
 
 
 class Duration(click.ParamType[int]):
-    """Milliseconds, from 90s, 6h or 1h30m."""
+    """Milliseconds, from 90s, 6h, 1d12h or 2w."""
 
     name = "duration"
 

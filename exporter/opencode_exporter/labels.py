@@ -7,6 +7,7 @@ never moves to ``_other`` after it has been seen.  Nothing here touches a disk.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
@@ -26,6 +27,7 @@ OPEN_LABELS: Final = frozenset(
 _OVERFLOW_SERIES: Final = 10  # the most that overflow makes: trigger by status
 MAX_LENGTH: Final = 128
 """Characters of a label value; a longer name is cut."""
+_UNBROKEN_SPACES: Final = "\u00a0\u2007\u202f"
 
 
 def limit_of(label: str) -> int:
@@ -65,11 +67,25 @@ class Slots:
 
 
 def clean(name: str) -> str:
-    """Return a name fit for a label: no control characters, bounded; never empty."""
+    """
+    Return a name fit for a label: bounded, never empty, nothing that cannot be seen.
+
+    What has no width and spaces that do not break are dropped: people copy them
+    along without knowing, and could not type the label in a query.  Other spaces
+    become plain ones, and control characters a question mark.
+    """
     if name.isprintable() and 0 < len(name) <= MAX_LENGTH:
         return name
-    text = "".join(c if c.isprintable() else "?" for c in name[:MAX_LENGTH])
-    return text or UNKNOWN
+    return "".join(map(_visible, name[:MAX_LENGTH])) or UNKNOWN
+
+
+def _visible(char: str) -> str:
+    if char.isprintable():
+        return char
+    category = unicodedata.category(char)
+    if category == "Cf" or char in _UNBROKEN_SPACES:
+        return ""
+    return " " if category == "Zs" else "?"
 
 
 def within_limit(

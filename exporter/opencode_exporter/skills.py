@@ -7,7 +7,6 @@ what is broken, unreadable or too large is passed over.
 Nothing here knows about the source or about what has been invoked.
 """
 
-import json
 import logging
 import os
 import re
@@ -17,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-import yaml
-
 from opencode_exporter.disk import FileCache
+from opencode_exporter.events import OVERFLOW, UNKNOWN
+from opencode_exporter.front_matter import skill_name
+from opencode_exporter.labels import clean
 from opencode_exporter.opencode_config import OpenCodeConfig, parse_config
 
 log = logging.getLogger(__name__)
@@ -38,11 +38,11 @@ class InstalledSkill:
 BUILT_IN: Final = frozenset({InstalledSkill("customize-opencode", "builtin")})
 
 _SKILL_FILE: Final = "SKILL.md"
-_SKILL_BYTES: Final = 64 * 1024  # front matter stands at the top
+_SKILL_BYTES: Final = 256 * 1024  # front matter stands at the top
 _CONFIG_BYTES: Final = 1024 * 1024
-_NAME_LENGTH: Final = 100
 _FOLDER_ENTRIES: Final = 20_000  # below one skills folder
 _SCAN_ENTRIES: Final = 200_000  # below all of them
+_SEEN_WHOLE: Final = frozenset({".claude", ".agents"})  # elsewhere hidden folders do not count
 # OpenCode does enter these, at a price that is not worth paying every minute.
 _NEVER_ENTERED: Final = frozenset({"node_modules", ".git"})
 
@@ -81,7 +81,8 @@ class SkillScanner:
         self._servers: set[str] = set()
         walk = _Walk()
         for folder, scope in self._folders(sorted(set(directories))):
-            for path in walk.skill_files(folder):
+            hidden = Path(folder).parent.name in _SEEN_WHOLE
+            for path in walk.skill_files(folder, hidden=hidden):
                 if name := self._names.get(path):
                     found.add(InstalledSkill(name, scope))
             if walk.cut_short and folder not in self._told:
@@ -173,7 +174,7 @@ class _Walk:
     _left: int = _SCAN_ENTRIES
     _entered: set[tuple[int, int]] = field(default_factory=set)
 
-    def skill_files(self, top: str) -> list[str]:
+    def skill_files(self, top: str, *, hidden: bool) -> list[str]:
         """List the SKILL.md below a folder, those near the top first."""
         files: list[str] = []
         queue = deque([top])
@@ -183,7 +184,9 @@ class _Walk:
                 left -= 1
                 if entry.name == _SKILL_FILE:
                     files.append(entry.path)
-                elif entry.name not in _NEVER_ENTERED and _is_folder(entry):
+                elif entry.name in _NEVER_ENTERED or (entry.name[0] == "." and not hidden):
+                    continue
+                elif _is_folder(entry):
                     queue.append(entry.path)
         self.cut_short = left <= 0
         self._left -= granted - left
@@ -208,52 +211,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-# After the opening dashes a word may name the language; only YAML, or JSON in it, is understood.
-_FRONT_MATTER: Final = re.compile(r"---(?!-)[^\n]*\n(.*?)(?:(?<=\n)---|\Z)", re.DOTALL)
-_LOOSE_VALUE: Final = re.compile(
-    r"^([A-Za-z_]\w*)[ \t]*:[ \t]*([^\s\"'].*:.*?)[ \t\r]*$", re.MULTILINE
-)
-_TEXT_TAG: Final = "tag:yaml.org,2002:str"
-_TEXT_IN_YAML_1_2: Final = frozenset({"yes", "no", "on", "off"})
-
-
 def _skill_name(head: bytes) -> str | None:
-    """Return the name in the front matter, when OpenCode would take it and a label can hold it."""
-    text = head.decode("utf-8-sig", errors="replace")
-    found = _FRONT_MATTER.match(text)
-    if not found or (len(head) == _SKILL_BYTES and not found[0].endswith("\n---")):
-        return None
-    # OpenCode quotes values with a colon in them when the text is no YAML as it stands.
-    loose = _LOOSE_VALUE.sub(
-        lambda line: f"{line[1]}: {json.dumps(line[2], ensure_ascii=False)}", found[1]
-    )
-    keys = _top_level(found[1]) or _top_level(loose)
-    name = _text_of(keys.get("name"))
-    described = "description" not in keys or _text_of(keys["description"]) is not None
-    if name is None or not described:
-        return None
-    fits = 0 < len(name) <= _NAME_LENGTH and name.isprintable() and not name.isspace()
-    return name if fits else None
-
-
-def _top_level(text: str) -> dict[str, yaml.Node]:
-    """
-    Return the nodes of a mapping by key, none if it is broken or a key repeats.
-
-    Nodes and not values, because building the values of a few lines of nested
-    merge keys can take all memory, and the files are anybody's.
-    """
-    try:
-        top = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, RecursionError):
-        return {}
-    pairs = top.value if isinstance(top, yaml.MappingNode) else []
-    nodes = {key.value: value for key, value in pairs if isinstance(key, yaml.ScalarNode)}
-    return nodes if len(nodes) == len(pairs) else {}
-
-
-def _text_of(node: yaml.Node | None) -> str | None:
-    if not isinstance(node, yaml.ScalarNode):
-        return None
-    is_text = node.tag == _TEXT_TAG or node.value.lower() in _TEXT_IN_YAML_1_2
-    return str(node.value) if is_text else None
+    """Return the name in the front matter, as the label of its loads has it."""
+    name = skill_name(head, is_whole=len(head) < _SKILL_BYTES)
+    label = clean(name) if name is not None and not name.isspace() else UNKNOWN
+    return None if label in (UNKNOWN, OVERFLOW) else label

@@ -32,6 +32,7 @@ _MAGIC: Final = b"SQLite format 3\x00"
 _WAL_HEADER_BYTES: Final = 32
 _INDEX_HEADER_BYTES: Final = 48  # WalIndexHdr of sqlite3's wal.c: changes at every commit
 _TRIES: Final = 3
+_LOOK_ALIKES: Final = 20  # databases beside a missing one that are looked into
 
 
 class Signature(NamedTuple):
@@ -180,9 +181,12 @@ class Source:
 
     def _require_database(self) -> None:
         if not self.path.exists():
+            other = _look_alike(self.path.parent)
             raise SourceMissingError(
                 "there is no database",
-                hint="start OpenCode once, or name its file with --source.path",
+                hint=f"{other!r} beside it has OpenCode's tables: name it with --source.path"
+                if other
+                else "start OpenCode once, or name its file with --source.path",
             )
         if not self.path.is_file():  # opening a pipe would wait for its writer for ever
             raise SourceUnsupportedError(
@@ -220,6 +224,18 @@ class Source:
     def _has_rows_in_wal(self) -> bool:
         wal = _stat(self.wal)
         return wal is not None and wal[1] > 0
+
+
+def _look_alike(folder: Path) -> str:
+    """Return the name of a database with OpenCode's tables in a folder, or nothing."""
+    try:
+        paths = sorted(path for path in folder.glob("*.db") if path.is_file())
+    except OSError:
+        return ""
+    for path in paths[:_LOOK_ALIKES]:
+        with contextlib.suppress(SourceError, OSError), Source(path, "").open(unnoticed=True):
+            return path.name
+    return ""
 
 
 def _unreadable(err: OSError) -> SourceError:
