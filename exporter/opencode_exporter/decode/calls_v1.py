@@ -179,7 +179,7 @@ def invocation(
     if state.status in _ENDED:
         # Nearly all times are fine; `moment` says what is wrong with the others.
         if not (type(start) is int and type(end) is int and 0 < start <= end < now):
-            start, end = moment(start, now), min(moment(end, now), now)
+            start, end = moment(start, now), moment(times.passed(end, now), now)
         return _ended(part, state, row, about, session, start, end)
     if state.status not in _OPEN:
         raise Unusable("status")

@@ -118,7 +118,7 @@ def _invocation(
             fields["ended"] = 0  # nobody saw the end
         else:
             end = stamps.completed if stamps.completed is not None else stamps.created
-            fields["ended"] = ended = min(moment(end, now), now)
+            fields["ended"] = ended = moment(times.passed(end, now), now)
             if stamps.completed is not None:
                 fields["duration"] = times.lasted(ran or created, ended, row.created)
         fields["wait"] = times.lasted(created, ran)

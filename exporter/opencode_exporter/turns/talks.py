@@ -291,6 +291,8 @@ class Talks:
     def gone(self, rows: Collection[str]) -> None:
         """Give up the open rows that are not there any more."""
         for message in self._session_of.keys() & set(rows):
+            if message not in self._session_of:  # given up with one before it
+                continue
             talk = self._get(self._session_of[message])
             row = talk.queue[talk.find(message)]
             if isinstance(row, Step):
