@@ -30,7 +30,7 @@ from opencode_exporter.tables import parts_v1 as table_v1
 from properties import showing, taking
 from properties.killing import Death, Killed
 from properties.truth import State, Truth
-from properties.working import Working, picks
+from properties.working import Working, junk_rows, picks
 from support import Exposed, exposed
 
 EXAMPLES: Final = int(os.environ.get("PROPERTY_EXAMPLES", "40"))
@@ -110,6 +110,15 @@ class Machine(Working):
     def _went_well(self, exporter: Exporter) -> None:
         health = exporter.poller.health["opencode.db"]
         assert health.up, health.problem
+
+    @precondition(lambda self: self._spoilable())
+    @rule(pick=picks, data=junk_rows, quietly=st.booleans())
+    def poll_while_spoiled(self, pick: int, data: str, *, quietly: bool) -> None:
+        """Poll while a row that was open is unreadable, and mend it."""
+        row = self._some(self._spoilable(), pick)
+        self.world.spoil(row, data, quietly=quietly)
+        self.poll(due=True)
+        self.world.repair(row)
 
     @rule(chunks=st.integers(1, 6), restart=st.booleans())
     def poll_cut_short(self, chunks: int, *, restart: bool) -> None:

@@ -31,6 +31,10 @@ _OF_THE_PROCESS: Final = ("opencode_exporter_poll", "opencode_exporter_otlp")
 _TOOLS: Final = "opencode_tool_invocations_total"
 _SKILLS: Final = "opencode_skill_invocations_total"
 _TIMES: Final = "opencode_tool_duration_seconds"
+_STEPS: Final = "opencode_steps_total"
+_TOKENS: Final = "opencode_tokens_total"
+_LATE: Final = "opencode_exporter_late_ends_total"
+_REJECTED: Final = "opencode_exporter_rows_rejected_total"
 _AGREE: Final = (
     (_TOOLS, "opencode_tool_usage_total", ("tool", "status")),
     (_SKILLS, "opencode_skill_usage_total", ("skill", "status")),
@@ -149,8 +153,6 @@ class Checker:
                 self.say(f"the last bucket of {_show((name, labels))} is not its count")
 
     def _agreement(self, page: Page) -> None:
-        if rejected := page.by("opencode_exporter_rows_rejected_total", ("table", "cause")):
-            self.say(f"sound rows are set aside: {dict(rejected)}")
         for one, other, labels in _AGREE:
             whole, parts = page.by(one, labels), page.by(other, labels)
             if +whole != +parts:
@@ -177,13 +179,17 @@ class Checker:
             (_TOOLS, ("tool", "status"), least.tools, most.tools),
             (_SKILLS, ("skill", "status"), least.skills, most.skills),
             (f"{_TIMES}_count", ("tool", "status"), least.timed, most.timed),
+            (_STEPS, ("finish",), least.steps, most.steps),
+            (_TOKENS, ("token_type",), least.tokens, most.tokens),
+            (_LATE, ("status",), Counter(), most.late),
+            (_REJECTED, (), Counter(), most.junk),
         ):
             shown = page.by(name, labels)
             if too_much := _differences(shown, shown & high):
                 self.say(f"{name} counts too much: {too_much}")
             if too_little := _differences(low & shown, low):
                 self.say(f"{name} counts too little: {too_little}")
-        if least.tools == most.tools:
+        if least.timed == most.timed:
             times = page.by(f"{_TIMES}_sum", ("tool", "status"))
             shown = Counter({key: round(1000 * seconds) for key, seconds in times.items()})
             if wrong := _differences(+shown, +most.ms):

@@ -12,24 +12,30 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 from databases import V1, V2, fresh
 from soak import vocabulary
 from soak.file import File
 from soak.place import Place
-from soak.truth import Fact, Journal, Line
+from soak.truth import ALIVE, DOUBT, JUNK, STEP, Fact, Journal, Line
 
 MESSAGES: Final = 40
 """So many messages, and a session goes on no more."""
 SESSIONS: Final = 12
 """So many sessions a writer keeps."""
 _HOUR_MS: Final = 3_600_000
+_OLD_MS: Final = 60_000
+"""A step so old shows that a call before it has been left."""
+_MARGIN_MS: Final = 5_000
+_JUNK: Final = ("", "[]", "7", "null", '"tool"', '{"role":"assistant","time":{"crea')
+TOKENS: Final = 100
 _DIES: Final = 1 / 2000
 """How often a writer dies between what it says and what it does."""
 
@@ -50,6 +56,7 @@ class Call:
     completed: int = 0
     end: vocabulary.Ending = vocabulary.COMPLETED
     output: str = ""
+    doubt: int = 0  # from when on it may be given up, ms
     inner: list[dict[str, str]] = field(default_factory=list)
 
     def fact(self) -> Fact:
@@ -57,6 +64,20 @@ class Call:
         skill = vocabulary.shown(self.skill) if self.skill else ""
         ms = self.completed - (self.ran or self.created)
         return Fact(self.message, self.id, self.new, self.end.verdict, ms, skill)
+
+    def doubted(self, since: int) -> Fact:
+        """Return that it may be given up from a time on; while it waits, a skill has no name."""
+        is_named = self.status not in ("pending", "streaming")
+        skill = vocabulary.shown(self.skill if is_named else "") if self.skill else ""
+        return Fact(self.message, self.id, self.new, DOUBT, since, skill)
+
+
+class Open(NamedTuple):
+    """A call that has not ended, as its row stands in the database."""
+
+    fact: Fact  # as which it would be given up
+    place: int  # its message's, in the order of its session
+    changed: int  # its row, ms
 
 
 class Moves(File, ABC):
@@ -84,6 +105,7 @@ class Moves(File, ABC):
         self.journal = Journal(place.journal)
         self.live: dict[str, list[Call]] = {}
         self.left: list[tuple[int, str, Call]] = []
+        self.spoiled: dict[str, str] = {}  # what rows said that are junk now
         self._kept: list[tuple[int, str, dict[str, list[dict[str, Any]]]]] = []
 
     @contextlib.contextmanager
@@ -99,6 +121,7 @@ class Moves(File, ABC):
                 self.mark(session, number)
             self.sql.execute(f"PRAGMA user_version = {number}")
             self.journal.note(Line(number, after, facts))
+            self._wait()
             if self.rng.random() < _DIES:
                 os.kill(os.getpid(), signal.SIGKILL)
             self.sql.execute("COMMIT")
@@ -106,6 +129,12 @@ class Moves(File, ABC):
             if self.sql.in_transaction:
                 self.sql.execute("ROLLBACK")
             raise
+
+    def _wait(self) -> None:
+        """Let the clock come up to the rows: nobody writes times of the future."""
+        ahead = self._base.now + 1 - time.time() * 1000
+        if ahead > 0:
+            threading.Event().wait(ahead / 1000)
 
     def mark(self, session: str, number: int) -> None:
         """Note the number of a transaction that touches a session."""
@@ -167,12 +196,24 @@ class Moves(File, ABC):
     # What each generation does in its own way.
 
     @abstractmethod
-    def open_calls(self, session: str) -> list[tuple[Fact, int]]:
-        """Return what would be said of calls if they were given up, and where they stand."""
+    def open_calls(self, session: str) -> list[Open]:
+        """Return the calls that have not ended, of rows that can be read."""
 
     @abstractmethod
-    def step(self, session: str) -> None:
-        """Let the model take a step with calls."""
+    def step(self, session: str, *, beside: bool = False) -> None:
+        """Let the model take a step with calls; ``beside``: while others run."""
+
+    @abstractmethod
+    def begun(self, message: str) -> tuple[int, int]:
+        """Return place and time of a message."""
+
+    @abstractmethod
+    def broken(self, session: str, data: str) -> None:
+        """Write a row that cannot be decoded."""
+
+    @abstractmethod
+    def in_row(self, call: Call) -> tuple[str, list[Call]]:
+        """Return the id of a call's row, and the open calls that it shows."""
 
     @abstractmethod
     def advance(self, session: str, call: Call) -> None:
@@ -186,7 +227,100 @@ class Moves(File, ABC):
     def copies(self, origin: str) -> list[Fact]:
         """Copy a session; return the copies that are no calls."""
 
+    # What later steps say of calls that are open.
+
+    def doubt(self, session: str, message: str) -> list[Fact]:
+        """Return that a step has begun after calls which are open: in a minute it may tell."""
+        place, began = self.begun(message)
+        since = began + _OLD_MS
+        for call in self.live.get(session, ()):
+            if call.message != message:
+                call.doubt = call.doubt or since
+        return [
+            one.fact._replace(status=DOUBT, ms=since)
+            for one in self.open_calls(session)
+            if one.place < place
+        ]
+
+    def alive(self, call: Call) -> list[Fact]:
+        """Return that a call's row changes, and mend the row if it is junk."""
+        row, calls = self.in_row(call)
+        if row in self.spoiled:
+            self._write(row, self.spoiled.pop(row))
+        for one in calls:
+            one.doubt = 0
+        return [Fact(one.message, one.id, one.new, ALIVE) for one in calls]
+
+    def _write(self, row: str, data: str) -> None:
+        sql = f"UPDATE {self.rows[-1]} SET data = ?, time_updated = ? WHERE id = ?"
+        self.sql.execute(sql, (data, self._base.tick(), row))
+
+    def is_doubtful(self, call: Call) -> bool:
+        """Say whether a call may have been given up, or soon will be."""
+        return bool(call.doubt) and time.time() * 1000 > call.doubt - _MARGIN_MS
+
+    def over(self, session: str, message: str, finish: str) -> list[Fact]:
+        """Return that a step is over: what is open before it, and silent since, is left."""
+        place, began = self.begun(message)
+        left = [
+            one.fact
+            for one in self.open_calls(session)
+            if one.place < place and one.changed < began
+        ]
+        names = {(fact.message, fact.call) for fact in left}
+        for call in self.live.get(session, ()):
+            # From now on it changes no more: the next poll gives it up, or may do so.
+            if (call.message, call.id) in names or self.in_row(call)[0] in self.spoiled:
+                call.doubt = 1
+        later = f"SELECT count(*) FROM {self.rows[0]} WHERE session_id = ? AND {self.order} > ?"
+        is_last = not self.sql.execute(later, (session, place)).get
+        step = Fact(message, STEP, "", finish, TOKENS, "", not is_last)
+        return [step, *left]
+
     # Moves.
+
+    def beside(self) -> None:
+        """Take a step in a session where another process works."""
+        session = self.busy()
+        if session is not None and self.length(session) < MESSAGES:
+            self.step(session, beside=True)
+
+    def junk(self) -> None:
+        """Write a row that nobody can read, among others."""
+        if own := self.own():
+            session = self.rng.choice(own)
+            with self.commit(session) as facts:
+                self.broken(session, self.rng.choice(_JUNK))
+                facts.append(self._junk())
+
+    def spoil(self) -> None:
+        """Make the row of a call that runs unreadable, until it goes on."""
+        session = self.busy()
+        if session is None:
+            return
+        call = self.rng.choice(self.live[session])
+        row, calls = self.in_row(call)
+        if row not in self.spoiled and not self.is_doubtful(call):
+            with self.commit(session) as facts:
+                # Whoever dies now leaves it so; what is made of it then is open.
+                facts += [self._junk(), *(one.doubted(0) for one in calls)]
+                sql = f"SELECT data FROM {self.rows[-1]} WHERE id = ?"
+                data = self.ask(sql, row)[0][0]
+                self._write(row, self.rng.choice(_JUNK))
+            self.spoiled[row] = data
+
+    def _junk(self, place: int = 0) -> Fact:
+        return Fact(f"{self.journal.next()} {place}", JUNK, "", JUNK)
+
+    def junk_in(self, session: str) -> list[Fact]:
+        """Return that the rows of a session which cannot be decoded are there once more."""
+        found = [
+            data
+            for table in self.rows
+            for (data,) in self.ask(f"SELECT data FROM {table} WHERE session_id = ?", session)
+            if data in _JUNK
+        ]
+        return [self._junk(place) for place, _ in enumerate(found)]
 
     def begin(self) -> None:
         """Open a session, and make room first."""
@@ -211,7 +345,11 @@ class Moves(File, ABC):
         if session is None:
             self.go_on()
             return
-        self.advance(session, self.rng.choice(self.live[session]))
+        call = self.rng.choice(self.live[session])
+        if self.is_doubtful(call):
+            self._leave(session, call)
+        else:
+            self.advance(session, call)
 
     def finish(self) -> None:
         """End all calls of a step and take the next at once, as OpenCode does."""
@@ -219,15 +357,24 @@ class Moves(File, ABC):
         if session is None:
             return
         while self.live[session]:
-            self.advance(session, self.live[session][0])
+            call = self.live[session][0]
+            if self.is_doubtful(call):
+                self._leave(session, call)
+            else:
+                self.advance(session, call)
         self.step(session)
+
+    def _leave(self, session: str, call: Call) -> None:
+        """Work on a call no more."""
+        self.live[session].remove(call)
+        self.left.append((self.journal.next(), session, call))
 
     def leave(self) -> None:
         """Forget calls that run, as one does who dies."""
         session = self.busy()
         if session is not None:
-            number = self.journal.next()
-            self.left += [(number, session, call) for call in self.live.pop(session)]
+            for call in [*self.live[session]]:
+                self._leave(session, call)
             del self.left[:-50]
 
     def fork(self) -> None:
@@ -253,7 +400,7 @@ class Moves(File, ABC):
 
     def _delete(self, session: str) -> None:
         with self.commit() as facts:
-            facts.extend(fact for fact, _ in self.open_calls(session))
+            facts.extend(one.fact for one in self.open_calls(session))
             self._base.delete_session(session)
         self.live.pop(session, None)
 
@@ -265,7 +412,7 @@ class Moves(File, ABC):
             places = self.ask(f"SELECT {self.order} {mine} ORDER BY {self.order}", session)
             since = places[len(places) // 2][0] if places else 0
             with self.commit(session) as facts:
-                facts.extend(fact for fact, place in self.open_calls(session) if place >= since)
+                facts.extend(one.fact for one in self.open_calls(session) if one.place >= since)
                 self.sql.execute(f"DELETE {mine} AND {self.order} >= ?", (session, since))
 
     def export(self) -> None:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 from random import Random
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from databases import V2
 from databases import call as item
 from opencode_exporter.demo.rows import text
 from soak import vocabulary
-from soak.moves import Call, Moves
+from soak.moves import TOKENS, Call, Moves, Open
 from soak.place import Place
 from soak.truth import COPY, Fact
 
 _OPEN = """
-    SELECT id, seq, data FROM session_message WHERE session_id = ? AND type = 'assistant'
-    AND data ->> '$.time.completed' IS NULL
+    SELECT id, seq, time_updated, data FROM session_message
+    WHERE session_id = ? AND type = 'assistant'
+    AND iif(json_valid(data), json_type(data) = 'object', 0)
+    AND iif(json_valid(data), data ->> '$.time.completed', 0) IS NULL
 """
+_USED: Final[dict[str, Any]] = {
+    "cost": 0.5,
+    "tokens": {"input": TOKENS, "output": 0, "reasoning": 0},
+}
 
 
 class MovesV2(Moves):
@@ -32,26 +38,41 @@ class MovesV2(Moves):
         self.db = database
         self._whole: dict[str, list[Call]] = {}  # the calls of a message, ended or not
 
-    def _unfinished(self, session: str) -> list[tuple[str, int, dict[str, Any]]]:
+    def _unfinished(self, session: str) -> list[tuple[str, int, int, dict[str, Any]]]:
         rows = self.ask(_OPEN, session)
-        return [(name, seq, json.loads(data)) for name, seq, data in rows]
+        return [(name, seq, updated, json.loads(data)) for name, seq, updated, data in rows]
 
-    def open_calls(self, session: str) -> list[tuple[Fact, int]]:
+    def open_calls(self, session: str) -> list[Open]:
         """Return the calls that have not ended; while its input streams, a skill has no name."""
         return [
-            (_given_up(name, one), seq)
-            for name, seq, data in self._unfinished(session)
+            Open(_given_up(name, one), seq, updated)
+            for name, seq, updated, data in self._unfinished(session)
             for one in data["content"]
             if one["state"]["status"] not in ("completed", "error")
         ]
 
-    def step(self, session: str) -> None:
+    def begun(self, message: str) -> tuple[int, int]:
+        """Return the place of a message, and its time."""
+        sql = "SELECT seq, time_created FROM session_message WHERE id = ?"
+        seq, created = self.ask(sql, message)[0]
+        return seq, created
+
+    def in_row(self, call: Call) -> tuple[str, list[Call]]:
+        """Return the message of a call, and all calls of it that are open."""
+        calls = self._whole.get(call.message, [call])
+        return call.message, [one for one in calls if not one.completed]
+
+    def broken(self, session: str, data: str) -> None:
+        """Write a step that cannot be decoded."""
+        self.db.raw_row(session, data)
+
+    def step(self, session: str, *, beside: bool = False) -> None:
         """Write a message whose calls stream in; perhaps mend what a killed process left."""
         with self.commit(session) as facts:
-            facts.extend(fact for fact, _ in self.open_calls(session))
-            if self.rng.random() < 0.5:
+            if not beside and self.rng.random() < 0.5:
+                facts.extend(one.fact for one in self.open_calls(session))
                 self._mend(session)
-            if self.rng.random() < 0.5:
+            if beside or self.rng.random() < 0.5:
                 facts.extend(self._prompt(session))
             calls = self.new_calls("")
             for call in calls:
@@ -59,12 +80,13 @@ class MovesV2(Moves):
             message = self.db.assistant(session, [*map(_item, calls)], completed=None)
             for call in calls:
                 call.message = message
+            facts.extend(self.doubt(session, message))
         self._whole[message] = calls
-        self.live[session] = [*calls]
+        self.live[session] = [*self.live.get(session, ()), *calls]
 
     def _mend(self, session: str) -> None:
         end = vocabulary.ORPHANED
-        for name, _, data in self._unfinished(session):
+        for name, _, _, data in self._unfinished(session):
             now = self.db.tick()
             for one in data["content"]:
                 if one["state"]["status"] not in ("completed", "error"):
@@ -93,6 +115,7 @@ class MovesV2(Moves):
         """Write the call's message again."""
         calls = self._whole[call.message]
         with self.commit(session) as facts:
+            facts.extend(self.alive(call))
             if call.status == "streaming":
                 call.status, call.ran = "running", self.db.tick()
             else:
@@ -100,7 +123,10 @@ class MovesV2(Moves):
                 facts.extend(_ended(call))
             done = all(one.completed for one in calls)
             completed = self.db.tick() if done else None
-            self.db.rewrite(call.message, [*map(_item, calls)], completed=completed)
+            used = {"finish": "tool-calls"} | _USED if done else {}
+            self.db.rewrite(call.message, [*map(_item, calls)], completed=completed, **used)
+            if done:
+                facts.extend(self.over(session, call.message, "tool-calls"))
         if call.completed:
             self.live[session].remove(call)
         if done:
@@ -133,10 +159,13 @@ class MovesV2(Moves):
             call.ran = call.created + self.rng.randrange(1, 1000)
             call.completed = call.ran + self.rng.randrange(1, 60_000)
         items = [*map(_item, calls)]
-        message = self.db.assistant(session, items, created=at + 1, completed=at + 200_000)
+        facts = {"finish": "stop"} | _USED
+        message = self.db.assistant(
+            session, items, created=at + 1, completed=at + 200_000, facts=facts
+        )
         for call in calls:
             call.message = message
-        return [call.fact() for call in calls]
+        return [*(call.fact() for call in calls), *self.over(session, message, "stop")]
 
     def copies(self, origin: str) -> list[Fact]:
         """Copy a session under the same ids and a suffix, so only once."""
@@ -145,7 +174,8 @@ class MovesV2(Moves):
             return []
         copy = self.db.fork(origin)
         self.mark(copy, self.journal.next())
-        return [fact._replace(status=COPY) for fact, _ in self.open_calls(copy)]
+        open_ = [one.fact._replace(status=COPY) for one in self.open_calls(copy)]
+        return open_ + self.junk_in(copy)
 
 
 def _item(call: Call) -> dict[str, Any]:

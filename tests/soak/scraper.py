@@ -111,7 +111,7 @@ class Scraper:
         exporter = self._exporter
         life, answers = exporter.life, exporter.answers
         self.truth.follow()
-        least, decided = self.truth.counts.copy(), self.truth.decided
+        least, decided = self.truth.at_least(), self.truth.decided
         began, asked = time.monotonic(), int(time.time() * 1000)
         page = self._ask(life, answers=answers)
         if page is None:

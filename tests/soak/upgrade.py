@@ -21,10 +21,13 @@ _SESSIONS = """
     WHERE id NOT IN (SELECT id FROM session_v2) ORDER BY id
 """
 _MESSAGES = """
-    SELECT id, time_created, data ->> '$.role' FROM message
-    WHERE session_id = ? ORDER BY time_created, id
+    SELECT id, time_created, data FROM message WHERE session_id = ?
+    AND iif(json_valid(data), data ->> '$.role', NULL) IS NOT NULL ORDER BY time_created, id
 """
-_CALLS = "SELECT data FROM part WHERE message_id = ? AND data ->> '$.type' = 'tool' ORDER BY rowid"
+_CALLS = (
+    "SELECT data FROM part WHERE message_id = ? "
+    "AND iif(json_valid(data), data ->> '$.type', '') = 'tool' ORDER BY rowid"
+)
 
 
 def is_due(moves: MovesV2) -> bool:
@@ -48,9 +51,10 @@ def upgrade(moves: MovesV2) -> None:
         with moves.commit() as facts:
             moves.db.session(id=session, created=created, slug=owner, project=project)
             moves.mark(session, moves.journal.next())
-            for message, at, role in moves.ask(_MESSAGES, session):
-                if role == "assistant":
-                    facts.extend(_import(moves, session, message, at))
+            for message, at, data in moves.ask(_MESSAGES, session):
+                told = json.loads(data)
+                if told["role"] == "assistant":
+                    facts.extend(_import(moves, session, message, at, told))
                 else:
                     moves.db.user(session, id=message, created=at)
     with moves.commit():
@@ -58,12 +62,18 @@ def upgrade(moves: MovesV2) -> None:
         moves.sql.execute("INSERT INTO kv VALUES ('migration.v1-v2', ?, 0, 0)", (done,))
 
 
-def _import(moves: MovesV2, session: str, message: str, at: int) -> list[Fact]:
+def _import(
+    moves: MovesV2, session: str, message: str, at: int, told: dict[str, Any]
+) -> list[Fact]:
     found = [json.loads(data) for (data,) in moves.ask(_CALLS, message)]
     # What the user typed is no call of the model; 2.x does not make one of it.
     parts = [part for part in found if not part["callID"].startswith(vocabulary.TYPED)]
     items = [_item(part, at) for part in parts]
-    moves.db.assistant(session, items, id=message, created=at, completed=moves.db.tick())
+    over: dict[str, Any] = {
+        name: told[name] for name in ("finish", "tokens", "cost") if name in told
+    }
+    completed = told["time"].get("completed")
+    moves.db.assistant(session, items, id=message, created=at, completed=completed, facts=over)
     # First verdicts are final: about a call that 1.x had ended, this says nothing new.
     return [_interrupted(message, part) for part in parts if not _has_ended(part)]
 
