@@ -296,7 +296,8 @@ class Moves(File, ABC):
     def spoil(self) -> None:
         """Make the row of a call that runs unreadable, until it goes on."""
         session = self.busy()
-        if session is None:
+        # What is junk when it is first read is not read again.
+        if session is None or session not in self.seen():
             return
         call = self.rng.choice(self.live[session])
         row, calls = self.in_row(call)
