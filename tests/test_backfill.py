@@ -23,6 +23,13 @@ LAGGING: tuple[tuple[str, set[tuple[str, str]]], ...] = (
     ("opencode_shell_exits", {("exit", "unknown")}),
     # A message that nobody answers waits for its parts.
     ("opencode_messages_total", {("role", "user")}),
+    # A turn that such a message, or a minute of silence, ends: live as much later.
+    ("opencode_turns_total", {("outcome", "interrupted")}),
+    ("opencode_turns_total", {("outcome", "abandoned")}),
+    ("opencode_turn_duration_seconds", set()),
+    ("opencode_skill_runs_total", {("outcome", "interrupted")}),
+    ("opencode_skill_runs_total", {("outcome", "abandoned")}),
+    ("opencode_skill_run_duration_seconds", set()),
     # A session is put away at the end of the recording alone.
     ("opencode_session_tool_invocations", set()),
 )
