@@ -28,6 +28,10 @@ def put(talk: Conversation, row: Row, mask: int) -> None:
     if place < 0:
         talk.queue = [*talk.queue, row]
     else:
+        old = talk.queue[place]
+        if isinstance(row, Step) and isinstance(old, Step):
+            # The other generation's row of the same message may have rested for long.
+            row = msgspec.structs.replace(row, changed=max(old.changed, row.changed))
         talk.queue = [*talk.queue[:place], row, *talk.queue[place + 1 :]]
 
 
