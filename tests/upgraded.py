@@ -27,8 +27,10 @@ def upgraded(path: Path) -> Iterator[tuple[V1, V2]]:
         yield old, new
 
 
-def import_step(old: V1, new: V2, session: str, message: str, calls: list[dict[str, Any]]) -> None:
+def import_step(
+    old: V1, new: V2, session: str, message: str, calls: list[dict[str, Any]], **step: Any
+) -> None:
     """Write a step of v1 into the tables of v2, under the same ids."""
     created = old.db.execute("SELECT time_created FROM session WHERE id = ?", (session,)).get
     new.session(id=session, created=created)
-    new.assistant(session, calls, id=message)
+    new.assistant(session, calls, id=message, **step)

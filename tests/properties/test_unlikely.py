@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import apsw
 import pytest
 
 from databases import V1, call
@@ -147,4 +148,48 @@ def test_import_that_takes_the_rowids_it_had(bench: Bench) -> None:
         for part, data in saved:
             db.raw_part(message, data, part=part)
         assert counted(polled(exporter)) == {("read", "completed"): 106}
+    exporter.close()
+
+
+@pytest.mark.parametrize("steps", [2, 5])
+def test_session_with_several_open_steps_deleted_at_once(bench: Bench, steps: int) -> None:
+    """Each of them is given up, also those that the later ones had left behind meanwhile."""
+    exporter = bench.exporter()
+    with V1(bench.source, now=bench.clock.ms) as db:
+        session = db.session()
+        for _ in range(steps):
+            db.tool(db.message(session), status="running")
+        bench.clock.advance(ms=1_000)
+        assert counted(polled(exporter)) == {}
+        bench.clock.advance(ms=61_000)
+        db.delete_session(session)
+        assert counted(polled(exporter)) == {("read", "abandoned"): steps}
+        assert exporter.poller.health["opencode.db"].up
+    exporter.close()
+
+
+def test_step_that_goes_on_in_1x_after_the_upgrade(bench: Bench) -> None:
+    """What 2.x has imported of a step does not hide that 1.x still works on it."""
+    exporter = bench.exporter()
+    with upgraded(bench.source) as (old, new):
+        old.now = bench.clock.ms
+        session = old.session()
+        message = old.message(session)
+        part = old.tool(message, call="call_1", status="running")
+        given = call("call_1", status="error", error=INTERRUPTED, ran=None, completed=None)
+        new.now = old.now
+        import_step(old, new, session, message, [given], completed=None)
+        bench.clock.advance(ms=1_000)
+        polled(exporter)
+        old.now = new.now
+        old.message(session)
+        old.rewrite(part, status="completed")
+        bench.clock.advance(ms=61_000)
+        before = polled(exporter).by("opencode_messages_total", "role")
+        exporter.close()
+        with apsw.Connection(str(bench.ledger)) as ledger:
+            ledger.execute("DELETE FROM cursor")
+        ledger.close()
+        exporter = bench.exporter()
+        assert polled(exporter).by("opencode_messages_total", "role") == before
     exporter.close()
