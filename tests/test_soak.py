@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from soak.checker import Bounds, Checker, Page
-from soak.truth import COPY, Counts, Fact, Journal, Line, Truth
+from soak.truth import ALIVE, COPY, DOUBT, Counts, Fact, Journal, Line, Truth
 
 SOAK = Path(__file__).parent / "soak" / "run.py"
 LAST = re.compile(
@@ -141,3 +141,24 @@ def test_truth_survives_a_torn_line(tmp_path: Path) -> None:
     truth.follow()
     assert truth.counts.tools == {("read", "completed"): 1}
     assert truth.at_most().tools == truth.counts.tools
+
+
+def test_truth_has_bounds_for_what_time_decides(tmp_path: Path) -> None:
+    """A call that a later step leaves behind may be given up, unless it changes after all."""
+    journal = Journal(tmp_path / "journal")
+    left, alive = Fact("m1", "c1", "read", DOUBT, 1), Fact("m2", "c1", "edit", DOUBT, 1)
+    later = Fact("m3", "c1", "grep", DOUBT, 1 << 60)
+    journal.note(Line(first := journal.next(), 0, [left, alive, later]))
+    journal.note(Line(second := journal.next(), first, [alive._replace(status=ALIVE)]))
+    truth = Truth(tmp_path / "journal")
+    truth.follow()
+    truth.resolve(second)
+    assert truth.at_least().tools == {}
+    assert truth.at_most().tools == {("read", "abandoned"): 1}
+    ends = [left._replace(status="abandoned", ms=-1), Fact("m1", "c1", "read", "completed", 5)]
+    for fact in ends:
+        journal.note(Line(number := journal.next(), second, [fact]))
+        truth.follow()
+        truth.resolve(second := number)
+    assert truth.at_least().tools == truth.at_most().tools == {("read", "abandoned"): 1}
+    assert truth.at_most().late == {("completed",): 1}
