@@ -103,5 +103,7 @@ def ended_by_silence(turn: Turn) -> str:
     """Return how a turn ended after which nothing happened any more."""
     if turn.generation == "v1":
         return ended_by_message(turn)
+    if not turn.last_finish and not turn.last_error:
+        return ABANDONED  # its process died
     was_to_go_on = turn.last_calls and not (turn.last_error or turn.last_refused)
     return ABANDONED if was_to_go_on else outcome_of(turn) or ABANDONED
