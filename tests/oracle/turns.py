@@ -146,7 +146,8 @@ def imported(rows: Sequence[Row]) -> set[str]:
     Return the steps that 2.x imported from 1.x though its own rows are gone.
 
     "Imported sessions have no `idle` rows", and no step of theirs was ever ``streamed``.
-    Choice: the rows between two human messages are told together.
+    Choices: the rows between two human messages are told together; a step of 2.x that
+    failed need not have been streamed either, so one that ended well has to say so.
     """
     found: set[str] = set()
     here: list[Row] = []
@@ -155,7 +156,9 @@ def imported(rows: Sequence[Row]) -> set[str]:
             here.append(row)
             continue
         native = any(one.kind == "idle" or one.streamed is not None for one in here)
-        found.update(one.message for one in here if one.kind == "step" and not native)
+        well = any(one.kind == "step" and one.finish and not one.error for one in here)
+        told = well and not native
+        found.update(one.message for one in here if one.kind == "step" and told)
         here = []
     return found
 
