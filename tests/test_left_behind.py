@@ -266,3 +266,19 @@ def test_an_outcome_has_its_fixed_values_only(word: Any, bench: Bench, new: V2) 
     new.assistant(session, [])
     new.idle(session, word)
     assert look().by(TURNS, "outcome") == {("succeeded",): 1}
+
+
+def test_an_open_row_that_broke_before_a_later_step_is_left(bench: Bench, new: V2) -> None:
+    """That it cannot be read is no sign of life: the step that is over tells."""
+    look = looks(bench, new)
+    session = new.session()
+    one = call("c1", "read", status="running", completed=None)
+    first = new.assistant(session, [one], completed=None)
+    look()
+    new.assistant(session, [], completed=None)
+    new.db.execute(
+        "UPDATE session_message SET data = '7', time_updated = ? WHERE id = ?", (new.tick(), first)
+    )
+    assert ended(look()) == {}
+    new.assistant(session, [])
+    assert ended(look()) == {("read", "abandoned"): 1}

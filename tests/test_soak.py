@@ -162,3 +162,15 @@ def test_truth_has_bounds_for_what_time_decides(tmp_path: Path) -> None:
         truth.resolve(second := number)
     assert truth.at_least().tools == truth.at_most().tools == {("read", "abandoned"): 1}
     assert truth.at_most().late == {("completed",): 1}
+
+
+def test_truth_allows_the_earliest_moment_of_a_doubt(tmp_path: Path) -> None:
+    """A row that was spoiled while a step grew old was held against that step's minute."""
+    journal = Journal(tmp_path / "journal")
+    old = Fact("m1", "c1", "read", DOUBT, 1 << 60)
+    journal.note(Line(first := journal.next(), 0, [old]))
+    journal.note(Line(second := journal.next(), first, [old._replace(ms=0)]))
+    truth = Truth(tmp_path / "journal")
+    truth.follow()
+    truth.resolve(second)
+    assert truth.at_most().tools == {("read", "abandoned"): 1}

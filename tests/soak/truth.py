@@ -178,7 +178,9 @@ class Truth:
             if fact.status == ALIVE:
                 self._doubts.pop(name, None)
             elif fact.status == DOUBT and name not in self._settled:
-                self._doubts.setdefault(name, fact)
+                # The first moment counts: a row may be spoiled while a step grows old.
+                known = self._doubts.get(name, fact)
+                self._doubts[name] = min(known, fact, key=lambda one: one.ms)
 
     def _late(self, line: Line, counts: Counts) -> None:
         """Count ends of calls that had been given up."""
