@@ -10,7 +10,7 @@ import pytest
 
 from databases import V1, V2, call
 from oracle.building import USED
-from support import Bench, Exposed, exposed
+from support import HOUR_MS, Bench, Exposed, exposed
 
 CALLS = "opencode_tool_invocations_total"
 TURNS = "opencode_turns_total"
@@ -282,3 +282,18 @@ def test_an_open_row_that_broke_before_a_later_step_is_left(bench: Bench, new: V
     assert ended(look()) == {}
     new.assistant(session, [])
     assert ended(look()) == {("read", "abandoned"): 1}
+
+
+def test_a_row_that_was_just_written_is_not_given_up_unread(bench: Bench, new: V2) -> None:
+    """A call that had run for hours was given up when its row was written, but unreadably."""
+    look = looks(bench, new)
+    one = call("c1", "read", status="running", completed=None)
+    step = new.assistant(new.session(), [one], completed=None)
+    look()
+    new.now += 7 * HOUR_MS
+    write = "UPDATE session_message SET data = ?, time_updated = ? WHERE id = ?"
+    kept = new.db.execute("SELECT data FROM session_message WHERE id = ?", (step,)).get
+    new.db.execute(write, ("7", new.tick(), step))
+    assert ended(look()) == {}
+    new.db.execute(write, (kept.replace("running", "completed"), new.tick(), step))
+    assert ended(look()) == {("read", "completed"): 1}

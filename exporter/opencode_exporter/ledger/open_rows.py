@@ -101,8 +101,8 @@ class OpenRows:
         row = self._rows.get(place)
         if row is not None:
             calls = tuple(msgspec.structs.replace(call, running=False) for call in row.calls)
-            more = {"updated": state.updated, "size": state.size, "calls": calls}
-            self.set(place, msgspec.structs.replace(row, **more))
+            changed = {"updated": state.updated, "size": state.size, "seen": state.seen}
+            self.set(place, msgspec.structs.replace(row, calls=calls, **changed))
 
     def since_it_ran(self, place: Place, call: Invocation) -> Invocation:
         """
