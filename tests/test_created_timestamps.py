@@ -73,9 +73,9 @@ class OnePage(FakeBackend):
         super().__init__()
         self.page = page
 
-    async def metrics(self, accept: str, timeout_s: float) -> Rendered:
+    async def metrics(self, accept: str, timeout_s: float, viewer: str) -> Rendered:
         """Answer."""
-        del accept, timeout_s
+        del accept, timeout_s, viewer
         return self.page
 
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import pytest
 
 from opencode_exporter import catalog as c
+from opencode_exporter.moment import Moment
 from opencode_exporter.otlp.push import Push
 from opencode_exporter.otlp.target import target_of
-from opencode_exporter.snapshot import Moment
 from otlp_receivers import HttpReceiver
 from support import FakeClock, wait_for
 
@@ -33,7 +33,7 @@ def pushing(
     receiver.name_in(monkeypatch, OTEL_EXPORTER_OTLP_TIMEOUT="0.5")
     target = target_of(receiver.environment)
     assert target
-    push = Push(target, "7", clock, take_in=lambda: None, moment=shown)
+    push = Push(target, "7", clock, take_in=lambda: None, moment=lambda: (shown(), lambda: None))
     try:
         yield push
     finally:

@@ -35,17 +35,23 @@ class FakeBackend:
         self.hang = False
         self.entered = threading.Event()
         self.asked: list[tuple[str, float]] = []
+        self.viewers: list[str] = []
+        self.sent = 0
         self.rows: tuple[LandingRow, ...] = ()
 
-    async def metrics(self, accept: str, timeout_s: float) -> Rendered:
+    async def metrics(self, accept: str, timeout_s: float, viewer: str) -> Rendered:
         """Answer, fail or hang, as the test wants it."""
         self.asked.append((accept, timeout_s))
+        self.viewers.append(viewer)
         self.entered.set()
         if self.hang:
             await asyncio.Event().wait()
         if self.error is not None:
             raise self.error
-        return Rendered(self.body, CONTENT_TYPE)
+        return Rendered(self.body, CONTENT_TYPE, self._note_sent)
+
+    def _note_sent(self) -> None:
+        self.sent += 1
 
     def ready(self) -> str | None:
         """Say what the test says."""

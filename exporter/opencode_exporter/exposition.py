@@ -28,7 +28,7 @@ from prometheus_client.utils import floatToGoString
 from opencode_exporter import catalog as c
 from opencode_exporter.aggregate import Labels, Value
 from opencode_exporter.exemplars import Exemplar, OfSeries
-from opencode_exporter.snapshot import Moment
+from opencode_exporter.moment import Moment
 
 _FORMATS_KEPT: Final = 4  # a client may ask for any version of a format
 _HEAD_LINES: Final = 2  # HELP and TYPE
@@ -49,11 +49,16 @@ class _Sample(NamedTuple):
     exemplars: OfSeries = ()
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class Rendered(NamedTuple):
     """A page of metrics."""
 
     body: bytes
     content_type: str
+    sent: Callable[[], None] = _nothing  # called when the client has it
 
 
 class _Text(NamedTuple):

@@ -7,7 +7,8 @@ Puts a snapshot together and has it rendered; knows no HTTP and starts no poll.
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 import apsw
@@ -17,8 +18,9 @@ from opencode_exporter.config import Settings
 from opencode_exporter.exemplars import Exemplars
 from opencode_exporter.exposition import Rendered, Renderer
 from opencode_exporter.ledger.ledger import Ledger
+from opencode_exporter.moment import Moment, Snapshot
 from opencode_exporter.poller import Poller
-from opencode_exporter.snapshot import Moment, Snapshot, Surroundings, take
+from opencode_exporter.snapshot import Surroundings, take
 from opencode_exporter.waker import Clock, steady_ms
 from opencode_exporter.web.landing import Landing, LandingRow
 
@@ -69,9 +71,31 @@ class Pages:
         )
         return take(self._ledger, around)
 
-    def metrics(self, accept: str, *, process: bool = True) -> Rendered:
-        """Return the page of metrics in the format asked for."""
-        return self._renderer.render(self.moment(), accept, process=process)
+    def moment_for(self, viewer: str) -> tuple[Moment, Callable[[], None]]:
+        """
+        Return the moment for one who adds up what is new, and what to call when he has it.
+
+        Series that appeared since he was shown the last are at 0 first.
+        """
+        viewers = self._ledger.published.viewers  # before the moment: it may know less, not more
+        moment = self.moment()
+        return moment.for_viewer(viewers.mark(viewer)), partial(
+            viewers.shown, viewer, moment.births
+        )
+
+    def metrics(self, accept: str, *, process: bool = True, viewer: str = "") -> Rendered:
+        """
+        Return the page of metrics.
+
+        Args:
+            accept: The formats asked for.
+            process: Whether ``process_*`` and ``python_info`` are on it.
+            viewer: Who adds up what is new, see `moment_for`; empty for others.
+        """
+        if not viewer:
+            return self._renderer.render(self.moment(), accept, process=process)
+        moment, sent = self.moment_for(viewer)
+        return self._renderer.render(moment, accept, process=process)._replace(sent=sent)
 
     def not_ready(self) -> str | None:
         """Return why the history is not in yet, or None when it is."""

@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from opencode_exporter import __version__
@@ -159,7 +160,7 @@ class Service:
             self._exporter.ledger.meta["instance_id"],
             SystemClock(),
             take_in=self._take_in,
-            moment=pages.moment,
+            moment=partial(pages.moment_for, target.viewer),
         )
         pages.exports = push.exports
         return push
@@ -193,10 +194,10 @@ class Service:
 
     # What the web server asks.
 
-    async def metrics(self, accept: str, timeout_s: float) -> Rendered:
+    async def metrics(self, accept: str, timeout_s: float, viewer: str) -> Rendered:
         """Take in what was committed before now, if the time allows, and render."""
         await self._polled(timeout_s)
-        return await asyncio.to_thread(self._exporter.pages.metrics, accept)
+        return await asyncio.to_thread(self._exporter.pages.metrics, accept, viewer=viewer)
 
     def ready(self) -> str | None:
         """Return None once the history is in, else why not."""

@@ -10,9 +10,9 @@ choice of how projects are named, tools and skills that are left out.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Final, Literal, TypeVar
 
 from opencode_exporter import catalog as c
@@ -25,15 +25,11 @@ from opencode_exporter.health import SourceHealth
 from opencode_exporter.labels import clean, limit_of
 from opencode_exporter.ledger.ledger import Ledger, Published
 from opencode_exporter.ledger.totals import KNOWN_BEFOREHAND
+from opencode_exporter.moment import Later, Moment, Numbers, Snapshot
 from opencode_exporter.skills import InstalledSkill
 
 T = TypeVar("T")
 ProjectNames = Literal["name", "hash", "off"]
-Snapshot = Mapping[c.Metric, Mapping[Labels, Value]]
-"""Values in each metric's scale; see `catalog.Metric`."""
-Starts = Mapping[c.Metric, Mapping[Labels, int]]
-"""Since when series count, Unix ms."""
-
 _Series = dict[c.Metric, dict[Labels, Value]]
 _ACTIVE_MS: Final = 5 * 60_000
 _CATCH_UP_SHOWN_MS: Final = 5 * 60_000  # long enough for every scrape interval in use
@@ -44,48 +40,6 @@ _OURS_KNOWN: Final[Mapping[c.Metric, tuple[Labels, ...]]] = {
 }
 """Series of ourselves that are shown at 0 before anything is counted."""
 _SHOWN_AT_ZERO: Final = frozenset(metric.name for metric in (*KNOWN_BEFOREHAND, *_OURS_KNOWN))
-
-
-@dataclass(frozen=True)
-class Moment:
-    """
-    Every series at one moment, and since when each counts.
-
-    A start is a time at which the series was 0 and after which all that it counts
-    happened; once shown it stays.  See `ledger.totals.starts_of` for those of the ledger.
-    A series at 0, because its name is known beforehand, has the baseline as its start,
-    and keeps it.  Series that are shown as one have the smallest of their starts.
-    """
-
-    series: Snapshot
-    at_ms: int  # Unix
-    starts: Starts  # of all that outlive the process
-    began_ms: int  # when this process began, Unix: of all others that count
-    exemplars: Known = field(default_factory=dict)  # of series that may not be shown
-
-    def start_ms(self, metric: c.Metric, labels: Labels) -> int:
-        """Return since when a counter or histogram counts, Unix ms."""
-        return self.starts.get(metric, {}).get(labels, self.began_ms)
-
-
-class _Later(Starts):
-    """Starts that are put together when somebody asks: most pages do not show them."""
-
-    def __init__(self, make: Callable[[], Starts]) -> None:
-        self._make = make
-
-    @cached_property
-    def _made(self) -> Starts:
-        return self._make()
-
-    def __getitem__(self, metric: c.Metric) -> Mapping[Labels, int]:
-        return self._made[metric]
-
-    def __iter__(self) -> Iterator[c.Metric]:
-        return iter(self._made)
-
-    def __len__(self) -> int:
-        return len(self._made)
 
 
 @dataclass(frozen=True)
@@ -129,8 +83,15 @@ def take(ledger: Ledger, around: Surroundings) -> Moment:
     _add_sources(shown, around.sources)
     _add_ourselves(shown, ledger, around)
     series = {m: around.filters.shown(m.labels, series) for m, series in shown.items()}
-    starts = _Later(partial(_starts_of, series, known, around.projects, salt))
-    return Moment(series, around.now_ms, starts, around.started_ms, around.exemplars)
+    return Moment(
+        series,
+        around.now_ms,
+        Later(partial(_starts_of, series, known, around.projects, salt)),
+        around.started_ms,
+        around.exemplars,
+        known.births,
+        Later(partial(_born_of, series, known, around.projects, salt)),
+    )
 
 
 def at_baseline(
@@ -172,7 +133,7 @@ def _of_ledger(
     return shown
 
 
-def _starts_of(shown: Snapshot, known: Published, how: ProjectNames, salt: str) -> Starts:
+def _starts_of(shown: Snapshot, known: Published, how: ProjectNames, salt: str) -> Numbers:
     """Return since when those series count that are in the ledger, or known beforehand."""
     starts: dict[c.Metric, Mapping[Labels, int]] = {}
     for metric, series in shown.items():
@@ -183,6 +144,17 @@ def _starts_of(shown: Snapshot, known: Published, how: ProjectNames, salt: str) 
         own = _name_projects(metric, counted, how, salt, min)
         starts[metric] = {labels: own.get(labels, at_zero) for labels in series}
     return starts
+
+
+def _born_of(shown: Snapshot, known: Published, how: ProjectNames, salt: str) -> Numbers:
+    """Return with which birth those series came that came after the baseline."""
+    births: dict[c.Metric, Mapping[Labels, int]] = {}
+    for metric in shown:
+        born = known.born.get(metric.name)
+        if born and metric.kind != "gauge":
+            of_all = {labels: born.get(labels, 0) for labels in known.series[metric.name]}
+            births[metric] = _name_projects(metric, of_all, how, salt, min)
+    return births
 
 
 def _names(slots: Iterable[str], known: Iterable[str], label: str) -> list[str]:

@@ -18,7 +18,8 @@ from opencode_exporter.aggregate import Labels, Value
 from opencode_exporter.backfill.history import History
 from opencode_exporter.exposition import head_of, names_of, values_of
 from opencode_exporter.ledger.totals import KNOWN_BEFOREHAND
-from opencode_exporter.snapshot import Snapshot, at_baseline
+from opencode_exporter.moment import Snapshot
+from opencode_exporter.snapshot import at_baseline
 
 Progress = Callable[[float, int], None]
 """Told of the share written (0 to 1) and the samples so far."""

@@ -21,15 +21,16 @@ import apsw
 from opencode_exporter.errors import LedgerBusyError, LedgerDamagedError, LedgerError
 
 APPLICATION_ID: Final = 0x4F434C47  # "OCLG"
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 _WAL_BYTES: Final = 4 << 20
 _CACHE_KIB: Final = 4_000
 _SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE series (
     metric TEXT NOT NULL, labels TEXT NOT NULL, value TEXT NOT NULL, started INTEGER NOT NULL,
-    PRIMARY KEY (metric, labels)
+    born INTEGER NOT NULL, PRIMARY KEY (metric, labels)
 ) WITHOUT ROWID;
+CREATE TABLE viewer (name TEXT PRIMARY KEY, mark INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE baseline (
     metric TEXT NOT NULL, labels TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (metric, labels)
 ) WITHOUT ROWID;

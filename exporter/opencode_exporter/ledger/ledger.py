@@ -26,7 +26,8 @@ from opencode_exporter.ledger.open_rows import OpenRows
 from opencode_exporter.ledger.scope import EVERYTHING, Scope
 from opencode_exporter.ledger.store import Batch, Store
 from opencode_exporter.ledger.sums import Sums
-from opencode_exporter.ledger.totals import Series, Starts, Times, changed_by, starts_of
+from opencode_exporter.ledger.totals import Numbers, Series, Times, born_of, changed_by, starts_of
+from opencode_exporter.ledger.viewers import Viewers
 from opencode_exporter.turns.talks import FIRST, NEVER, Place, Talks
 from opencode_exporter.waker import Clock
 
@@ -37,7 +38,10 @@ class Published(NamedTuple):
     """What has been committed; never changed, so that any thread may render it."""
 
     series: Series
-    starts: Starts  # of all series; those of gauges mean nothing
+    starts: Numbers  # of all series, Unix ms; those of gauges mean nothing
+    born: Numbers  # with which birth those came that came after the baseline
+    births: int  # until now
+    viewers: Viewers  # to whom they are shown
     names: Mapping[str, tuple[str, ...]]  # names that hold a slot, by label
     in_flight: tuple[tuple[str, int], ...]  # tool and start (ms) of what runs now
     hot_files: tuple[tuple[str, int], ...]  # paths, most edited first, and how often
@@ -107,9 +111,13 @@ class Ledger:
         store = self._store
         series: dict[str, dict[Labels, Value]] = {}
         starts: dict[str, dict[Labels, int]] = {}
-        for metric, labels, value, started in store.series():
+        born: dict[str, dict[Labels, int]] = {}
+        for metric, labels, value, started, birth in store.series():
             series.setdefault(metric, {})[labels] = value
             starts.setdefault(metric, {})[labels] = started
+            if birth:
+                born.setdefault(metric, {})[labels] = birth
+        viewers = Viewers(store.viewers(), self._clock)
         read = store.slots(), store.cursors(), store.open_rows(), store.meta(), store.edited()
         # From here on nothing fails: half of a reload would count a batch twice.
         slots, self._cursors, rows, self.meta, edited = read
@@ -133,14 +141,18 @@ class Ledger:
         if not self.baseline_ms:  # the history goes on where it was cut off
             known = (start for of_metric in starts.values() for start in of_metric.values())
             self._intake.since_settled = min(known, default=NO_EVENT)
-        self._publish(series, starts)
+        self._viewers = viewers
+        self._publish(series, starts, born)
         self._begin()
 
-    def _publish(self, series: Series, starts: Starts) -> None:
+    def _publish(self, series: Series, starts: Numbers, born: Numbers) -> None:
         self._late_ms = self._intake.late_ms
         self.published = Published(
             series=series,
             starts=starts,
+            born=born,
+            births=self._births,
+            viewers=self._viewers,
             names={label: self.names.slots.names(label) for label in ("tool", "skill")},
             in_flight=tuple(
                 (self.names.shown(call), call.started) for call in self._intake.open.running()
@@ -170,6 +182,11 @@ class Ledger:
         """When counting forward began; 0 while the history is still read."""
         return int(self.meta.get("baseline_ms", 0))
 
+    @property
+    def _births(self) -> int:
+        """How many commits had series that had not been there before, since the baseline."""
+        return int(self.meta.get("births", 0))
+
     def cursors(self, source: str) -> dict[str, Cursor]:
         """Return where the next poll of a source begins, by table."""
         return {table: value for (name, table), value in self._cursors.items() if name == source}
@@ -186,6 +203,7 @@ class Ledger:
         """Note, with the next commit, that the history is in."""
         self._note("baseline_ms", str(self._clock.now_ms()))
         self._batch.is_baseline = True
+        self._viewers.begin()
         self._intake.since_settled = NO_EVENT
 
     def _note(self, name: str, value: str) -> None:
@@ -265,22 +283,33 @@ class Ledger:
                 for due in [self.talks.due_of(talk)]
             }
             started = starts_of(changed, self.published.starts, self._times())
+            born = self._born(changed)
             batch.series = {
-                (metric, labels): (value, started[metric][labels])
+                (metric, labels): (value, started[metric][labels], born[metric].get(labels, 0))
                 for metric, values in changed.items()
                 for labels, value in values.items()
             }
+            batch.viewers = self._viewers.moved()
             if batch:
                 self._store.write(batch)
         except LedgerError:
             self.reload()
             raise
+        self._viewers.written(batch.viewers)
         old = self.published
-        self._publish(_with(old.series, changed), _with(old.starts, started))
+        self._publish(_with(old.series, changed), _with(old.starts, started), _with(old.born, born))
         self.names.slots.new = []
         self._begin()
         if self._follower is not None:
             self._follower.committed(self._intake.open.running())
+
+    def _born(self, changed: Series) -> dict[str, dict[Labels, int]]:
+        """Return the births of what a batch changes; series that are new are one birth more."""
+        birth = self._births + 1 if self._intake.is_live else 0
+        born = born_of(changed, self.published.series, self.published.born, birth)
+        if birth and any(birth in of_metric.values() for of_metric in born.values()):
+            self._note("births", str(birth))
+        return born
 
     def _times(self) -> Times:
         intake = self._intake

@@ -44,8 +44,10 @@ _GARBLED: Final = (*DAMAGE, apsw.SQLError, ValueError)
 class Batch(msgspec.Struct):
     """Everything that one commit writes."""
 
-    series: dict[tuple[str, tuple[str, ...]], tuple[Any, int]] = msgspec.field(default_factory=dict)
-    """Value and start (Unix ms) by metric and labels."""
+    series: dict[tuple[str, tuple[str, ...]], tuple[Any, int, int]] = msgspec.field(
+        default_factory=dict
+    )
+    """Value, start (Unix ms) and birth by metric and labels."""
     seen: dict[int, int] = msgspec.field(default_factory=dict)
     traces: Blocks = msgspec.field(default_factory=dict)
     cursors: dict[tuple[str, str], Cursor] = msgspec.field(default_factory=dict)
@@ -56,6 +58,8 @@ class Batch(msgspec.Struct):
     """Conversations by the keys of their sessions, with when they are due (ms) or None."""
     edited: dict[tuple[str, int], int] = msgspec.field(default_factory=dict)
     """Edits of files by path and day; 0: forget it."""
+    viewers: dict[str, int | None] = msgspec.field(default_factory=dict)
+    """Births of which viewers have been shown; None: forget the viewer."""
     is_baseline: bool = False
     """Whether the totals are, with this batch, those of the baseline."""
 
@@ -94,12 +98,17 @@ class Store:
         with self._reading():
             return dict(self._db.execute("SELECT name, value FROM meta"))
 
-    def series(self) -> Iterable[tuple[str, tuple[str, ...], Any, int]]:
-        """Yield (metric, labels, value, start); the start in Unix ms."""
+    def series(self) -> Iterable[tuple[str, tuple[str, ...], Any, int, int]]:
+        """Yield (metric, labels, value, start, birth); the start in Unix ms."""
         with self._reading():
-            rows = self._db.execute("SELECT metric, labels, value, started FROM series")
-            for metric, labels, value, started in rows:
-                yield metric, tuple(json.loads(labels)), json.loads(value), int(started)
+            rows = self._db.execute("SELECT metric, labels, value, started, born FROM series")
+            for metric, labels, value, started, born in rows:
+                yield metric, tuple(json.loads(labels)), json.loads(value), int(started), int(born)
+
+    def viewers(self) -> dict[str, int]:
+        """Return the births of which viewers have been shown."""
+        with self._reading():
+            return dict(self._db.execute("SELECT name, mark FROM viewer"))
 
     def baseline(self) -> Iterable[tuple[str, tuple[str, ...], Any]]:
         """Yield (metric, labels, value) as they were when the history was in."""
@@ -185,10 +194,10 @@ class Store:
                 db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?)", batch.seen.items())
                 db.executemany(_LEAVE, batch.traces.items())
                 db.executemany(
-                    "INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?)",
+                    "INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?, ?)",
                     (
-                        (metric, json.dumps(labels), json.dumps(value), started)
-                        for (metric, labels), (value, started) in batch.series.items()
+                        (metric, json.dumps(labels), json.dumps(value), *since)
+                        for (metric, labels), (value, *since) in batch.series.items()
                     ),
                 )
                 if batch.is_baseline:
@@ -206,6 +215,7 @@ class Store:
                     ((key, due, _pack(talk)) for key, (due, talk) in batch.talks.items()),
                 )
                 self._write_edited(batch.edited)
+                self._write_viewers(batch.viewers)
                 db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", batch.meta.items())
         except DAMAGE as err:
             raise damaged(self.path) from err
@@ -234,6 +244,13 @@ class Store:
                 self._db.execute("INSERT OR REPLACE INTO edited VALUES (?, ?, ?)", values)
             else:
                 self._db.execute("DELETE FROM edited WHERE path = ? AND day = ?", file)
+
+    def _write_viewers(self, viewers: dict[str, int | None]) -> None:
+        for name, mark in viewers.items():
+            if mark is None:
+                self._db.execute("DELETE FROM viewer WHERE name = ?", (name,))
+            else:
+                self._db.execute("INSERT OR REPLACE INTO viewer VALUES (?, ?)", (name, mark))
 
     def size(self) -> int:
         """Return the bytes of the ledger's files."""

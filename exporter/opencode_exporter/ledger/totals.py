@@ -17,8 +17,8 @@ from opencode_exporter.labels import within_limit
 
 Series = Mapping[str, Mapping[Labels, Value]]
 """Values by metric name and labels."""
-Starts = Mapping[str, Mapping[Labels, int]]
-"""Since when series count, Unix ms, by metric name and labels."""
+Numbers = Mapping[str, Mapping[Labels, int]]
+"""Something of series by metric name and labels: their starts in Unix ms, or births."""
 
 _OF_ONE_NAME: Final = (("tool",), ("skill",))
 KNOWN_BEFOREHAND: Final = tuple(
@@ -81,7 +81,27 @@ def changed_by(
     return changed
 
 
-def starts_of(changed: Series, known: Starts, times: Times) -> dict[str, dict[Labels, int]]:
+def born_of(
+    changed: Series, series: Series, born: Numbers, birth: int
+) -> dict[str, dict[Labels, int]]:
+    """
+    Return with which birth those series came that a batch changes; none: with the history.
+
+    Args:
+        changed: The series.
+        series: All series until now.
+        born: Their births, where they have one.
+        birth: That of the series that are new.
+    """
+    births: dict[str, dict[Labels, int]] = {}
+    for name, values in changed.items():
+        there, known = series.get(name, {}), born.get(name, {})
+        of_all = {labels: known.get(labels, 0) if labels in there else birth for labels in values}
+        births[name] = {labels: number for labels, number in of_all.items() if number}
+    return births
+
+
+def starts_of(changed: Series, known: Numbers, times: Times) -> dict[str, dict[Labels, int]]:
     """
     Return since when the series count that a batch changes.
 

@@ -11,12 +11,12 @@ import logging
 import threading
 from collections.abc import Callable
 
+from opencode_exporter.moment import Moment
 from opencode_exporter.otlp.points import metrics_data
 from opencode_exporter.otlp.resource import resource_of
 from opencode_exporter.otlp.sender import Sender
 from opencode_exporter.otlp.target import Target
 from opencode_exporter.otlp.troubles import Troubles
-from opencode_exporter.snapshot import Moment
 from opencode_exporter.waker import Clock
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Push:
         instance_id: The ledger's.
         clock: A stopwatch.
         take_in: Brings what is shown up to date, in little time.
-        moment: Returns what is shown.
+        moment: Returns what is shown, and what to call when it has arrived.
 
     Attributes:
         exports: How many there were, by result.
@@ -47,7 +47,7 @@ class Push:
         clock: Clock,
         *,
         take_in: Callable[[], None],
-        moment: Callable[[], Moment],
+        moment: Callable[[], tuple[Moment, Callable[[], None]]],
     ) -> None:
         self.exports = {"ok": 0, "error": 0}
         self._target = target
@@ -119,10 +119,12 @@ class Push:
                 log.exception("push failed")
 
     def _push(self) -> None:
-        data = metrics_data(self._moment(), self._resource, gen_ai=self._target.gen_ai)
+        moment, arrived = self._moment()
+        data = metrics_data(moment, self._resource, gen_ai=self._target.gen_ai)
         cause = self._sender.send(data)
         self.exports["error" if cause else "ok"] += 1
         if not cause:
+            arrived()
             self._troubles.succeeded()
         elif not self._given_up:
             self._troubles.failed(cause)

@@ -8,6 +8,7 @@ timeout and certificates are not here: the exporters of OpenTelemetry read them 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,6 +44,11 @@ class Endpoint:
         if "@" in self.url[len(plain) :]:
             return "(hidden)"  # what stands before the mark may be half of a password
         return re.sub(r"^(\w[\w+.-]*://)?.*@", r"\1", plain)
+
+    @property
+    def viewer(self) -> str:
+        """Who is shown there what is new: the endpoint, by a hash of its URL."""
+        return f"push {hashlib.blake2b(self.url.encode(), digest_size=8).hexdigest()}"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from opencode_exporter import catalog as c
+from opencode_exporter.moment import Snapshot
 from opencode_exporter.report import document as d
 from opencode_exporter.report.sums import (
     NO_DURATIONS,
@@ -22,7 +23,6 @@ from opencode_exporter.report.sums import (
     tokens,
     when,
 )
-from opencode_exporter.snapshot import Snapshot
 
 
 class Asked(NamedTuple):

@@ -22,9 +22,9 @@ from opencode_exporter.events import (
     INTERRUPTED,
     SUCCEEDED,
 )
+from opencode_exporter.moment import Snapshot
 from opencode_exporter.report.document import Calls, Durations, Outcomes, Tokens
 from opencode_exporter.report.quantiles import quantile
-from opencode_exporter.snapshot import Snapshot
 
 Key = tuple[str, ...]
 _DIGITS: Final = 6  # a float's noise is nothing to print

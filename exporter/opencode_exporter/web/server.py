@@ -8,6 +8,7 @@ Nothing here knows what the metrics are; a `Backend` renders them.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -49,6 +51,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 _MAX_WAIT_S = 1.0
+_TIMEOUT_HEADER = "x-prometheus-scrape-timeout-seconds"
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@/-]*")
 _OWN_PATHS = ("/-/healthy", "/-/ready")
@@ -57,13 +60,14 @@ _OWN_PATHS = ("/-/healthy", "/-/ready")
 class Backend(Protocol):
     """Where the server's answers come from."""
 
-    async def metrics(self, accept: str, timeout_s: float) -> Rendered:
+    async def metrics(self, accept: str, timeout_s: float, viewer: str) -> Rendered:
         """
         Render the metrics, after what is committed has been taken in.
 
         Args:
             accept: The Accept header, empty when there was none.
             timeout_s: Wait no longer than this for a poll, then render what is there.
+            viewer: Which Prometheus server asks; empty for anybody else.
         """
         ...
 
@@ -121,6 +125,15 @@ def create_app(
     return app
 
 
+def _viewer(request: Request) -> str:
+    """Return who scrapes, by address and user agent; empty if it is no Prometheus server."""
+    if _TIMEOUT_HEADER not in request.headers:
+        return ""
+    address = request.client.host if request.client else ""
+    who = f"{address} {request.headers.get('user-agent', '')}".encode()
+    return f"scrape {hashlib.blake2b(who, digest_size=8).hexdigest()}"
+
+
 def _check_path(path: str) -> None:
     if _PATH.fullmatch(path) is None or path.startswith("//"):
         raise ConfigError(
@@ -139,10 +152,16 @@ class _Pages:
 
     async def metrics(self, request: Request) -> Response:
         accept = ", ".join(request.headers.getlist("accept"))
-        wait_s = scrape_wait_s(request.headers.get("x-prometheus-scrape-timeout-seconds"))
-        body, content_type = await self._backend.metrics(accept, wait_s)
-        # As a header: a media type would get Starlette's charset appended.
-        return Response(body, headers={"Content-Type": content_type, "Vary": "Accept"})
+        wait_s = scrape_wait_s(request.headers.get(_TIMEOUT_HEADER))
+        body, content_type, sent = await self._backend.metrics(accept, wait_s, _viewer(request))
+        # One that has gone is not told of it, and its page goes nowhere.
+        has_client = request.method == "GET" and not await request.is_disconnected()
+        return Response(
+            body,
+            # As a header: a media type would get Starlette's charset appended.
+            headers={"Content-Type": content_type, "Vary": "Accept"},
+            background=BackgroundTask(sent) if has_client else None,
+        )
 
     async def healthy(self, _request: Request) -> Response:
         return PlainTextResponse("OK\n")

@@ -1,0 +1,99 @@
+"""
+A moment: every series at one time, and what each client may be shown of it.
+
+Immutable once made, so that any thread may render it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from opencode_exporter import catalog as c
+from opencode_exporter.aggregate import Labels, Value
+from opencode_exporter.exemplars import Known
+
+Snapshot = Mapping[c.Metric, Mapping[Labels, Value]]
+"""Values in each metric's scale; see `catalog.Metric`."""
+Numbers = Mapping[c.Metric, Mapping[Labels, int]]
+"""Something of each series: its start in Unix ms, or its birth."""
+
+
+class Later(Numbers):
+    """Numbers that are put together when somebody asks: most pages do not show them."""
+
+    def __init__(self, make: Callable[[], Numbers]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> Numbers:
+        return self._make()
+
+    def __getitem__(self, metric: c.Metric) -> Mapping[Labels, int]:
+        return self._made[metric]
+
+    def __iter__(self) -> Iterator[c.Metric]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """
+    Every series at one moment, and since when each counts.
+
+    A start is a time at which the series was 0 and after which all that it counts
+    happened; once shown it stays.  See `ledger.totals.starts_of` for those of the ledger.
+    A series at 0, because its name is known beforehand, has the baseline as its start,
+    and keeps it.  Series that are shown as one have the smallest of their starts.
+    """
+
+    series: Snapshot
+    at_ms: int  # Unix
+    starts: Numbers  # of all that outlive the process
+    began_ms: int  # when this process began, Unix: of all others that count
+    exemplars: Known = field(default_factory=dict)  # of series that may not be shown
+    births: int = 0  # how often series appeared, until now
+    born: Numbers = field(default_factory=dict)  # of what came after the baseline: with which birth
+
+    def start_ms(self, metric: c.Metric, labels: Labels) -> int:
+        """Return since when a counter or histogram counts, Unix ms."""
+        return self.starts.get(metric, {}).get(labels, self.began_ms)
+
+    def for_viewer(self, mark: int | None) -> Moment:
+        """
+        Return the moment for who adds up what is new: what appeared meanwhile is at 0.
+
+        ``increase()`` does not see what a series holds when it first appears.
+
+        Args:
+            mark: The births of which the viewer has been shown; None: it sees all as it is.
+        """
+        if mark is None or mark >= self.births:
+            return self
+        unborn = {
+            metric: {labels for labels, birth in born.items() if birth > mark}
+            for metric, born in self.born.items()
+        }
+        unborn = {metric: labels & self.series[metric].keys() for metric, labels in unborn.items()}
+        hidden = {metric: labels for metric, labels in unborn.items() if labels}
+        return replace(
+            self,
+            series={**self.series, **{m: _at_zero(m, self.series[m], hidden[m]) for m in hidden}},
+            exemplars={
+                metric: {labels: one for labels, one in of.items() if labels not in hidden[metric]}
+                if metric in hidden
+                else of
+                for metric, of in self.exemplars.items()
+            },
+        )
+
+
+def _at_zero(
+    metric: c.Metric, series: Mapping[Labels, Value], some: set[Labels]
+) -> dict[Labels, Value]:
+    nothing: Value = [0] * (len(metric.buckets) + 2) if metric.kind == "histogram" else 0
+    return {labels: nothing if labels in some else value for labels, value in series.items()}
