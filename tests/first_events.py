@@ -14,9 +14,11 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -82,32 +84,31 @@ class Scene:
 
     def play(self, seconds: float, seed: int = 1) -> list[Seen]:
         """Let it all run, with restarts, and return what Prometheus has seen."""
-        rng = random.Random(seed)
-        with self.agent() as agent:
+        rng = random.Random(seed)  # noqa: S311  # a simulation, no secret
+        with self.agent() as agent, ExitStack() as running:
             with self.prometheus() as prometheus:
-                time.sleep(2)  # scrapes that find nobody: the first start comes in the middle
-                with self.exporter:
-                    wait_for(self.exporter.is_ready)
-                    prometheus.scraped(time.time())
-                    agent.send_signal(signal.SIGCONT)
-                    self._live(prometheus, time.monotonic() + seconds / 2, rng)
-                    prometheus.__exit__(None, None, None)
-                    time.sleep(rng.uniform(2, 4))
-                    with self.prometheus() as again:
-                        self._live(again, time.monotonic() + seconds / 2, rng)
-                        agent.terminate()
-                        agent.wait(30)
-                        return self._compared(again)
+                _pause(2)  # scrapes that find nobody: the first start comes in the middle
+                running.enter_context(self.exporter)
+                wait_for(self.exporter.is_ready)
+                prometheus.scraped(time.time())
+                agent.send_signal(signal.SIGCONT)
+                self._live(prometheus, time.monotonic() + seconds / 2, rng)
+            _pause(rng.uniform(2, 4))
+            with self.prometheus() as prometheus:
+                self._live(prometheus, time.monotonic() + seconds / 2, rng)
+                agent.terminate()
+                agent.wait(30)
+                return self._compared(prometheus)
 
     def _live(self, prometheus: Prometheus, until: float, rng: random.Random) -> None:
         """Kill the exporter, or stop it, and start it again, until a time is reached."""
         while time.monotonic() < until:
-            time.sleep(min(rng.uniform(4, 12), max(1.0, until - time.monotonic())))
+            _pause(min(rng.uniform(4, 12), max(1.0, until - time.monotonic())))
             if rng.random() < 0.5:
                 self.exporter.kill()
             else:
                 self.exporter.stop()
-            time.sleep(rng.choice((0, 0, 2)))
+            _pause(rng.choice((0, 0, 2)))
             self.exporter.start()
             prometheus.scraped(time.time())
 
@@ -116,7 +117,7 @@ class Scene:
         page = self.exporter.page()
         self.exporter.stop()
         at_baseline = self._baseline()
-        found = []
+        found: list[Seen] = []
         for metric in c.ON_PAGE:
             if metric.kind == "gauge" or metric.name in OF_PROCESS:
                 continue
@@ -143,7 +144,7 @@ class Scene:
             more = {"__name__", "job", "instance"}
             labels = {key: text for key, text in series["metric"].items() if key not in more}
             values = [float(value) for _, value in series["values"]]
-            pairs = [*zip(values, values[1:], strict=False)]
+            pairs = [*pairwise(values)]
             key = metric.name, tuple(labels.get(label, "") for label in metric.labels)
             known = frozenset(series["metric"].items()) - {("__name__", name)}
             truth = page.value(name, **labels)
@@ -161,9 +162,16 @@ class Scene:
 
     def _baseline(self) -> dict[tuple[str, tuple[str, ...]], Any]:
         ledger = apsw.Connection(str(self._directory / "exporter" / "ledger.db"))
-        rows = ledger.execute("SELECT metric, labels, value FROM baseline").fetchall()
+        sql = "SELECT metric, labels, value FROM baseline"
+        rows: list[Any] = ledger.execute(sql).fetchall()
         ledger.close()
-        return {(name, tuple(json.loads(labels))): json.loads(value) for name, labels, value in rows}
+        return {
+            (name, tuple(json.loads(labels))): json.loads(value) for name, labels, value in rows
+        }
+
+
+def _pause(seconds: float) -> None:
+    threading.Event().wait(seconds)
 
 
 def wrong(seen: list[Seen]) -> list[str]:

@@ -71,6 +71,11 @@ class Pages:
         )
         return take(self._ledger, around)
 
+    def expect(self, viewer: str) -> None:
+        """Hear who will ask, before the poll that is made for him: it notes him on disk."""
+        published = self._ledger.published
+        published.viewers.expect(viewer, published.births)
+
     def moment_for(self, viewer: str) -> tuple[Moment, Callable[[], None]]:
         """
         Return the moment for one who adds up what is new, and what to call when he has it.

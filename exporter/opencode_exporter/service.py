@@ -159,7 +159,7 @@ class Service:
             target,
             self._exporter.ledger.meta["instance_id"],
             SystemClock(),
-            take_in=self._take_in,
+            take_in=partial(self._take_in, target.viewer),
             moment=partial(pages.moment_for, target.viewer),
         )
         pages.exports = push.exports
@@ -176,8 +176,9 @@ class Service:
     def _sending(self) -> list[Push | Tracing]:
         return [one for one in (self._push, self._tracing) if one]
 
-    def _take_in(self) -> None:
+    def _take_in(self, viewer: str) -> None:
         """Do for a push, from its thread, what is done for a scrape."""
+        self._exporter.pages.expect(viewer)
         if self._loop is not None:
             polled = asyncio.run_coroutine_threadsafe(self._polled(_TAKE_IN_S), self._loop)
             with contextlib.suppress(TimeoutError):
@@ -196,6 +197,8 @@ class Service:
 
     async def metrics(self, accept: str, timeout_s: float, viewer: str) -> Rendered:
         """Take in what was committed before now, if the time allows, and render."""
+        if viewer:
+            self._exporter.pages.expect(viewer)
         await self._polled(timeout_s)
         return await asyncio.to_thread(self._exporter.pages.metrics, accept, viewer=viewer)
 

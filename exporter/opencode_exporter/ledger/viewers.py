@@ -40,15 +40,27 @@ class Viewers:
         """Note that the history is in: births are counted from here on."""
         self._begun = self._clock.monotonic()
 
+    def expect(self, viewer: str, births: int) -> None:
+        """
+        Note who is about to be shown a page: what appears from now on is new to a new viewer.
+
+        Args:
+            viewer: Who.
+            births: So many there were when he asked.
+        """
+        with self._lock:
+            if viewer not in self._kept and viewer not in self._shown:
+                recent = (
+                    self._begun is not None and self._clock.monotonic() - self._begun < _FIRST_S
+                )
+                # One that has been forgotten may have seen all of it.
+                self._shown[viewer] = 0 if recent and len(self._kept) < MOST else births
+
     def mark(self, viewer: str) -> int | None:
         """Return the births of which a viewer may be shown the values; None: of all."""
         with self._lock:
             # One that is not on disk at all is new again after a crash, and sees everything.
-            known = self._kept.get(viewer, self._shown.get(viewer))
-            if known is None and self._begun is not None and len(self._kept) < MOST:
-                is_first = self._clock.monotonic() - self._begun < _FIRST_S
-                return 0 if is_first else None
-            return known
+            return self._kept.get(viewer, self._shown.get(viewer))
 
     def shown(self, viewer: str, births: int) -> None:
         """Note that a viewer has been shown a page with so many births."""
