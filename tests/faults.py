@@ -39,13 +39,13 @@ class Work:
         self.calls = 0
         self._database = V1(path, now=a_minute_ago(), ddl="" if path.exists() else None)
 
-    def add(self, calls: int = 1) -> int:
+    def add(self, calls: int = 1, *, tool: str = "read") -> int:
         """Write a session with calls that have ended; return how many there are now."""
         database = self._database
         with database.db:
             message = database.message(database.session())
             for number in range(calls):
-                database.tool(message, call=f"call_{number}")
+                database.tool(message, tool=tool, call=f"call_{number}")
         self.calls += calls
         return self.calls
 

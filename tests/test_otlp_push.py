@@ -281,3 +281,31 @@ def test_run_that_does_not_push_loads_nothing_of_opentelemetry() -> None:
         "sys.exit(any(name.split('.')[0] in ('opentelemetry', 'grpc') for name in sys.modules))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@each_protocol
+def test_a_new_series_is_pushed_at_zero_first(
+    protocol: str, receiver: Receiver, bench: Bench
+) -> None:
+    """
+    What a backend adds up is the difference of two pushes: a first value had none before it.
+
+    A push that does not arrive has not been seen, and its 0 goes with the next one.
+    """
+    usage = "opencode_tool_usage_total"
+
+    def calls(body: ExportMetricsServiceRequest) -> dict[str, float]:
+        return {
+            dict(labels)["tool"]: value
+            for (name, labels), value in pushed(body).items()
+            if name == usage
+        }
+
+    with working(bench) as work, serve(bench) as served:
+        assert calls(counting(receiver)) == {"read": 1}
+        receiver.stop()
+        work.add(2, tool="grep")
+        wait_for(lambda: (served.page().value(EXPORTS, result="error") or 0) >= 2, 30)
+        receiver.start()
+        assert calls(receiver.next(seconds=30).body) == {"read": 1, "grep": 0}
+        assert calls(receiver.next().body) == {"read": 1, "grep": 2}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import socket
 import time
 from email.utils import parsedate_to_datetime
 
@@ -17,11 +18,13 @@ from opencode_exporter.web.server import (
     create_app,
     scrape_wait_s,
 )
+from support import wait_for
 from web_harness import (
     CONTENT_TYPE,
     PAGE,
     FakeBackend,
     client_of,
+    endpoint,
     get_raw,
     serving,
 )
@@ -221,3 +224,37 @@ def test_backend_failure_is_one_answer_and_one_line(caplog: pytest.LogCaptureFix
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert [vars(record)["err"] for record in errors] == ["disk on fire", "disk on fire"]
     assert {record.name for record in errors} == {"opencode_exporter.web.gate"}
+
+
+def test_prometheus_servers_are_told_apart() -> None:
+    """A server is who says how long it waits: by address and user agent; others are nobody."""
+    backend = FakeBackend()
+    scrape = {"X-Prometheus-Scrape-Timeout-Seconds": "10"}
+    agents = ["Prometheus/3.5.0", "Prometheus/3.6.0", "Prometheus/3.5.0"]
+    with serving(backend) as server, client_of(server) as client:
+        client.get("/metrics", headers={"User-Agent": agents[0]})
+        for agent in agents:
+            client.get("/metrics", headers={**scrape, "User-Agent": agent})
+    nobody, first, other, again = backend.viewers
+    assert nobody == ""
+    assert first == again != other
+    assert "Prometheus" not in first
+    assert "127.0.0.1" not in first
+
+
+def test_a_page_is_sent_when_its_client_was_there() -> None:
+    """A page that nobody waits for any more is not taken for one that was seen."""
+    backend = FakeBackend()
+    with serving(backend) as server, client_of(server) as client:
+        assert client.get("/metrics").status_code == 200
+        wait_for(lambda: backend.sent == 1)
+        assert client.head("/metrics").status_code == 200
+        backend.delay_s = 0.3
+        with socket.create_connection(endpoint(server)) as sock:
+            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            wait_for(lambda: len(backend.asked) == 3)
+        backend.delay_s = 0
+        assert client.get("/metrics").status_code == 200
+        wait_for(lambda: backend.answered == 4)
+        wait_for(lambda: backend.sent >= 2)
+    assert backend.sent == 2

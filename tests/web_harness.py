@@ -37,6 +37,8 @@ class FakeBackend:
         self.asked: list[tuple[str, float]] = []
         self.viewers: list[str] = []
         self.sent = 0
+        self.answered = 0
+        self.delay_s = 0.0
         self.rows: tuple[LandingRow, ...] = ()
 
     async def metrics(self, accept: str, timeout_s: float, viewer: str) -> Rendered:
@@ -48,6 +50,8 @@ class FakeBackend:
             await asyncio.Event().wait()
         if self.error is not None:
             raise self.error
+        await asyncio.sleep(self.delay_s)
+        self.answered += 1
         return Rendered(self.body, CONTENT_TYPE, self._note_sent)
 
     def _note_sent(self) -> None:
