@@ -59,7 +59,8 @@ def main() -> int:
         f"{number(scraper.equal)} comparisons with nobody writing, "
         f"{number(scraper.truth.settled)} calls, {number(soak.writers.killed)} writers killed, "
         f"{number(scraper.truth.lost)} transactions lost in that, {number(soak.quiets)} last "
-        f"closes, {number(scraper.behind)} pages behind, {number(scraper.down)} down"
+        f"closes, {number(scraper.behind)} pages behind, {number(scraper.down)} down, "
+        f"{number(scraper.adding.born)} series that a server saw begin"
     )
     say(f"{soak.usage}; slowest end at SIGTERM {soak.slowest_end:.2f} s")
     say(f"soak: {given.minutes:.1f} min, {given.writers} writers, {soak.progress}")

@@ -27,7 +27,7 @@ SOURCE: Final = "opencode.db"
 BASELINE: Final = "opencode_exporter_baseline_timestamp_seconds"
 _BEFORE_BASELINE: Final = ("opencode_up", "opencode_source_", "opencode_exporter_")
 # Counted by the process, not by the ledger; they begin anew with it.
-_OF_THE_PROCESS: Final = ("opencode_exporter_poll", "opencode_exporter_otlp")
+OF_THE_PROCESS: Final = ("opencode_exporter_poll", "opencode_exporter_otlp")
 _TOOLS: Final = "opencode_tool_invocations_total"
 _SKILLS: Final = "opencode_skill_invocations_total"
 _TIMES: Final = "opencode_tool_duration_seconds"
@@ -39,7 +39,7 @@ _AGREE: Final = (
     (_TOOLS, "opencode_tool_usage_total", ("tool", "status")),
     (_SKILLS, "opencode_skill_usage_total", ("skill", "status")),
 )
-_SURE: Final = 1e-6
+SURE: Final = 1e-6
 
 
 class Page:
@@ -135,22 +135,22 @@ class Checker:
         anew = life != self._life
         self._life = life
         for series, last in self._last.items():
-            if anew and series[0].startswith(_OF_THE_PROCESS):
+            if anew and series[0].startswith(OF_THE_PROCESS):
                 continue
             now = page.values.get(series)
             if now is None:
-                self.say(f"{_show(series)} is gone, it was {last:g}")
-            elif now < last - _SURE:
-                self.say(f"{_show(series)} fell from {last:g} to {now:g}")
+                self.say(f"{spelled(series)} is gone, it was {last:g}")
+            elif now < last - SURE:
+                self.say(f"{spelled(series)} fell from {last:g} to {now:g}")
         self._last = {series: page.values[series] for series in page.growing}
 
     def _histograms(self, page: Page) -> None:
         for (name, labels), cells in page.buckets.items():
             values = [value for _, value in sorted(cells)]
             if values != sorted(values):
-                self.say(f"buckets of {_show((name, labels))} do not add up: {values}")
+                self.say(f"buckets of {spelled((name, labels))} do not add up: {values}")
             if values[-1] != page.values.get((f"{name}_count", labels)):
-                self.say(f"the last bucket of {_show((name, labels))} is not its count")
+                self.say(f"the last bucket of {spelled((name, labels))} is not its count")
 
     def _agreement(self, page: Page) -> None:
         for one, other, labels in _AGREE:
@@ -171,7 +171,7 @@ class Checker:
             self.say("the baseline is gone")
         early = [s for s in page.growing if not s[0].startswith(_BEFORE_BASELINE)]
         if early:
-            self.say(f"{_show(early[0])} is there before the baseline")
+            self.say(f"{spelled(early[0])} is there before the baseline")
 
     def _truth(self, page: Page, bounds: Bounds) -> None:
         most, least = bounds.most, bounds.least or Counts()
@@ -196,7 +196,8 @@ class Checker:
                 self.say(f"{_TIMES}_sum is wrong, ms: {wrong}")
 
 
-def _show(series: Series) -> str:
+def spelled(series: Series) -> str:
+    """Return a series as people write it."""
     labels = ",".join(f'{name}="{value}"' for name, value in series[1])
     return f"{series[0]}{{{labels}}}"
 

@@ -110,6 +110,7 @@ class Soak:
         self.scraper.forget()
         if not any(self.scraper.compare() for _ in range(3)):
             self.violations("there was nothing to compare at the end")
+        self.scraper.add_up()
         self._end_exporter()
 
     def _start_writers(self) -> None:

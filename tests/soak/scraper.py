@@ -17,6 +17,7 @@ import apsw
 import httpx
 
 from opencode_exporter.demo.store import connect
+from soak.adding import HEADERS, Adding
 from soak.checker import SOURCE, Bounds, Checker, Page
 from soak.place import Place
 from soak.processes import Exporter
@@ -28,6 +29,7 @@ _ACCEPTS: Final = (
     "*/*",
 )
 _PATIENCE_S: Final = 5.0
+_AS_SERVER: Final = 0.3
 _ASIDE_S: Final = 0.9
 """Answers that took longer may have given up waiting for a poll."""
 _LAST_POLL: Final = "opencode_exporter_last_successful_poll_timestamp_seconds"
@@ -42,6 +44,7 @@ class Scraper:
         equal: How many of them were compared with nobody writing.
         behind: Pages that did not wait for a poll.
         down: Pages that said the source could not be read.
+        adding: A Prometheus server that scrapes beside.
     """
 
     def __init__(self, place: Place, exporter: Exporter, report: Callable[[str], None]) -> None:
@@ -50,6 +53,7 @@ class Scraper:
         self._place = place
         self._exporter = exporter
         self._checker = Checker(report)
+        self.adding = Adding(self._checker.say)
         self._rng = Random(0)  # noqa: S311  # when it asks cannot be repeated anyway
         self._up_in = 0
         self._client = httpx.Client(trust_env=False, timeout=_PATIENCE_S)
@@ -63,6 +67,22 @@ class Scraper:
                 paused = time.monotonic() + self._rng.uniform(0.5, 4)
             else:
                 self.scrape()
+            if self._rng.random() < _AS_SERVER:
+                self.scrape_as_server()
+
+    def scrape_as_server(self) -> None:
+        """Ask for a page as a Prometheus server does."""
+        page = self._ask(self._exporter.life, answers=self._exporter.answers, **HEADERS)
+        if page is not None:
+            self.adding.take(page)
+
+    def add_up(self) -> None:
+        """Compare what a server has added up, when all is written and nothing dies."""
+        for _ in range(3):
+            self.scrape_as_server()
+        page = self._ask(self._exporter.life, answers=True)
+        if page is not None:
+            self.adding.agree(page)
 
     def forget(self) -> None:
         """Let what has been reported be reported again, if it is still so."""
@@ -139,10 +159,10 @@ class Scraper:
             self.down += 1
             self._checker.say(f"opencode_up is 0 in life {life}")
 
-    def _ask(self, life: int, *, answers: bool) -> Page | None:
-        """Return a page, None if the exporter is on its way down or up."""
+    def _ask(self, life: int, *, answers: bool, **more: str) -> Page | None:
+        """Return a page, None if the exporter is on its way down or up; ``more``: headers."""
         encoding = self._rng.choice(("identity", "gzip"))
-        headers = {"accept": self._rng.choice(_ACCEPTS), "accept-encoding": encoding}
+        headers = {"accept": self._rng.choice(_ACCEPTS), "accept-encoding": encoding, **more}
         url = f"http://{self._exporter.target}/metrics"
         try:
             answer = self._client.get(url, headers=headers)
