@@ -60,6 +60,7 @@ def test_quantile_agrees_with_its_definition(cells: list[int], q: float) -> None
     low = edges[at - 1] if at else 0
     share = (rank - below[at]) / (below[at + 1] - below[at])
     assert found == pytest.approx(low + share * (edges[at] - low))
+    assert found is not None
     assert low <= found <= edges[at]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from opencode_exporter.otlp.points import metrics_data
 from opencode_exporter.otlp.resource import resource_of
@@ -114,15 +115,12 @@ class Push:
                 return
             try:
                 self._push()
-            except Exception:
+            except Exception:  # noqa: BLE001  # it is logged, unless all is over
                 # A defect of ours must not end the pushes; it is shown and tried again.
-                log.exception("push failed")
+                self._sender.tell(partial(log.exception, "push failed"))
 
     def _push(self) -> None:
         data = metrics_data(self._moment(), self._resource, gen_ai=self._target.gen_ai)
         cause = self._sender.send(data)
         self.exports["error" if cause else "ok"] += 1
-        if not cause:
-            self._troubles.succeeded()
-        elif not self._given_up:
-            self._troubles.failed(cause)
+        self._sender.tell(partial(self._troubles.ended, cause))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, cast, get_args
 
 from opencode_exporter.errors import ConfigError
+from opencode_exporter.otlp.url import refuse, shown
 
 Protocol = Literal["http/protobuf", "grpc"]
 Signal = Literal["metrics", "traces"]
@@ -35,14 +36,12 @@ class Endpoint:
     compressed: bool = field(default=False, kw_only=True)
     certified: bool = field(default=False, kw_only=True)  # a file says whom to trust
     host_name: bool = field(default=False, kw_only=True)  # in the resource
+    provider: str = field(default="", kw_only=True)  # the plugin that knows credentials
 
     @property
     def shown(self) -> str:
         """The URL without the credentials that it may hold."""
-        plain = re.split(r"[?#]", self.url)[0]
-        if "@" in self.url[len(plain) :]:
-            return "(hidden)"  # what stands before the mark may be half of a password
-        return re.sub(r"^(\w[\w+.-]*://)?.*@", r"\1", plain)
+        return shown(self.url)
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,10 @@ def _endpoint(environ: Mapping[str, str], signal: Signal, *, host_name: bool) ->
     if not url or switched_off:
         return None
     protocol = _protocol(environ, signal)
-    if protocol == "http/protobuf" and not _of_signal(environ, signal, "ENDPOINT"):
+    own = bool(_of_signal(environ, signal, "ENDPOINT"))
+    name = f"{_PREFIX}_{signal.upper()}_ENDPOINT" if own else f"{_PREFIX}_ENDPOINT"
+    refuse(name, url, grpc=protocol == "grpc")
+    if protocol == "http/protobuf" and not own:
         url = f"{url.removesuffix('/')}/v1/{signal}"
     return Endpoint(
         protocol,
@@ -110,7 +112,14 @@ def _endpoint(environ: Mapping[str, str], signal: Signal, *, host_name: bool) ->
         compressed=_said(environ, signal, "COMPRESSION").lower() not in ("", "none"),
         certified=bool(_said(environ, signal, "CERTIFICATE")),
         host_name=host_name,
+        provider=_provider(environ, signal),
     )
+
+
+def _provider(environ: Mapping[str, str], signal: Signal) -> str:
+    names = (f"HTTP_{signal.upper()}", "HTTP")
+    said = (environ.get(f"OTEL_PYTHON_EXPORTER_OTLP_{name}_CREDENTIAL_PROVIDER") for name in names)
+    return next((one.strip() for one in said if one and one.strip()), "")
 
 
 def _of_signal(environ: Mapping[str, str], signal: Signal, name: str) -> str:
