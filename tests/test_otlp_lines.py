@@ -11,7 +11,7 @@ from opencode_exporter import catalog as c
 from opencode_exporter.otlp.push import Push
 from opencode_exporter.otlp.target import target_of
 from opencode_exporter.snapshot import Moment
-from otlp_receivers import HttpReceiver
+from otlp_receivers import HttpReceiver, Receiver
 from support import FakeClock, wait_for
 
 FAILED = "push failed, the next one has it all"
@@ -24,14 +24,15 @@ def moment() -> Moment:
 
 @contextmanager
 def pushing(
-    receiver: HttpReceiver,
+    receiver: Receiver,
     clock: FakeClock,
     monkeypatch: pytest.MonkeyPatch,
     shown: Callable[[], Moment] = moment,
+    **more: str,
 ) -> Iterator[Push]:
     """Make a push to a receiver; its thread has not been started."""
-    receiver.name_in(monkeypatch, OTEL_EXPORTER_OTLP_TIMEOUT="0.5")
-    target = target_of(receiver.environment)
+    receiver.name_in(monkeypatch, OTEL_EXPORTER_OTLP_TIMEOUT="0.5", **more)
+    target = target_of(receiver.environment | more)
     assert target
     push = Push(target, "7", clock, take_in=lambda: None, moment=shown)
     try:

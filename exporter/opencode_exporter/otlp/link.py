@@ -153,8 +153,10 @@ class Link(ABC, Generic[Data]):
             self._sending.release()
 
     def _cleaned(self, text: str) -> str:
-        """Return the first line of a text, and nothing of it that is a secret of the URL."""
+        """Return the first line of a text, without secrets of the URL and of the headers."""
         line = text.replace(self._target.url, self._target.shown).partition("\n")[0]
+        for word in self._target.secrets:
+            line = line.replace(word, "(hidden)")
         line = re.sub(r"[^\s/'\"(]*@", "", line)
         return re.sub(r"\?[^\s'\"]*", "", line)[:_LONGEST]
 

@@ -86,7 +86,7 @@ def _place(url: str, location: str) -> str:
         place = shown(urljoin(url, location))
     except ValueError:
         return "what is no URL"
-    return "".join(sign if sign.isprintable() else "?" for sign in place)[:_LONGEST]
+    return "".join(sign if sign.isprintable() else "_" for sign in place)[:_LONGEST]
 
 
 def _read_answer(response: Response, *, timeout: float | None = None, **_: Any) -> None:
