@@ -35,7 +35,7 @@ report.figures report.grid report.columns report.headline report.skills_part rep
 report.page report
 web web.yaml web.tls web.config web.auth web.gate web.protocol web.sockets web.landing web.server
 poller pages exporter watcher service check backfill.period backfill.timeline backfill.known \
-backfill.history backfill.openmetrics backfill.job backfill terminal logs
+backfill.history backfill.openmetrics backfill.job backfill terminal streams logs
 demo demo_source config_file flag_types flags cli __main__
 """
 """

@@ -39,6 +39,7 @@ from opencode_exporter.flags import (
     logging_flags,
 )
 from opencode_exporter.otlp.target import SpanTarget, Target, span_target_of, target_of
+from opencode_exporter.streams import guard
 from opencode_exporter.terminal import ProgressBar, print_findings
 from opencode_exporter.waker import SystemClock
 
@@ -308,10 +309,13 @@ def demo(**given: Any) -> None:
 
 def main() -> None:
     """Run the command line; failures are one sentence on stderr."""
+    guard()
     try:
         _COMMANDS(prog_name="opencode-exporter")
     except ExporterError as err:
         click.echo(f"opencode-exporter: {err}", err=True)
         sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)  # click does the same, but not for the completion of a shell
     except KeyboardInterrupt:
         sys.exit(130)
