@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from opentelemetry.sdk.metrics.export import MetricExportResult
 
 from opencode_exporter import catalog as c
 from opencode_exporter.otlp.push import Push
@@ -77,3 +80,43 @@ def test_defect_of_ours_does_not_end_the_pushes(
         push.start()
         wait_for(lambda: receiver.received)
     assert [record.getMessage() for record in caplog.records if record.exc_info] == ["push failed"]
+
+
+class Stubborn:
+    """An exporter that goes on after its end, and logs then, as OpenTelemetry's may."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.released = threading.Event()
+
+    def export(self, _data: object) -> MetricExportResult:
+        """Wait to be released, complain, and fail."""
+        self.asked.set()
+        self.released.wait(10)
+        logging.getLogger("opentelemetry.any").warning("Shutdown in progress, aborting retry.")
+        return MetricExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        """Do nothing at once."""
+
+
+def test_nothing_is_logged_after_the_end(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a push says that is still under way comes before `stopped`, or not at all."""
+    theirs = logging.getLogger("opentelemetry")
+    with pushing(HttpReceiver(), clock, monkeypatch) as push:
+        stubborn = Stubborn()
+        monkeypatch.setattr(push._sender, "_exporter", stubborn)
+        push.start()
+        push.polled(is_ready=True)
+        wait_for(stubborn.asked.is_set)
+        push.end(0)
+        told = [record.getMessage() for record in caplog.records]
+        stubborn.released.set()
+        push._thread.join(5)
+        assert not push._thread.is_alive()
+    assert told == ["last push did not end in time"]
+    assert [record.getMessage() for record in caplog.records] == told
+    assert theirs.propagate  # whoever uses OpenTelemetry beside us is heard again
+    assert not theirs.handlers
