@@ -11,7 +11,7 @@ from __future__ import annotations
 import gzip
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -64,6 +64,8 @@ class Receiver:
         certificate: What it shows, if it speaks TLS.
         status: What it answers, as an HTTP status; 200 takes what is sent.
         hangs: Whether it does not answer at all.
+        location: Where its answers point to, if anywhere.
+        rest: What follows the head of an answer, if not one of OTLP; it never is all.
         received: Every request of metrics so far.
         traced: Every request of spans so far.
     """
@@ -71,6 +73,8 @@ class Receiver:
     certificate: trustme.LeafCert | None = None
     status: int = 200
     hangs: bool = False
+    location: str = ""
+    rest: Callable[[], bytes] | None = None
     port: int = field(default_factory=free_port)
     received: list[Received] = field(default_factory=list)
     traced: list[Traced] = field(default_factory=list)
@@ -148,11 +152,15 @@ class HttpReceiver(Receiver):
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 spans = "trace" in self.path
                 receiver.take(body, {":path": self.path, **headers}, spans=spans)
-                answer = ExportMetricsServiceResponse().SerializeToString()  # empty, for both
                 self.send_response(receiver.status)
-                self.send_header("Content-Length", str(len(answer)))
+                if receiver.location:
+                    self.send_header("Location", receiver.location)
+                answer = ExportMetricsServiceResponse().SerializeToString()  # empty, for both
+                self.send_header("Content-Length", str(1 << 40 if receiver.rest else len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
+                while receiver.rest and not receiver._released.is_set():
+                    self.wfile.write(receiver.rest())
 
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""

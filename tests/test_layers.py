@@ -28,15 +28,15 @@ sessions tables.table tables.rows tables.parts_v1 tables.messages_v1 tables.mess
 tailer read_ahead ledger ledger.scope ledger.follower ledger.names ledger.sums ledger.totals \
 ledger.viewers ledger.hot_files ledger.file ledger.store ledger.open_rows ledger.judge \
 ledger.intake ledger.ledger
-exemplars moment snapshot exposition otlp otlp.target otlp.resource otlp.points otlp.heard \
-otlp.link otlp.troubles otlp.sender otlp.push otlp.span_ids otlp.callers otlp.spans \
+exemplars moment snapshot exposition otlp otlp.url otlp.target otlp.resource otlp.points otlp.heard \
+otlp.session otlp.troubles otlp.link otlp.sender otlp.push otlp.span_ids otlp.callers otlp.spans \
 otlp.span_sender otlp.tracing \
 report.units report.marks report.quantiles report.document report.sums \
 report.figures report.grid report.columns report.headline report.skills_part report.tools_part \
 report.page report
 web web.yaml web.tls web.config web.auth web.gate web.protocol web.sockets web.landing web.server
 poller pages exporter watcher service check backfill.period backfill.timeline backfill.known \
-backfill.history backfill.openmetrics backfill.job backfill terminal logs
+backfill.history backfill.openmetrics backfill.job backfill terminal streams logs
 demo demo_source config_file flag_types flags cli __main__
 """
 """

@@ -47,7 +47,7 @@ def test_end_does_not_wait_for_an_endpoint_that_hangs(
 def test_end_does_not_wait_for_an_endpoint_that_is_gone(
     protocol: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SIGTERM between two tries of a push ends both within two seconds."""
+    """SIGTERM between two tries of a push ends both within two seconds; `stopped` comes last."""
     PROTOCOLS[protocol]().name_in(monkeypatch)
     with working(bench), serve(bench) as served:
         counts(served, 1)

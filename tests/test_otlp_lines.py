@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from opentelemetry.sdk.metrics.export import MetricExportResult
 
 from opencode_exporter import catalog as c
 from opencode_exporter.moment import Moment
 from opencode_exporter.otlp.push import Push
 from opencode_exporter.otlp.target import target_of
-from otlp_receivers import HttpReceiver
+from otlp_receivers import HttpReceiver, Receiver
 from support import FakeClock, wait_for
 
 FAILED = "push failed, the next one has it all"
@@ -24,14 +27,15 @@ def moment() -> Moment:
 
 @contextmanager
 def pushing(
-    receiver: HttpReceiver,
+    receiver: Receiver,
     clock: FakeClock,
     monkeypatch: pytest.MonkeyPatch,
     shown: Callable[[], Moment] = moment,
+    **more: str,
 ) -> Iterator[Push]:
     """Make a push to a receiver; its thread has not been started."""
-    receiver.name_in(monkeypatch, OTEL_EXPORTER_OTLP_TIMEOUT="0.5")
-    target = target_of(receiver.environment)
+    receiver.name_in(monkeypatch, OTEL_EXPORTER_OTLP_TIMEOUT="0.5", **more)
+    target = target_of(receiver.environment | more)
     assert target
     push = Push(target, "7", clock, take_in=lambda: None, moment=lambda: (shown(), lambda: None))
     try:
@@ -76,3 +80,43 @@ def test_defect_of_ours_does_not_end_the_pushes(
         push.start()
         wait_for(lambda: receiver.received)
     assert [record.getMessage() for record in caplog.records if record.exc_info] == ["push failed"]
+
+
+class Stubborn:
+    """An exporter that goes on after its end, and logs then, as OpenTelemetry's may."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.released = threading.Event()
+
+    def export(self, _data: object) -> MetricExportResult:
+        """Wait to be released, complain, and fail."""
+        self.asked.set()
+        self.released.wait(10)
+        logging.getLogger("opentelemetry.any").warning("Shutdown in progress, aborting retry.")
+        return MetricExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        """Do nothing at once."""
+
+
+def test_nothing_is_logged_after_the_end(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a push says that is still under way comes before `stopped`, or not at all."""
+    theirs = logging.getLogger("opentelemetry")
+    with pushing(HttpReceiver(), clock, monkeypatch) as push:
+        stubborn = Stubborn()
+        monkeypatch.setattr(push._sender, "_exporter", stubborn)
+        push.start()
+        push.polled(is_ready=True)
+        wait_for(stubborn.asked.is_set)
+        push.end(0)
+        told = [record.getMessage() for record in caplog.records]
+        stubborn.released.set()
+        push._thread.join(5)
+        assert not push._thread.is_alive()
+    assert told == ["last push did not end in time"]
+    assert [record.getMessage() for record in caplog.records] == told
+    assert theirs.propagate  # whoever uses OpenTelemetry beside us is heard again
+    assert not theirs.handlers

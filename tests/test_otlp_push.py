@@ -255,21 +255,31 @@ def test_disabled_sdk_pushes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPat
             assert "OTLP" not in served.log
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "OTLP protocol 'http/json' is not supported"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "a:4318", "OTEL_EXPORTER_OTLP_ENDPOINT 'a:4318' has no"),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", '"http://a"', "OTEL_EXPORTER_OTLP_METRICS_ENDP"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "ftp://a", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT "),
+    ],
+)
 def test_bad_settings_end_the_start_with_a_sentence(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    name: str, value: str, sentence: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A protocol that there is not is told before anything is opened."""
+    """What the environment says and means nothing is told as of flags, before all else."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:1")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+    monkeypatch.setenv(name, value)
+    words = ("serve", "--otlp.traces", f"--ledger.path={bench.ledger}")
     done = subprocess.run(
-        [sys.executable, "-m", "opencode_exporter", "serve", f"--ledger.path={bench.ledger}"],
+        [sys.executable, "-m", "opencode_exporter", *words],
         capture_output=True,
         text=True,
         check=False,
         timeout=30,
     )
-    assert done.returncode == 1
-    assert done.stderr.startswith("opencode-exporter: OTLP protocol 'http/json' is not supported")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"opencode-exporter: {sentence}")
     assert len(done.stderr.splitlines()) == 1
     assert not bench.ledger.exists()
 

@@ -12,7 +12,7 @@ from opencode_exporter import __version__
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.otlp.resource import resource_of
 from opencode_exporter.otlp.sender import Sender
-from opencode_exporter.otlp.target import SpanTarget, Target, span_target_of, target_of
+from opencode_exporter.otlp.target import Endpoint, SpanTarget, Target, span_target_of, target_of
 
 HERE = "http://127.0.0.1:4318"
 OTLP = "OTEL_EXPORTER_OTLP_"
@@ -107,6 +107,104 @@ def test_other_protocols_are_refused() -> None:
         target(**{f"{OTLP}PROTOCOL": "http/json"})
 
 
+@pytest.mark.parametrize(
+    ("url", "wrong"),
+    [
+        ("collector:4318", "'collector:4318' has no scheme"),
+        ("collector", "'collector' has no scheme"),
+        ("127.0.0.1:4318/v1", "has no scheme"),
+        ("http:/collector:4318", "has no scheme"),
+        ("//collector:4318", "has no scheme"),
+        ("ftp://collector:4318", "has a scheme that is neither http nor https"),
+        ("grpc://collector:4318", "has a scheme that is neither http nor https"),
+        ('"http://collector:4318"', "has quotes in it"),
+        ("'http://collector:4318'", "has quotes in it"),
+        ('http://collector:4318"', "has quotes in it"),
+        ("http://collector :4318", "has spaces or signs"),
+        ("http://a http://b", "has spaces or signs"),
+        ("http://collector\u200b:4318", "has spaces or signs"),
+        ("http://collector\x1b[2J", "has spaces or signs"),
+        ("http://", "has no host"),
+        ("http:///v1", "has no host"),
+        ("http://:4318", "has no host"),
+        ("http://[::1:4318", "has no host"),
+        ("http://${HOST}:4318", "has a host that cannot be one"),
+        ("http://collector:43180000", "has a port that cannot be one"),
+        ("http://collector:0", "has a port that cannot be one"),
+        ("http://collector:", "has a port that cannot be one"),
+        ("http://collector:port/v1", "has a port that cannot be one"),
+    ],
+)
+@pytest.mark.parametrize("signal", ["", "METRICS_", "TRACES_"])
+def test_endpoint_that_is_no_url_is_refused(url: str, wrong: str, signal: str) -> None:
+    """The sentence names the variable, what is wrong with it, and what to write."""
+    name = f"{OTLP}{signal}ENDPOINT"
+    of_signal = span_target_of if signal == "TRACES_" else target_of
+    with pytest.raises(ConfigError, match=rf"^{name} .*: write for example http://loc") as caught:
+        of_signal(ON | {name: url})
+    assert wrong in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://collector",
+        "HTTPS://collector.example.org:4318/otlp/",
+        "http://[::1]:4318",
+        "http://[fe80::1%25eth0]:4318",
+        "http://my_service-1:65535",
+        "http://münchen.example:4318",
+        "https://me:s3cret@example.org/a'b?key=%22",
+    ],
+)
+def test_endpoint_that_is_a_url_is_taken(url: str) -> None:
+    """Other ports, addresses, names and paths than the usual ones are nothing to refuse."""
+    assert target(**{f"{OTLP}METRICS_ENDPOINT": url}).url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "wrong"),
+    [
+        *((good, "") for good in ("http://a:4317", "https://a", "a:4317", "a", "[::1]:4317")),
+        *((good, "") for good in ("dns:///a:4317", "unix:///run/a.sock", "unix:a", "ipv4:1.2.3.4")),
+        ("http://", "has no host"),
+        (":4317", "has no host"),
+        ("a:43170000", "has a port that cannot be one"),
+        ("a:port", "has a port that cannot be one"),
+        ("ftp://a:4317", "has a scheme"),
+        ('"a:4317"', "has quotes in it"),
+        ("a :4317", "has spaces or signs"),
+    ],
+)
+def test_endpoint_of_grpc_needs_no_scheme(url: str, wrong: str) -> None:
+    """Over gRPC whatever gRPC takes is an endpoint, as the standard has it."""
+    environ = {f"{OTLP}ENDPOINT": url, f"{OTLP}PROTOCOL": "grpc"}
+    if not wrong:
+        assert target(**environ).url == url
+        return
+    with pytest.raises(ConfigError, match=f"{OTLP}ENDPOINT .*{wrong}.*http://localhost:4317"):
+        target(**environ)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:s3/c@ret@example.org/v1",
+        "http://me:s3?cret@example.org/v1",
+        "http://me:s3#cret@example.org:x",
+        "me:s3cret@example.org",
+        '"http://me:s3cret@example.org"',
+        "ftp://example.org?key=s3cret",
+    ],
+)
+def test_refusal_holds_no_credentials(url: str) -> None:
+    """A password that makes a URL of it none is not told."""
+    with pytest.raises(ConfigError) as caught:
+        target(**{f"{OTLP}METRICS_ENDPOINT": url})
+    assert "s3" not in str(caught.value)
+
+
 def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the packages of gRPC the sentence says how to install them."""
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.grpc", None)
@@ -139,7 +237,7 @@ def test_environment_that_the_exporter_refuses_is_one_sentence(
 )
 def test_endpoint_is_shown_without_credentials(url: str, shown: str) -> None:
     """What the log says of the endpoint never holds a name, a password or a query."""
-    found = target(**{f"{OTLP}METRICS_ENDPOINT": url})
+    found = Endpoint("http/protobuf", url)
     assert found.shown == shown
     assert "s3" not in repr(found)
 

@@ -38,7 +38,8 @@ from opencode_exporter.flags import (
     flags,
     logging_flags,
 )
-from opencode_exporter.otlp.target import span_target_of, target_of
+from opencode_exporter.otlp.target import SpanTarget, Target, span_target_of, target_of
+from opencode_exporter.streams import guard
 from opencode_exporter.terminal import ProgressBar, print_findings
 from opencode_exporter.waker import SystemClock
 
@@ -140,13 +141,24 @@ def serve(**given: Any) -> None:
     _serve(_settings(_ledger(given), given), given)
 
 
+def _targets(given: dict[str, Any]) -> tuple[Target | None, SpanTarget | None]:
+    """Return where to push; an environment that means nothing is like a flag that does not."""
+    host_name = given["otlp_host_name"]
+    try:
+        return (
+            target_of(os.environ, gen_ai=given["otlp_gen_ai"] == "on", host_name=host_name),
+            span_target_of(os.environ, host_name=host_name) if given["otlp_traces"] else None,
+        )
+    except ConfigError as err:
+        click.echo(f"opencode-exporter: {err}", err=True)
+        raise SystemExit(2) from err
+
+
 def _serve(settings: Settings, given: dict[str, Any]) -> None:
     from opencode_exporter.exporter import Exporter  # noqa: PLC0415  # --help stays quick
     from opencode_exporter.service import Service  # noqa: PLC0415
 
-    host_name = given["otlp_host_name"]
-    target = target_of(os.environ, gen_ai=given["otlp_gen_ai"] == "on", host_name=host_name)
-    traces = span_target_of(os.environ, host_name=host_name) if given["otlp_traces"] else None
+    target, traces = _targets(given)
     if given["otlp_traces"] and traces is None:
         log.warning("no spans are sent: the environment names no endpoint, or switches them off")
 
@@ -297,10 +309,13 @@ def demo(**given: Any) -> None:
 
 def main() -> None:
     """Run the command line; failures are one sentence on stderr."""
+    guard()
     try:
         _COMMANDS(prog_name="opencode-exporter")
     except ExporterError as err:
         click.echo(f"opencode-exporter: {err}", err=True)
         sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)  # click does the same, but not for the completion of a shell
     except KeyboardInterrupt:
         sys.exit(130)

@@ -20,7 +20,6 @@ class Heard(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.is_closed = False
         self._thread = threading.get_ident()
         self._records: list[logging.LogRecord] = []
 
@@ -45,7 +44,6 @@ class Heard(logging.Handler):
 
     def close(self) -> None:
         """Let the lines pass again, unless somebody else listens."""
-        self.is_closed = True
         _THEIRS.removeHandler(self)
         if not any(isinstance(handler, Heard) for handler in _THEIRS.handlers):
             _THEIRS.propagate = True

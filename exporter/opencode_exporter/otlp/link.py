@@ -10,13 +10,17 @@ from __future__ import annotations
 import logging
 import os
 import re
+import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.otlp.heard import Heard
+from opencode_exporter.otlp.session import RedirectedError
 from opencode_exporter.otlp.target import Endpoint
+from opencode_exporter.otlp.troubles import Lasting
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +48,18 @@ class Link(ABC, Generic[Data]):
     """
     Sends the data of one signal to an endpoint.  One thread at a time may send.
 
+    Once it is closed nothing is written to the log any more, neither by the exporter of
+    OpenTelemetry, which may be in the middle of a send, nor by `tell`.
+
     Raises:
         ConfigError: A package is missing, or the environment cannot be used.
     """
 
     def __init__(self, target: Endpoint) -> None:
         self._target = target
+        self._sending = threading.Lock()
+        self._telling = threading.Lock()
+        self._closed = False
         self._heard = Heard()
         self._heard.listen()
         try:
@@ -95,27 +105,58 @@ class Link(ABC, Generic[Data]):
 
     def send(self, data: Data) -> str:
         """Send; return an empty text, or why they did not arrive."""
+        try:
+            with self._sending:
+                return _NOBODY if self._closed else self._sent(data)
+        finally:
+            if self._closed:
+                self._heard.close()
+
+    def _sent(self, data: Data) -> str:
         self._heard.taken()
         try:
             result = self._exporter.export(data)
         except Exception as err:  # noqa: BLE001  # whatever it is, it must not end the sending
-            return self._cleaned(_root(err))
-        return "" if result.name == "SUCCESS" else self._cleaned(_cause(self._heard.taken()))
+            return self._told_by(err) or self._cleaned(_root(err))
+        if result.name == "SUCCESS":
+            return ""
+        records = self._heard.taken()
+        redirected = (self._told_by(*record.args) for record in records if record.args)
+        return next(filter(None, redirected), "") or self._cleaned(_cause(records))
+
+    def _told_by(self, *values: object) -> str:
+        """Return the cause that lasts, if there is one among these."""
+        lasting = (value for value in values if isinstance(value, RedirectedError))
+        return next((Lasting(self._cleaned(str(value))) for value in lasting), "")
+
+    def tell(self, line: Callable[[], None]) -> None:
+        """Have a line written, unless this is closed."""
+        with self._telling:
+            if not self._closed:
+                line()
 
     @property
     def is_closed(self) -> bool:
         """Whether nothing is sent any more."""
-        return self._heard.is_closed
+        return self._closed
 
     def close(self) -> None:
         """End a send that waits for its next try, from any thread; then nothing is sent."""
-        if not self.is_closed:
-            self._exporter.shutdown()
+        with self._telling:
+            if self._closed:
+                return
+            self._closed = True
+        self._exporter.shutdown()
+        # A send that goes on has something to say yet: it is heard until its end.
+        if self._sending.acquire(blocking=False):
             self._heard.close()
+            self._sending.release()
 
     def _cleaned(self, text: str) -> str:
-        """Return the first line of a text, and nothing of it that is a secret of the URL."""
+        """Return the first line of a text, without secrets of the URL and of the headers."""
         line = text.replace(self._target.url, self._target.shown).partition("\n")[0]
+        for word in self._target.secrets:
+            line = line.replace(word, "(hidden)")
         line = re.sub(r"[^\s/'\"(]*@", "", line)
         return re.sub(r"\?[^\s'\"]*", "", line)[:_LONGEST]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from opencode_exporter.moment import Moment
 from opencode_exporter.otlp.points import metrics_data
@@ -114,9 +115,9 @@ class Push:
                 return
             try:
                 self._push()
-            except Exception:
+            except Exception:  # noqa: BLE001  # it is logged, unless all is over
                 # A defect of ours must not end the pushes; it is shown and tried again.
-                log.exception("push failed")
+                self._sender.tell(partial(log.exception, "push failed"))
 
     def _push(self) -> None:
         moment, arrived = self._moment()
@@ -125,6 +126,4 @@ class Push:
         self.exports["error" if cause else "ok"] += 1
         if not cause:
             arrived()
-            self._troubles.succeeded()
-        elif not self._given_up:
-            self._troubles.failed(cause)
+        self._sender.tell(partial(self._troubles.ended, cause))

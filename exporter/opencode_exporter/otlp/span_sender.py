@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -11,6 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from opencode_exporter.otlp.link import Link
+from opencode_exporter.otlp.session import session
 from opencode_exporter.otlp.target import SpanTarget
 from opencode_exporter.otlp.troubles import Troubles
 from opencode_exporter.waker import Clock
@@ -35,20 +37,17 @@ class SpanSender(Link[Sequence[ReadableSpan]], SpanExporter):
         super().__init__(target)
 
     def _over_http(self) -> SpanExporter:
-        return OTLPSpanExporter()
+        return OTLPSpanExporter(self._target.url, session=session(self._target.provider))
 
     def _over_grpc(self, compression: Any) -> SpanExporter:
         from opentelemetry.exporter.otlp.proto.grpc import trace_exporter  # noqa: PLC0415
 
-        return trace_exporter.OTLPSpanExporter(compression=compression)
+        return trace_exporter.OTLPSpanExporter(self._target.url, compression=compression)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send some spans; they are not sent again."""
         cause = self.send(spans)
-        if not cause:
-            self._troubles.succeeded()
-        elif not self.is_closed:
-            self._troubles.failed(cause)
+        self.tell(partial(self._troubles.ended, cause))
         self.spans["error" if cause else "ok"] += len(spans)
         return SpanExportResult.FAILURE if cause else SpanExportResult.SUCCESS
 

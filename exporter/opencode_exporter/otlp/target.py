@@ -13,8 +13,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, cast, get_args
+from urllib.parse import unquote
 
 from opencode_exporter.errors import ConfigError
+from opencode_exporter.otlp.url import refuse, shown
 
 Protocol = Literal["http/protobuf", "grpc"]
 Signal = Literal["metrics", "traces"]
@@ -25,6 +27,7 @@ _INTERVAL_MS: Final = 60_000
 _LEAST_MS: Final = 100  # each push begins with a poll
 _QUEUE: Final = "OTEL_BSP_MAX_QUEUE_SIZE"
 _QUEUE_SPANS: Final = 2048
+_SECRET: Final = 4  # signs: what is shorter stands in other words, too
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,20 @@ class Endpoint:
     compressed: bool = field(default=False, kw_only=True)
     certified: bool = field(default=False, kw_only=True)  # a file says whom to trust
     host_name: bool = field(default=False, kw_only=True)  # in the resource
+    headers: str = field(default="", kw_only=True, repr=False)  # as the environment has them
+    provider: str = field(default="", kw_only=True)  # the plugin that knows credentials
 
     @property
     def shown(self) -> str:
         """The URL without the credentials that it may hold."""
-        plain = re.split(r"[?#]", self.url)[0]
-        if "@" in self.url[len(plain) :]:
-            return "(hidden)"  # what stands before the mark may be half of a password
-        return re.sub(r"^(\w[\w+.-]*://)?.*@", r"\1", plain)
+        return shown(self.url)
+
+    @property
+    def secrets(self) -> list[str]:
+        """The words of the values of headers, the longest first."""
+        pairs = (pair.partition("=") for pair in self.headers.split(","))
+        values = " ".join(unquote(value if mark else name) for name, mark, value in pairs)
+        return sorted(re.findall(rf"\S{{{_SECRET},}}", values), key=len, reverse=True)
 
     @property
     def viewer(self) -> str:
@@ -108,7 +117,10 @@ def _endpoint(environ: Mapping[str, str], signal: Signal, *, host_name: bool) ->
     if not url or switched_off:
         return None
     protocol = _protocol(environ, signal)
-    if protocol == "http/protobuf" and not _of_signal(environ, signal, "ENDPOINT"):
+    own = bool(_of_signal(environ, signal, "ENDPOINT"))
+    name = f"{_PREFIX}_{signal.upper()}_ENDPOINT" if own else f"{_PREFIX}_ENDPOINT"
+    refuse(name, url, grpc=protocol == "grpc")
+    if protocol == "http/protobuf" and not own:
         url = f"{url.removesuffix('/')}/v1/{signal}"
     return Endpoint(
         protocol,
@@ -116,7 +128,15 @@ def _endpoint(environ: Mapping[str, str], signal: Signal, *, host_name: bool) ->
         compressed=_said(environ, signal, "COMPRESSION").lower() not in ("", "none"),
         certified=bool(_said(environ, signal, "CERTIFICATE")),
         host_name=host_name,
+        headers=_said(environ, signal, "HEADERS"),
+        provider=_provider(environ, signal),
     )
+
+
+def _provider(environ: Mapping[str, str], signal: Signal) -> str:
+    names = (f"HTTP_{signal.upper()}", "HTTP")
+    said = (environ.get(f"OTEL_PYTHON_EXPORTER_OTLP_{name}_CREDENTIAL_PROVIDER") for name in names)
+    return next((one.strip() for one in said if one and one.strip()), "")
 
 
 def _of_signal(environ: Mapping[str, str], signal: Signal, name: str) -> str:

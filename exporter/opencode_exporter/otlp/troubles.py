@@ -11,6 +11,12 @@ from opencode_exporter.waker import Clock
 _REPEAT_S: Final = 30.0
 
 
+class Lasting(str):
+    """A cause that does not pass by itself: it is told once, until something arrives."""
+
+    __slots__ = ()
+
+
 class Troubles:
     """
     Failures of what is sent to one endpoint.
@@ -34,9 +40,16 @@ class Troubles:
         self._failures = 0  # in a row
         self._told = -math.inf  # when the log last heard of a failure
         self._is_told = False
+        self._cause = ""  # the last one that was told
 
-    def succeeded(self) -> None:
-        """Note that something has arrived."""
+    def ended(self, cause: str) -> None:
+        """Note how a send ended; no cause: what was sent has arrived."""
+        if cause:
+            self._failed(cause)
+        else:
+            self._succeeded()
+
+    def _succeeded(self) -> None:
         if self._is_told:
             self._log.info(
                 self._over, extra={"endpoint": self._endpoint, "failures": self._failures}
@@ -44,13 +57,15 @@ class Troubles:
         self._is_told = False
         self._failures = 0
 
-    def failed(self, cause: str) -> None:
-        """Note that something has not."""
+    def _failed(self, cause: str) -> None:
         self._failures += 1
+        if self._is_told and isinstance(cause, Lasting) and cause == self._cause:
+            return
         now = self._clock.monotonic()
         if now - self._told >= _REPEAT_S:
             self._told = now
             self._is_told = True
+            self._cause = cause
             self._log.warning(
                 self._lost,
                 extra={"endpoint": self._endpoint, "err": cause, "failures": self._failures},

@@ -14,7 +14,7 @@ def quantile(q: float, edges: Sequence[float], counts: Sequence[int]) -> float |
     Return a quantile, or None where nothing was observed.
 
     Observations are taken to lie evenly within their bucket; of those beyond the
-    last edge no more is known than that edge.
+    last edge no more is known than that edge.  It never lies outside of its bucket.
 
     Args:
         q: Above 0, at most 1.
@@ -27,7 +27,8 @@ def quantile(q: float, edges: Sequence[float], counts: Sequence[int]) -> float |
     below, start = 0, 0.0
     for edge, count in zip(edges, counts, strict=False):
         if below + count >= rank:
-            return start + (edge - start) * (rank - below) / count
+            # Rounding alone can carry it beyond its bucket: 0.01 * 57 / 57 is above 0.01.
+            return min(max(start + (edge - start) * (rank - below) / count, start), edge)
         below += count
         start = edge
     return edges[-1]

@@ -1,0 +1,104 @@
+"""
+The session: how a push travels over HTTP, with the credentials that were configured alone.
+
+Proxies and certificates are those of the environment.  An answer that points elsewhere is
+an error: nobody follows it, and nothing is sent to where it points.  An answer is not
+waited for, nor kept, beyond what one of OTLP can be.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Any, Final
+from urllib.parse import urljoin
+
+from requests import PreparedRequest, RequestException, Response, Session
+from requests.auth import AuthBase, HTTPBasicAuth
+from requests.utils import get_auth_from_url
+
+from opencode_exporter.errors import ConfigError
+from opencode_exporter.otlp.url import shown
+from opencode_exporter.waker import SystemClock
+
+_MOST: Final = 1 << 20  # bytes of an answer, as they come: a status, and maybe a sentence
+_PIECE: Final = 1 << 16
+_LONGEST: Final = 200
+
+
+class RedirectedError(RequestException):
+    """The endpoint answers that somebody else is to be asked, or that nothing has changed."""
+
+
+class AnswerError(RequestException):
+    """What the endpoint answers has no end."""
+
+
+def session(provider: str = "") -> Session:
+    """
+    Return a session for the exporters of OpenTelemetry.
+
+    Args:
+        provider: The name of a plugin for OpenTelemetry that knows credentials, or nothing.
+
+    Raises:
+        ConfigError: There is no such plugin.
+    """
+    made = _provided(provider) if provider else Session()
+    # Without one, requests takes the password that ~/.netrc has for the host.
+    made.auth = made.auth or _OfUrl()
+    made.stream = True  # the hook reads
+    made.hooks["response"] = [_refuse_redirect, _read_answer]
+    return made
+
+
+def _provided(name: str) -> Session:
+    for found in entry_points(group="opentelemetry_otlp_credential_provider", name=name):
+        made = found.load()()
+        if isinstance(made, Session):
+            return made
+    raise ConfigError(
+        f"OTLP credential provider {name!r} is not installed",
+        hint="install its package, or unset OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
+    )
+
+
+class _OfUrl(AuthBase):
+    """The name and password of the URL, if it has some; else the headers are as configured."""
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        name, password = get_auth_from_url(request.url or "")
+        return HTTPBasicAuth(name, password)(request) if name or password else request
+
+
+def _refuse_redirect(response: Response, **_: Any) -> None:
+    if not 300 <= response.status_code < 400:
+        return
+    response.close()
+    said = f"it answers {response.status_code}"
+    if location := response.headers.get("location"):
+        said += f" and points to {_place(response.url, location)}"
+    raise RedirectedError(f"{said}: redirects are not followed, name the right endpoint")
+
+
+def _place(url: str, location: str) -> str:
+    """Return where an answer points, without credentials and without signs of no URL."""
+    try:
+        place = shown(urljoin(url, location))
+    except ValueError:
+        return "what is no URL"
+    return "".join(sign if sign.isprintable() else "_" for sign in place)[:_LONGEST]
+
+
+def _read_answer(response: Response, *, timeout: float | None = None, **_: Any) -> None:
+    """Read an answer to its end, so that the connection can be used again, and drop it."""
+    clock = SystemClock()
+    deadline = clock.monotonic() + (timeout or 0) - response.elapsed.total_seconds()
+    size = 0
+    while piece := response.raw.read1(_PIECE, decode_content=False):
+        size += len(piece)
+        if size > _MOST or clock.monotonic() > deadline:
+            response.close()
+            raise AnswerError(
+                f"it answers {response.status_code}, and then "
+                + ("more than OTLP has" if size > _MOST else "does not come to an end")
+            )
