@@ -35,7 +35,7 @@ DASHBOARDS: Final = (
     "and this Prometheus as the data source."
 )
 ALERT: Final = (
-    "In about four minutes the alert OpenCodeSkillFailing fires: the skill frontend-review, which "
+    "Within five minutes the alert OpenCodeSkillFailing fires: the skill frontend-review, which "
     "always loaded in the demo's past, no longer does. See {}."
 )
 
