@@ -3,7 +3,8 @@
 `make stack`: the exporter on a demo source, Prometheus and Alertmanager, in one terminal.
 
 Starts them on this machine with the committed configuration, and ends them together;
-what they write is gone then. Nothing here knows a metric, a rule or an alert.
+what they write is gone then. Nothing here knows a metric or a rule, and of the alerts
+only which one is seen first.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ HOST: Final = "127.0.0.1"
 DASHBOARDS: Final = (
     "The dashboards are for Grafana: Dashboards > New > Import, a file of grafana/dashboards, "
     "and this Prometheus as the data source."
+)
+ALERT: Final = (
+    "Within five minutes the alert OpenCodeSkillFailing fires: the skill frontend-review, which "
+    "always loaded in the demo's past, no longer does. See {}."
 )
 
 NO_PROMETHEUS: Final = (
@@ -192,24 +197,24 @@ def refuse_busy_ports(started: list[Program]) -> None:
                 ) from None
 
 
-def greet(started: list[Program], is_over: threading.Event) -> None:
-    """Say where everything is, once it answers."""
+def greet(started: list[Program], remarks: tuple[str, ...], is_over: threading.Event) -> None:
+    """Say where everything is, once it answers, and what there is to see."""
     while not all(program.is_ready() for program in started):
         if is_over.wait(0.2):
             return
     lines = [f"  {program.name:<13} {program.url}" for program in started]
-    click.echo("\n".join(["", "Ready. Ctrl-C ends it.", *lines, DASHBOARDS, ""]))
+    click.echo("\n".join(["", "Ready. Ctrl-C ends it.", *lines, *remarks, DASHBOARDS, ""]))
 
 
-def run_until_the_end(started: list[Program], run: Path) -> Stack:
-    """Run the programs until a signal comes or one of them ends."""
+def run_until_the_end(started: list[Program], run: Path, *remarks: str) -> Stack:
+    """Run the programs until a signal comes or one of them ends; `remarks` are said at first."""
     stack, is_over = Stack(), threading.Event()
     # The demo's database goes with the folder, also if the exporter had no time to remove it.
     environment = {**os.environ, "TMPDIR": str(run / "data")}
     for program in started:
         command = f"exec {shlex.join(program.command)}"
         stack.add_process(program.name, command, env=environment)
-    greeting = threading.Thread(target=greet, args=(started, is_over))
+    greeting = threading.Thread(target=greet, args=(started, remarks, is_over))
     greeting.start()
     try:
         stack.loop()
@@ -240,7 +245,8 @@ def main(**ports: int) -> None:
         started = programs(Path(name), by_name)
         refuse_busy_ports(started)
         lay_out(Path(name), started)
-        stack = run_until_the_end(started, Path(name))
+        shown = (f"{one.url}alerts" if one.name == "prometheus" else one.url for one in started[1:])
+        stack = run_until_the_end(started, Path(name), ALERT.format(" and ".join(shown)))
     if stack.ended:
         raise click.ClickException(f"{stack.ended} ended, so everything did. See above for why.")
 

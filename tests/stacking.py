@@ -26,12 +26,17 @@ STACK = "stack.py"
 
 
 class Stack:
-    """The script in a process of its own, with ports and a temporary folder of its own."""
+    """
+    The script in a process of its own, with ports and a temporary folder of its own.
+
+    It is one of deploy/, or of a copy of that if it is a whole path.
+    """
 
     def __init__(
         self, directory: Path, script: str = STACK, *words: str, **environment: str
     ) -> None:
-        programs = ("exporter", "prometheus", *(["alertmanager"] if script == STACK else []))
+        also = ["alertmanager"] if Path(script).name == STACK else []
+        programs = ("exporter", "prometheus", *also)
         self.ports = {name: free_port() for name in programs}
         self._words = [str(DEPLOY / script), *words]
         self.temporary = directory / "temporary"
@@ -78,6 +83,11 @@ class Stack:
     def leaves_nothing(self) -> bool:
         """Return whether its programs, and what they wrote, are gone."""
         return not any(map(is_alive, self.pids().values())) and not list(self.temporary.iterdir())
+
+    def alerts(self) -> list[dict[str, str]]:
+        """Return the labels of the alerts that Alertmanager has."""
+        url = f"http://127.0.0.1:{self.ports['alertmanager']}/api/v2/alerts"
+        return [alert["labels"] for alert in httpx.get(url, trust_env=False).json()]
 
     def prometheus(self, path: str) -> Any:
         """Return what Prometheus answers."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 
 from databases import V1, V2, call
+from opencode_exporter import tailer
+from opencode_exporter.batch import Chunk
 from support import Bench
 from test_counting import CALLS, counted, polled, running
 from test_counting_copies import BOTH, Generation, copies, start, work
 
 CATCHING_UP = "opencode_exporter_catching_up"
+REJECTED = "opencode_exporter_rows_rejected_total"
 
 
 @BOTH
@@ -134,4 +137,29 @@ def test_nothing_that_counts_is_shown_before_the_baseline(bench: Bench) -> None:
     assert counted(page) == {("read", "completed"): 1}
     began = page.value("opencode_exporter_baseline_timestamp_seconds")
     assert began == bench.clock.ms / 1000
+    exporter.close()
+
+
+def test_rows_of_the_history_that_were_rejected_arrive_whole_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody sees them climb while the history is read: an alert asks by how much they grew."""
+    monkeypatch.setattr(tailer, "CHUNK_ROWS", 1)
+    with V1(bench.source) as db:
+        message = db.message(db.session())
+        for _ in range(9):
+            db.raw_part(message, "{")
+    exporter = bench.exporter()
+    apply = exporter.ledger.apply
+
+    def stopping(source: str, chunk: Chunk) -> None:
+        apply(source, chunk)
+        exporter.poller.stopping = chunk.progress > 0.5
+
+    monkeypatch.setattr(exporter.ledger, "apply", stopping)
+    assert REJECTED not in polled(exporter).samples
+    assert exporter.ledger.published.series[REJECTED]  # it has some, and shows none
+    monkeypatch.setattr(exporter.ledger, "apply", apply)
+    exporter.poller.stopping = False
+    assert polled(exporter).total(REJECTED) == 9
     exporter.close()

@@ -53,6 +53,22 @@ STATES = {
         WHERE m.type = 'assistant' AND json_extract(value, '$.type') = 'tool'
     """,
 }
+# The status of every load of the skill that breaks, in sessions that are no fork.
+LOADS = {
+    "v1": f"""
+        SELECT json_extract(data, '$.state.status') FROM part
+        WHERE json_extract(data, '$.state.input.name') = '{world.BROKEN}'
+          AND json_extract(data, '$.tool') = 'skill'
+          AND session_id NOT IN (SELECT id FROM session WHERE title LIKE '%(fork #%')
+    """,
+    "v2": f"""
+        SELECT json_extract(value, '$.state.status')
+        FROM session_message AS m, json_each(m.data, '$.content')
+        WHERE m.type = 'assistant' AND json_extract(value, '$.name') = 'skill'
+          AND json_extract(value, '$.state.input.id') = '{world.BROKEN}'
+          AND m.session_id NOT IN (SELECT id FROM session_v2 WHERE fork_session_id IS NOT NULL)
+    """,
+}
 ORDER = {"pending": 0, "streaming": 0, "running": 1, "completed": 2, "error": 2}
 
 
@@ -167,6 +183,25 @@ def test_every_change_is_a_commit_of_its_own(tmp_path: Path) -> None:
 
     with living(demo):
         wait_for(look)
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_skill_that_always_loaded_no_longer_does_once_the_demo_lives(
+    tmp_path: Path, generation: Generation
+) -> None:
+    """It is asked for three times in the first three minutes, here seconds, and never loads."""
+    demo = Demo(tmp_path, generation=generation, history_days=1, pace=60, seed=2)
+    demo.create()
+
+    def loads() -> Counter[str]:
+        return Counter(status for (status,) in rows(demo.path, LOADS[generation]))
+
+    before = loads()
+    assert before["completed"]
+    assert not before["error"]
+    with living(demo):
+        wait_for(lambda: loads()["error"] >= 3)
+    assert loads()["completed"] == before["completed"]
 
 
 def test_stop_ends_it_at_once(tmp_path: Path) -> None:

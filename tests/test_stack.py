@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -11,10 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stacking import DEPLOY, Stack
+from opencode_exporter.demo import world
+from stacking import DEPLOY, STACK, Stack
 from support import missing, real_tool, wait_for
 
 ALERTMANAGERS = ("prometheus-alertmanager", "alertmanager")
+ALERT = "OpenCodeSkillFailing"
 JOBS = {"opencode", "prometheus", "alertmanager"}
 
 
@@ -54,6 +57,37 @@ def test_stack_comes_up_whole_and_leaves_nothing(tmp_path: Path) -> None:
         stack.process.terminate()
         assert stack.process.wait(30) == 0, stack.said
     assert stack.leaves_nothing()
+
+
+def each_second(directory: Path) -> str:
+    """Return the script in a copy of deploy/ where all is scraped and evaluated each second."""
+    copy = shutil.copytree(DEPLOY, directory / "deploy")
+    for path in [copy / "prometheus" / "prometheus.yml", *copy.glob("prometheus/rules/*.yml")]:
+        text = re.sub(r"(?m)(interval): (1m|15s)$", r"\1: 1s", path.read_text("utf-8"))
+        path.write_text(text, "utf-8")
+    return str(copy / STACK)
+
+
+@pytest.mark.real
+def test_stack_shows_the_alert_that_it_speaks_of(tmp_path: Path) -> None:
+    """The skill that the demo breaks alerts, by the shipped rules but for how often they look."""
+    real_tool("prometheus")
+    if not any(map(shutil.which, ALERTMANAGERS)):
+        missing("Alertmanager is not installed: see .ci/run")
+    stack = Stack(tmp_path, each_second(tmp_path), OPENCODE_EXPORTER_DEMO_PACE="10")
+    with stack.running():
+        stack.says("Ready.")
+        assert f"the alert {ALERT} fires" in stack.said
+        assert f"the skill {world.BROKEN}," in stack.said
+        assert f"http://127.0.0.1:{stack.ports['prometheus']}/alerts" in stack.said
+        wait_for(lambda: (ALERT, world.BROKEN) in told(stack), 90, every=0.5)
+        stack.process.terminate()
+        assert stack.process.wait(30) == 0, stack.said
+
+
+def told(stack: Stack) -> set[tuple[str, str]]:
+    """Return the alerts that Alertmanager has, with the skill that each is about."""
+    return {(labels["alertname"], labels.get("skill", "")) for labels in stack.alerts()}
 
 
 @pytest.mark.real

@@ -40,6 +40,8 @@ _OURS_KNOWN: Final[Mapping[c.Metric, tuple[Labels, ...]]] = {
 }
 """Series of ourselves that are shown at 0 before anything is counted."""
 _SHOWN_AT_ZERO: Final = frozenset(metric.name for metric in (*KNOWN_BEFOREHAND, *_OURS_KNOWN))
+_OURS_WAITING: Final = frozenset({c.ROWS_REJECTED, c.LABEL_OVERFLOW})
+"""Series of ourselves that come whole as well: alerts ask by how much they grew."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,8 @@ def _of_ledger(
     shown: _Series = {}
     for name, series in known.items():
         metric = c.BY_NAME.get(name)
-        if metric is None or (metric.waits_for_baseline and not counted):
+        waits = metric is not None and (metric.waits_for_baseline or metric in _OURS_WAITING)
+        if metric is None or (waits and not counted):
             continue
         shown[metric] = _name_projects(metric, series, how, salt, partial(merge, metric))
     return shown

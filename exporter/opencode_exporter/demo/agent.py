@@ -14,7 +14,7 @@ from typing import Final
 
 from opencode_exporter.demo import texts, world
 from opencode_exporter.demo.calls import Calls
-from opencode_exporter.demo.plan import Call, Fault, Model, Step, Tokens, Turn, Work
+from opencode_exporter.demo.plan import Call, Fault, Model, Skill, Step, Tokens, Turn, Work
 
 _EXPLORE: Final = {
     "read": 40, "grep": 18, "glob": 9, "shell": 15, "webfetch": 3,
@@ -38,6 +38,9 @@ class Agent:
         turns: Turns of a session, on average.
         bulk: Scales the sizes of outputs.
         parallel: Share of steps that call several tools at once.
+
+    Attributes:
+        broken: Names of skills that do not load from now on.
     """
 
     def __init__(
@@ -55,23 +58,29 @@ class Agent:
         self._bulk = bulk
         self._parallel = parallel
         self._count = 0
+        self.broken: set[str] = set()
 
-    def work(self) -> Work:
-        """Return the next session."""
+    def work(self, wanted: str = "") -> Work:
+        """
+        Return the next session.
+
+        Args:
+            wanted: The skill that is loaded first, if any.
+        """
         self._count += 1
         rng = Random(f"{self._seed} {self._count}")  # noqa: S311  # a simulation, no secret
         project = rng.choices(world.PROJECTS, world.PROJECT_WEIGHTS)[0]
-        calls = Calls(rng, project, self._bulk)
+        calls = Calls(rng, project, self._bulk, self.broken)
         count = max(1, round(rng.expovariate(1 / self._turns)))
         return Work(
             project=project,
             title=texts.sentence(rng).rstrip("."),
             slug=f"{texts.verb(rng)}-{texts.noun(rng)}",
-            turns=(self._turn(rng, calls) for _ in range(count)),
+            turns=(self._turn(rng, calls, "" if number else wanted) for number in range(count)),
             forked=rng.random() < 0.02,
         )
 
-    def _turn(self, rng: Random, calls: Calls) -> Turn:
+    def _turn(self, rng: Random, calls: Calls, wanted: str) -> Turn:
         model = rng.choices(world.MODELS, world.MODEL_WEIGHTS)[0]
         turn = Turn(
             prompt=texts.sentence(rng),
@@ -83,12 +92,16 @@ class Agent:
         if self._generation == "v2" and rng.random() < 0.1:
             skill = rng.choice(world.SKILLS[:4])
             turn.invoked = (skill.name, rng.random() < 0.6)
-        turn.steps = self._steps(rng, calls, model, child=False)
+        turn.steps = self._steps(rng, calls, model, child=False, wanted=wanted)
         return turn
 
-    def _steps(self, rng: Random, calls: Calls, model: Model, *, child: bool) -> Iterator[Step]:
+    def _steps(
+        self, rng: Random, calls: Calls, model: Model, *, child: bool, wanted: str = ""
+    ) -> Iterator[Step]:
         length = max(1, round(rng.lognormvariate(0, 0.6) * (3 if child else 9)))
         waiting: list[Call] = []
+        if wanted:
+            yield self._step(rng, calls, [calls.skill(_skill(wanted))])
         for place in range(length):
             chance = rng.random()
             if chance < 0.006 and not child:
@@ -146,8 +159,7 @@ class Agent:
             again = calls.edit(call.input["path"])
             return [again] if rng.random() < 0.5 else [calls.read(), again]
         if call.tool == "skill" and call.fault in {Fault.RIPGREP, Fault.NETWORK}:
-            known = next(skill for skill in world.SKILLS if skill.name == call.input["id"])
-            return [calls.skill(known)] if rng.random() < 0.6 else []
+            return [calls.skill(_skill(call.input["id"]))] if rng.random() < 0.6 else []
         if call.facts.get("exit") and rng.random() < 0.7:
             return [calls.edit(calls.files[0]), calls.shell(call.input["command"])]
         return []
@@ -173,3 +185,7 @@ class Agent:
         step = self._step(rng, calls, [])
         step.refused, step.text, step.reasoning = True, "", ""
         return step
+
+
+def _skill(name: str) -> Skill:
+    return next(skill for skill in world.SKILLS if skill.name == name)

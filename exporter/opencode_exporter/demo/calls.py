@@ -7,7 +7,7 @@ and nothing of how a generation writes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import accumulate
 from random import Random
 from typing import Any, Final
@@ -18,6 +18,7 @@ from opencode_exporter.demo.plan import Call, Fault, Project, Skill
 LIMIT: Final = 51_200  # OpenCode cuts longer outputs
 _ENDINGS: Final = ("py", "ts", "go", "rs", "md", "css", "sql", "yaml")
 _SKILLS: Final = list(accumulate(skill.weight for skill in world.SKILLS))
+_GONE: Final = ((Fault.MISSING_SKILL, 1.0),)
 _COMMANDS: Final = list(accumulate(weight for _, weight, _, _ in world.COMMANDS))
 
 
@@ -29,12 +30,20 @@ class Calls:
         rng: The only source of chance.
         project: Where files live.
         bulk: Scales the sizes of outputs; 1 is what a real agent meets.
+        broken: Names of skills that do not load, as of when they are loaded.
     """
 
-    def __init__(self, rng: Random, project: Project, bulk: float = 1.0) -> None:
+    def __init__(
+        self,
+        rng: Random,
+        project: Project,
+        bulk: float = 1.0,
+        broken: Collection[str] = frozenset(),
+    ) -> None:
         self._rng = rng
         self._root = project.worktree
         self._bulk = bulk
+        self._broken = broken
         self.files = [self._new_file() for _ in range(12)]
         self._makers: dict[str, Callable[[], Call]] = {
             "read": self.read,
@@ -70,7 +79,8 @@ class Calls:
         found = wanted or rng.choices(world.SKILLS, cum_weights=_SKILLS)[0]
         call = Call("skill", {"id": found.name}, self.lasting(found.median, 0.6))
         chance = rng.random()
-        for fault, share in found.faults:
+        faults = _GONE if found.name in self._broken else found.faults
+        for fault, share in faults:
             if chance < share:
                 call.fault = fault
                 break

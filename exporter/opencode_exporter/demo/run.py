@@ -27,6 +27,9 @@ SESSIONS_A_DAY: Final = 38.0
 """Of some busy agents."""
 _LANES: Final = 3
 _LIVE: Final = Tempo(model=0.08, user=0.02)
+_BROKEN_AT_MS: Final = (60_000, 120_000, 180_000)
+"""When, of the living part, the broken skill is asked for at the latest: not before anybody
+looks, and often enough for an alert within minutes."""
 
 
 class Demo:
@@ -99,7 +102,11 @@ class Demo:
         return self.issued
 
     def run(self, stop: threading.Event) -> None:
-        """Work on a few sessions at a time until `stop` is set, then close the database."""
+        """
+        Work on a few sessions at a time until `stop` is set, then close the database.
+
+        From here on `world.BROKEN` does not load.
+        """
         self._tempo.model, self._tempo.user = _LIVE.model, _LIVE.user
         self._speed = self._pace
         # What history left open would wait as long as history does.
@@ -108,6 +115,9 @@ class Demo:
         heapq.heapify(self._due)
         for lane in range(_LANES):
             self._start(now + 400 * lane, lane=True)
+        self._agent.broken.add(world.BROKEN)
+        for after in _BROKEN_AT_MS:
+            self._start(now + int(after / self._speed), lane=False, wanted=world.BROKEN)
         while not stop.wait(self._until_due()):
             _, number, play = heapq.heappop(self._due)
             if not self._advance(play, number, _now()) and number in self._lanes:
@@ -123,18 +133,18 @@ class Demo:
         """Return the seconds until the next change."""
         return max(0.0, (self._due[0][0] - _now()) / 1000)
 
-    def _start(self, at: int, *, lane: bool) -> None:
+    def _start(self, at: int, *, lane: bool, wanted: str = "") -> None:
         """Plan a session; its rows are first written at `at`, ms."""
         self._started += 1
         if lane:
             self._lanes.add(self._started)
-        play = self._session()
+        play = self._session(wanted)
         next(play)
         heapq.heappush(self._due, (at, self._started, play))
 
-    def _session(self) -> Play:
+    def _session(self, wanted: str) -> Play:
         now = yield 0
-        return (yield from self._player.session(self._agent.work(), now))
+        return (yield from self._player.session(self._agent.work(wanted), now))
 
     def _advance(self, play: Play, number: int, now: int) -> bool:
         """Take a session to its next wait; say whether there is one."""

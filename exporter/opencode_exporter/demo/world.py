@@ -3,7 +3,8 @@ The demo's world: projects, models, agents, skills, commands.
 
 All of it is invented.  The skills are chosen so that a dashboard has something
 to show: one that never fails, one that often does, a slow one, one that a rule
-denies now and then, and two that nobody ever uses.
+denies now and then, two that nobody ever uses, and one that always loaded in the
+past and never does once the demo lives, so that an alert can be seen.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ SKILLS: Final = (
     Skill("frontend-review", "Reviews a change to the user interface.", 10, 33),
     Skill("query-tuning", "Finds slow queries and fixes them.", 7, 48, ((Fault.RIPGREP, 0.08),)),
 )
+BROKEN: Final = "frontend-review"
+"""The skill that does not load any more once the demo lives."""
 UNUSED_SKILLS: Final = (
     Skill("terraform-drift", "Compares the plan with what is running.", 0, 0),
     Skill("accessibility-audit", "Walks a page with a screen reader's eyes.", 0, 0),
