@@ -28,9 +28,9 @@ sessions tables.table tables.rows tables.parts_v1 tables.messages_v1 tables.mess
 tailer read_ahead ledger ledger.scope ledger.follower ledger.names ledger.sums ledger.totals \
 ledger.viewers ledger.hot_files ledger.file ledger.store ledger.open_rows ledger.judge \
 ledger.intake ledger.ledger
-exemplars moment snapshot exposition otlp otlp.url otlp.target otlp.resource otlp.points otlp.heard \
-otlp.session otlp.troubles otlp.link otlp.sender otlp.push otlp.span_ids otlp.callers otlp.spans \
-otlp.span_sender otlp.tracing \
+exemplars moment snapshot exposition otlp otlp.url otlp.target otlp.resource otlp.points \
+otlp.heard otlp.session otlp.troubles otlp.link otlp.sender otlp.push otlp.span_ids otlp.callers \
+otlp.spans otlp.span_sender otlp.tracing \
 report.units report.marks report.quantiles report.document report.sums \
 report.figures report.grid report.columns report.headline report.skills_part report.tools_part \
 report.page report
