@@ -299,6 +299,23 @@ def test_a_row_that_was_just_written_is_not_given_up_unread(bench: Bench, new: V
     assert ended(look()) == {("read", "completed"): 1}
 
 
+def test_an_end_that_nobody_read_before_its_row_broke(bench: Bench, new: V2) -> None:
+    """The properties forgot that such a call is given up for its age like any other."""
+    look = looks(bench, new)
+    runs = call("c1", status="running", completed=None)
+    step = new.assistant(new.session(), [runs], completed=None)
+    look()
+    new.rewrite(step, [call("c1")], completed=None)
+    read = "SELECT data FROM session_message WHERE id = ?"
+    kept = new.db.execute(read, (step,)).get
+    write = "UPDATE session_message SET data = ? WHERE id = ?"
+    new.db.execute(write, ("", step))
+    assert look(7 * HOUR_MS).total(RUNNING) == 0
+    new.db.execute(write, (kept, step))
+    page = look(70_000)
+    assert (ended(page), page.total(LATE)) == ({("read", "abandoned"): 1}, 1)
+
+
 def completed_by_the_next(new: V2, step: str, calls: list[Any]) -> None:
     """Complete a step as 2.0.15 does when the next one of its session begins, whoever's it is."""
     new.rewrite(step, calls)
