@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+EXAMPLES ?= 2000
 
 # What is tested is the wheel as it is installed, not what lies on somebody's path.
 unexport PYTHONPATH
 
-.PHONY: help run demo stack backfill-demo test check lint types unit bench scale soak release lock docs dashboards golden recordings clean
+.PHONY: help run demo stack backfill-demo test check lint types unit bench scale soak explore release lock docs dashboards golden recordings clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -47,6 +48,9 @@ scale: $(VENV)/.wheel ## what a year of use makes of the ledger, simulated (PART
 
 soak: $(VENV)/.wheel ## writers, kills and scrapes at random, held against an exact truth (MINUTES=60)
 	$(BIN)/python tests/soak/run.py $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
+explore: $(VENV)/.wheel ## new sequences of what may happen, and of where the exporter dies (EXAMPLES=2000)
+	PROPERTY_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/properties $(ARGS)
 
 docs: $(VENV)/.wheel ## write the reference of metrics and the README's generated parts anew
 	$(BIN)/python tests/readme.py --write

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 
 from support import Bench, FakeClock
+
+EXPLORES: Final = "PROPERTY_EXAMPLES" in os.environ
+"""Whether properties are tried on as many new examples, instead of on the same few."""
+
+# How fast a machine is makes no example pass or fail.
+settings.register_profile(
+    "explored", derandomize=False, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+# A finding is told as it was found: it is there again on the next run, and making it
+# smaller takes longer than a test may.
+settings.register_profile(
+    "the same on every run",
+    settings.get_profile("explored"),
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+)
+settings.load_profile("explored" if EXPLORES else "the same on every run")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let whoever explores wait until what was found has been made small."""
+    for item in items if EXPLORES else ():
+        item.add_marker(pytest.mark.timeout(0))
 
 
 @pytest.fixture

@@ -297,3 +297,64 @@ def test_a_row_that_was_just_written_is_not_given_up_unread(bench: Bench, new: V
     assert ended(look()) == {}
     new.db.execute(write, (kept.replace("running", "completed"), new.tick(), step))
     assert ended(look()) == {("read", "completed"): 1}
+
+
+def test_an_end_that_nobody_read_before_its_row_broke(bench: Bench, new: V2) -> None:
+    """The properties forgot that such a call is given up for its age like any other."""
+    look = looks(bench, new)
+    runs = call("c1", status="running", completed=None)
+    step = new.assistant(new.session(), [runs], completed=None)
+    look()
+    new.rewrite(step, [call("c1")], completed=None)
+    read = "SELECT data FROM session_message WHERE id = ?"
+    kept = new.db.execute(read, (step,)).get
+    write = "UPDATE session_message SET data = ? WHERE id = ?"
+    new.db.execute(write, ("", step))
+    assert look(7 * HOUR_MS).total(RUNNING) == 0
+    new.db.execute(write, (kept, step))
+    page = look(70_000)
+    assert (ended(page), page.total(LATE)) == ({("read", "abandoned"): 1}, 1)
+
+
+def completed_by_the_next(new: V2, step: str, calls: list[Any]) -> None:
+    """Complete a step as 2.0.15 does when the next one of its session begins, whoever's it is."""
+    new.rewrite(step, calls)
+    sql = "UPDATE session_message SET data = json_remove(data, '$.finish'), time_updated = ?"
+    new.db.execute(f"{sql} WHERE id = ?", (new.tick(), step))
+
+
+@pytest.mark.parametrize("wait_ms", [10, 70_000, 7 * HOUR_MS], ids=["soon", "later", "at night"])
+@pytest.mark.parametrize("was_open", [False, True], ids=["completed unseen", "seen open"])
+def test_a_step_that_the_next_one_completed_loses_nothing(
+    wait_ms: int, bench: Bench, new: V2, *, was_open: bool
+) -> None:
+    """
+    What came after a step of 2.x had been completed was lost: calls, tokens, cost and edits.
+
+    2.x completes the last step of a session, without ``finish``, when the next one begins; its
+    own process may be at work on it still, in another terminal, and completes it again.
+    """
+    look = looks(bench, new)
+    session = new.session()
+    new.user(session)
+    change = {"file": "a.py", "status": "modified", "additions": 7, "deletions": 1}
+    runs = call("c1", "edit", status="running", completed=None)
+    edits, reads = call("c1", "edit", metadata={"files": [change]}), call("c2", "read")
+    first = new.assistant(session, [runs], completed=None)
+    if was_open:
+        look()
+    new.user(session)
+    completed_by_the_next(new, first, [runs])
+    new.assistant(session, [])
+    assert ended(look()) == {("edit", "abandoned"): 1}
+    look(wait_ms)
+    completed_by_the_next(new, first, [edits, reads])
+    page = look(70_000)
+    assert ended(page) == {("edit", "abandoned"): 1, ("read", "completed"): 1}
+    assert page.total("opencode_edit_lines_total") == 8
+    new.rewrite(first, [edits, reads, call("c3", "grep")], tokens=USED, cost=0.25)
+    for page in (look(70_000), look(70_000)):
+        assert said(page) == said(exposed_once(bench))
+        assert ended(page)["grep", "completed"] == 1
+        assert page.total("opencode_edit_lines_total") == 8
+        assert page.total(LATE) == 1

@@ -54,6 +54,10 @@ class Cursor(msgspec.Struct, frozen=True):
         return Cursor(tuple(reversed(kept)))
 
 
+ITSELF: Final = ("", "")
+"""Among the calls of a row that were given up: its step."""
+
+
 class OpenRow(msgspec.Struct, frozen=True):
     """A row that may still change: looked at again until it is final or gone."""
 

@@ -201,6 +201,15 @@ class Step(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     parent: str = ""  # id of the message that it answers; 1.x only
     changed: int = 0  # when its rows changed last; of one that is not over
 
+    @property
+    def is_unfinished(self) -> bool:
+        """
+        Whether it is over only because the next step of its session has begun (2.x).
+
+        Its process may have died; or it works on beside that step, and finishes it yet.
+        """
+        return self.generation == "v2" and self.is_over and not self.finish and not self.error
+
 
 class Remark(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     """

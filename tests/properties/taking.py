@@ -53,7 +53,7 @@ class Taking:
                 self._said.add(step.work)
             edits = {told.call for told in step.told if told.added}
             self._edited |= edits
-            if step.completed is None:
+            if step.completed is None or not step.said:  # or the next one has completed it
                 continue
             self._over.add(step.work)
             # One that was imported again may be what another row has stood in for.

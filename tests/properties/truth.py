@@ -80,8 +80,10 @@ class Truth:
             surely = {told for told, is_lost in waiting.items() if is_lost is Lost.SURELY}
             perhaps = {told for told, is_lost in waiting.items() if is_lost}
             if any(told.unreadable and told.original for told in seen):
-                # What cannot be decoded decides nothing; all of it had been seen before.
-                self.states[call] = before | ({counted("abandoned")} if perhaps else set())
+                # What cannot be decoded decides nothing.  An end in it may not have been seen
+                # before it broke: then the call is left for its age as if it had none.
+                left = any(lost(told, now, due=due) for told in seen)
+                self.states[call] = before | ({counted("abandoned")} if left else set())
                 continue
             after = {
                 end

@@ -49,9 +49,20 @@ class Working(RuleBasedStateMachine):
         return among[-1 - pick % len(among)]  # the newest is the simplest
 
     def _open(self) -> list[Told]:
-        """Return the calls that may go on."""
+        """
+        Return the calls that may go on.
+
+        Of a step of 2.x that its own process has finished none does: what is open in it
+        is only ever called interrupted, when its session goes on.
+        """
+        return [told for told in self._live() if not self._is_finished(told.step)]
+
+    def _live(self) -> list[Told]:
         steps = [step for session in self.world.sessions for step in session.steps]
         return [told for step in steps for told in step.told if told.live]
+
+    def _is_finished(self, step: Step) -> bool:
+        return step.session.generation == "v2" and step.said
 
     @rule(
         pick=picks,
@@ -116,7 +127,7 @@ class Working(RuleBasedStateMachine):
         self.world.progress(self._some(self._orphans(), pick), "orphaned")
 
     def _orphans(self) -> list[Told]:
-        return [told for told in self._open() if told.step.session.generation == "v2"]
+        return [told for told in self._live() if told.step.session.generation == "v2"]
 
     @precondition(lambda self: self._unfinished())
     @rule(pick=picks, half=st.booleans())
@@ -129,11 +140,26 @@ class Working(RuleBasedStateMachine):
             step
             for session in self.world.sessions
             for step in session.steps
-            if step.work
-            and step.completed is None
-            and not step.closed
-            and (session.generation == "v2" or all(told.ended for told in step.told))
+            if step.work and not step.closed and self._may_finish(step)
         ]
+
+    def _may_finish(self, step: Step) -> bool:
+        if step.session.generation == "v2":
+            return not step.said
+        return step.completed is None and all(told.ended for told in step.told)
+
+    @precondition(lambda self: self._overtakable())
+    @rule(pick=picks, ids=ids)
+    def overtake(self, pick: int, ids: list[str]) -> None:
+        """Begin a step of 2.x behind an open one, which it completes, dead or alive."""
+        step = self._some(self._overtakable(), pick)
+        self.world.overtake(step)
+        self.world.step(step.session, ids)
+
+    def _overtakable(self) -> list[Step]:
+        sessions = [each for each in self.world.sessions if each.generation == "v2"]
+        last = [[step for step in session.steps if step.work][-1:] for session in sessions]
+        return [step for steps in last for step in steps if step.completed is None]
 
     # Rows that cannot be decoded.
 

@@ -201,7 +201,10 @@ class Writer:
         assert step.work
         if step.kept is not None:
             self.repair(step)
-        facts = {"finish": step.work.finish} | step.work.used() if step.said else {}
+        # Without a word of its own it may be completed all the same: see `overtake`.
+        facts: dict[str, Any] = {"finish": None}
+        if step.said:
+            facts = {"finish": step.work.finish} | step.work.used()
         items = [said_v2(told) for told in step.told]
         self._at(step.session).rewrite(step.id, items, completed=step.completed, **facts)
         self._touched(step)
@@ -230,6 +233,11 @@ class Writer:
             step.completed = writer.tick()
             words = {"finish": step.work.finish} | used
             writer.rewrite_message(step.id, completed=step.completed, **words)
+
+    def overtake(self, step: Step) -> None:
+        """Complete a step as 2.x does when the next of its session begins, whoever's it is."""
+        step.completed = self._at(step.session).tick()
+        self.rewrite(step)
 
     # Rows that cannot be decoded.
 

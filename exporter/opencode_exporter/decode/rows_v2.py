@@ -80,8 +80,9 @@ def decode(row: Row, session: Session, now: int) -> Decoded:
         inner = _nested(state, call)
         events += [call, *inner]
         calls.append(step_call(item, state, call, asked, inner, session))
-    events.append(step(row, data, calls, session, now))
-    return Decoded(events, final)
+    itself = step(row, data, calls, session, now)
+    events.append(itself)
+    return Decoded(events, final and not itself.is_unfinished)
 
 
 def _state(item: Item) -> State:

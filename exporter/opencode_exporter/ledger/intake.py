@@ -15,7 +15,7 @@ import msgspec
 from opencode_exporter import catalog as c
 from opencode_exporter import identity
 from opencode_exporter.aggregate import Delta
-from opencode_exporter.batch import Chunk, OpenRow
+from opencode_exporter.batch import ITSELF, Chunk, OpenRow
 from opencode_exporter.digest import NEVER, Digest, first_of
 from opencode_exporter.events import (
     ABANDONED,
@@ -30,7 +30,7 @@ from opencode_exporter.ledger.follower import Follower
 from opencode_exporter.ledger.hot_files import HotFiles, without_paths
 from opencode_exporter.ledger.judge import Judge, Verdict, first_load_key
 from opencode_exporter.ledger.names import RealNames
-from opencode_exporter.ledger.open_rows import ITSELF, OpenRows
+from opencode_exporter.ledger.open_rows import OpenRows
 from opencode_exporter.ledger.scope import EVERYTHING, Scope
 from opencode_exporter.ledger.store import Place, Store
 from opencode_exporter.ledger.sums import Sums
@@ -277,7 +277,7 @@ class Intake:
     def _keep_open(self, place: Place, chunk: Chunk, row: OpenRow) -> None:
         """Watch a row that may still change, unless it only repeats others."""
         old = self.open.get(place)
-        given_up = old.given_up if old else ()
+        given_up = tuple(dict.fromkeys((*(old.given_up if old else ()), *row.given_up)))
         if row.row in self._lost and ITSELF not in given_up:
             given_up = (*given_up, ITSELF)
         calls = []

@@ -15,14 +15,10 @@ from typing import Final
 import msgspec
 
 from opencode_exporter import identity
-from opencode_exporter.batch import OpenRow
+from opencode_exporter.batch import ITSELF, OpenRow
 from opencode_exporter.events import Invocation
 from opencode_exporter.ledger.store import Place
 from opencode_exporter.times import lasted
-
-ITSELF: Final = ("", "")
-"""Among the calls of a row that were given up: its step."""
-
 
 _FRESH_MS: Final = 15 * 60_000
 """What has changed so recently stays awake, though it was given up: it may go on after all."""

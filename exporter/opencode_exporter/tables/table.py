@@ -11,8 +11,8 @@ import math
 from collections.abc import Collection
 from typing import ClassVar, Final, NamedTuple, Protocol
 
-from opencode_exporter.batch import Anchor, Chunk, OpenRow
-from opencode_exporter.events import Event, Invocation, Rejection
+from opencode_exporter.batch import ITSELF, Anchor, Chunk, OpenRow
+from opencode_exporter.events import ABANDONED, Event, Invocation, Rejection, Step
 from opencode_exporter.reader import Reader
 
 LOOKS: Final = 64
@@ -155,13 +155,23 @@ class Intake:
                 chunk.settled.append(row)
             return
         calls = []
+        given_up = []
         for event in events:
             if isinstance(event, Invocation) and event.status is None:
                 calls.append(event)
-            else:
-                chunk.events.append(event)
+                continue
+            chunk.events.append(event)
+            if isinstance(event, Invocation) and event.status == ABANDONED:
+                given_up.append((event.call, event.part))
+            elif isinstance(event, Step) and event.is_over:
+                given_up.append(ITSELF)
         chunk.open_rows.append(
-            OpenRow(chunk.table, row, updated, size, self._now, order, tuple(calls), wake=wake)
+            OpenRow(
+                *(chunk.table, row, updated, size, self._now, order),
+                calls=tuple(calls),
+                given_up=tuple(given_up),
+                wake=wake,
+            )
         )
 
 

@@ -35,8 +35,7 @@ def remember(turn: Turn, step: Step) -> None:
     turn.last_finish, turn.last_error = step.finish, step.error
     turn.last_refused = any(call.refused for call in step.calls)
     # 2.x completes a step whose process died when its session is resumed: that is no end.
-    is_dead = step.generation == "v2" and not step.finish and not step.error
-    turn.last_completed = 0 if is_dead else step.completed
+    turn.last_completed = 0 if step.is_unfinished else step.completed
     turn.last_streamed = step.streamed
     turn.last_output, turn.last_calls = step.tokens.output, _has_own_calls(step)
     is_over = step.is_over and bool(step.completed or step.finish)

@@ -69,6 +69,14 @@ def turned(step: Step, mask: int) -> Step:
     return msgspec.structs.replace(step, calls=calls)
 
 
+def without_files(step: Step) -> Step:
+    """Return a step without the files of its calls: what it says again in the end."""
+    if not any(call.files for call in step.calls):
+        return step
+    calls = tuple(msgspec.structs.replace(call, files=()) for call in step.calls)
+    return msgspec.structs.replace(step, calls=calls)
+
+
 def given_up(step: Step) -> Step:
     """Return a step that will not end any more, as it is counted."""
     calls = tuple(

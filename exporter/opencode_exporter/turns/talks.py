@@ -27,6 +27,7 @@ from opencode_exporter.turns.queue import (
     table_of,
     take_out,
     turned,
+    without_files,
 )
 from opencode_exporter.turns.tally import Tally
 from opencode_exporter.turns.turns import Turns, transitions
@@ -172,6 +173,8 @@ class Talks:
         """Take in a new row that is over; ``measured``: what it says by itself has been counted."""
         talk = self.meet(event, counts=counts)
         self._measure(talk, event, measured=measured)
+        if isinstance(event, Step) and event.is_unfinished:
+            self._remember(talk, event)
         if isinstance(event, Remark) and event.kind == "idle":
             for row in [*talk.queue]:  # the turn is over, and so is all of it
                 if isinstance(row, Step) and not row.is_over:
@@ -199,10 +202,14 @@ class Talks:
             return
         talk = self._get(step.session)
         lost = next(one for one in talk.lost if one.step.message == step.message)
-        talk.lost.remove(lost)
+        before = lost.step
+        if step.is_unfinished:  # the end itself may still come
+            lost.step = turned(without_files(step), self._mask)
+        else:
+            talk.lost.remove(lost)
         counts = not talk.muted
-        more = measure_late(self._tallies[counts], lost.step, step)
-        talk.invocations += sum(1 + len(call.inner) for call in step.calls[len(lost.step.calls) :])
+        more = measure_late(self._tallies[counts], before, step)
+        talk.invocations += sum(1 + len(call.inner) for call in step.calls[len(before.calls) :])
         if talk.find(step.message) >= 0:
             put(talk, step, self._mask)
         else:
@@ -237,7 +244,12 @@ class Talks:
             return
         self._measure(talk, lost, measured=False)
         put(talk, lost, self._mask)
-        talk.lost = [*talk.lost, Lost(turned(lost, self._mask))][-_MOST_LOST:]
+        self._remember(talk, lost)
+
+    def _remember(self, talk: Conversation, step: Step) -> None:
+        """Keep of a step how it was counted: its own end may still say more."""
+        lost = Lost(turned(without_files(step), self._mask))
+        talk.lost = [*talk.lost, lost][-_MOST_LOST:]
 
     def _go_on(self, talk: Conversation) -> None:
         """Apply what waits for nothing any more."""
