@@ -21,6 +21,9 @@ from opencode_exporter.layout import READABLE, Layout
 
 BUSY_MS: Final = 200
 """How long SQLite waits for a lock."""
+LARGEST: Final = 1_000_000
+"""Bytes of a value that SQLite loads for us; of more it says so before it does."""
+_RECORD_BYTES: Final = 1 << 16  # of the other columns of a row, where SQLite sorts rows
 _FUNCTIONS: Final = frozenset({"count", "instr", "max", "octet_length", "substr", "unicode"})
 """What our statements call; others could run code, or reach files."""
 
@@ -53,6 +56,14 @@ class Reader:
         finally:
             self._connection.execute("ROLLBACK")
 
+    @contextlib.contextmanager
+    def stream(self, table: str, rowid: int) -> Iterator[Callable[[int], bytes]]:
+        """Read the data of a row a piece at a time, however large they are."""
+        if "data" not in READABLE[table]:
+            raise apsw.AuthError
+        with self._connection.blob_open("main", table, "data", rowid, False) as blob:
+            yield blob.read
+
     def verify(self) -> None:
         """
         Make sure that what was read was whole.
@@ -84,6 +95,7 @@ def restrict(connection: apsw.Connection, opened: contextlib.ExitStack) -> apsw.
     """Forbid a connection everything but our reads; it is closed with the stack."""
     opened.callback(connection.close, True)
     connection.set_busy_timeout(BUSY_MS)
+    connection.limit(apsw.SQLITE_LIMIT_LENGTH, LARGEST + _RECORD_BYTES)
     for option, value in (
         (apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1),
         (apsw.SQLITE_DBCONFIG_DEFENSIVE, 1),

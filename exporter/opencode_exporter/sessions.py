@@ -15,6 +15,7 @@ from opencode_exporter.reader import Reader
 _GLOBAL: Final = "global"
 _CACHED: Final = 4096
 _LATEST: Final = 2000
+_LONGEST: Final = 65_536  # bytes of a path
 _DEEPEST: Final = 100
 """Sessions above one that are asked for: a damaged source may go round in circles."""
 
@@ -35,12 +36,12 @@ class Sessions:
         has = reader.layout.columns.get(table, frozenset())
         # As bytes: reading a text that is no UTF-8 fails.
         later = [
-            f"CAST(s.{name} AS BLOB)" if name in has else "NULL"
+            _bytes(f"s.{name}") if name in has else "NULL"
             for name in ("parent_id", "fork_session_id", "directory")
         ]
         join = ""
         if {"id", "worktree"} <= reader.layout.columns.get("project", frozenset()):
-            later.append("CAST(p.worktree AS BLOB)")
+            later.append(_bytes("p.worktree"))
             join = "LEFT JOIN project p ON p.id = s.project_id"
         else:
             later.append("NULL")
@@ -89,6 +90,11 @@ class Sessions:
         return parent
 
 
+def _bytes(column: str) -> str:
+    """Return what reads a text as bytes, since no UTF-8 fails; NULL for one too long to be one."""
+    return f"CASE WHEN octet_length({column}) <= {_LONGEST} THEN CAST({column} AS BLOB) END"
+
+
 def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("utf-8", "replace")
 
@@ -112,7 +118,7 @@ def todos(reader: Reader, ids: Collection[str]) -> dict[str, dict[str, int]]:
     counted: dict[str, Counter[str]] = {}
     if {"session_id", "status"} <= reader.layout.columns.get("todo", frozenset()):
         rows = reader.query(
-            "SELECT CAST(session_id AS BLOB), CAST(status AS BLOB), count(*) FROM todo "
+            f"SELECT CAST(session_id AS BLOB), {_bytes('status')}, count(*) FROM todo "
             "WHERE session_id IN (SELECT value FROM json_each(?)) GROUP BY 1, 2",
             (json.dumps([*ids]),),
         )
@@ -131,7 +137,7 @@ def directories(reader: Reader) -> set[tuple[str, str]]:
         if "directory" not in columns[table] or "project" not in columns:
             continue
         rows = reader.query(
-            "SELECT CAST(s.directory AS BLOB), CAST(p.worktree AS BLOB) "
+            f"SELECT {_bytes('s.directory')}, {_bytes('p.worktree')} "
             f"FROM {table} s JOIN project p ON p.id = s.project_id "
             "ORDER BY s.rowid DESC LIMIT ?",
             (_LATEST,),
@@ -146,7 +152,7 @@ def opencode_version(reader: Reader, generation: str) -> str:
     table = reader.layout.sessions[generation]
     if "version" not in reader.layout.columns[table]:
         return ""
-    sql = f"SELECT CAST(version AS BLOB) FROM {table} ORDER BY rowid DESC LIMIT 1"
+    sql = f"SELECT {_bytes('version')} FROM {table} ORDER BY rowid DESC LIMIT 1"
     row = reader.query(sql).fetchone()
     return row[0].decode("utf-8", "replace") if row is not None and row[0] is not None else ""
 

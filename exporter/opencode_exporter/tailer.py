@@ -20,6 +20,7 @@ from opencode_exporter.errors import SourceChangedError
 from opencode_exporter.events import ABANDONED, Invocation
 from opencode_exporter.reader import Reader
 from opencode_exporter.tables import tables
+from opencode_exporter.tables.large import name_of, number_of
 from opencode_exporter.tables.table import Bounds, Table, Taken, integer, shown
 from opencode_exporter.waker import Clock, Patience
 
@@ -235,7 +236,7 @@ def is_there(reader: Reader, table: str, anchor: Anchor) -> bool:
 def _occupants(reader: Reader, table: str, anchors: Sequence[Anchor]) -> dict[int, Anchor]:
     """Return the rows that are at the anchors' rowids."""
     sql = (
-        f"SELECT rowid, CAST(id AS BLOB), time_created FROM {table} "
+        f"SELECT rowid, {name_of('id')}, {number_of('time_created')} FROM {table} "
         "WHERE rowid IN (SELECT value FROM json_each(?))"
     )
     rowids = json.dumps([anchor.rowid for anchor in anchors])

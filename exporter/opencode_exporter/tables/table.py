@@ -103,12 +103,6 @@ def shown(name: object) -> str:
     return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
 
 
-def as_bytes(columns: str, *names: str) -> str:
-    """Return columns with some of them as bytes: reading a text that is no UTF-8 fails."""
-    wanted = [f"CAST({name} AS BLOB)" if name in names else name for name in columns.split(", ")]
-    return ", ".join(wanted)
-
-
 def text(value: object) -> str | None:
     """Return bytes as a text, None if they are none."""
     try:
