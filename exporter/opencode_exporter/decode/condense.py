@@ -44,7 +44,6 @@ Shape = Leaf | Mapping[str, "Shape"]
 
 _BLANKS: Final = re.compile(rb"[ \t\n\r]*+")
 _BARE: Final = re.compile(rb'[^ \t\n\r,:"\[\]{}]*+')
-_UNREAD: Final = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 # Whole escapes, a surrogate pair being one: a text may be cut after any match.
 _UNITS: Final = re.compile(
     rb'(?:[^"\\]++|\\[^u]'
@@ -52,8 +51,10 @@ _UNITS: Final = re.compile(
     rb"|\\u(?![dD][89abAB])[0-9a-fA-F]{4}"
     rb"|\\u[dD][89abAB][0-9a-fA-F]{2}(?=[^\\]|\\[^u]|\\u[^dD]|\\u[dD][^c-fC-F]))*+"
 )
-_LONGEST_UNIT: Final = 12
-_STRING: Final = rb'"(?:[^"\\]++|\\.)*+"'
+_LOOK_BACK: Final = 64
+_BACKSLASH: Final = 0x5C
+_QUOTE: Final = 0x22
+_STRING: Final = rb'"[^"\\]{0,128}+"'  # of longer ones the end is found faster by `find`
 
 
 def _whole(levels: int) -> bytes:
@@ -64,7 +65,6 @@ def _whole(levels: int) -> bytes:
 
 _SHALLOW: Final = re.compile(_whole(3), re.DOTALL)
 _UNICODE: Final = re.compile(rb"\\u([dD][89abAB]..\\u[dD][c-fC-F]..|....)")
-_BEGINS_CHARACTER: Final = 0xC0
 
 
 def condense(read: Read, shape: Shape) -> bytes:
@@ -224,27 +224,42 @@ class _Condenser:
 
     def _pieces(self, leaf: Leaf) -> tuple[bytes, bytes, bytes, int]:
         """Return beginning and end of a text, what stands between, and its missing bytes."""
-        head, tail, missing, is_cut = b"", b"", 0, False
-        while True:
-            piece = self._pass(_UNITS)
-            if not is_cut:
-                tail, is_cut = head + tail + piece, len(head + tail + piece) > 2 * leaf.bytes
-                head = b""
-                if is_cut:
-                    cut = _boundary(tail, leaf.bytes)
-                    head, tail = tail[:cut], tail[cut:]
-            else:
-                tail += piece
-            if is_cut and len(tail) > leaf.bytes:
+        head, tail, missing, is_end = b"", b"", 0, False
+        while not is_end:
+            piece, is_end = self._piece()
+            tail += piece
+            if not head and len(tail) > 2 * leaf.bytes:
+                cut = _boundary(tail, leaf.bytes)
+                head, tail = tail[:cut], tail[cut:]
+            if head and len(tail) > leaf.bytes:
                 cut = _boundary(tail, len(tail) - leaf.bytes)
                 missing += _decoded_bytes(tail[:cut]) if leaf.counted else cut
                 tail = tail[cut:]
-            if self._data[self._at : self._at + 1] == b'"':
-                self._at += 1
-                return head, b"\\u2026" if missing and not leaf.counted else b"", tail, missing
-            if len(self._data) - self._at >= _LONGEST_UNIT:
-                raise Unusable("json")  # no escape that there is
-            self._more()
+        return head, b"\\u2026" if missing and not leaf.counted else b"", tail, missing
+
+    def _piece(self) -> tuple[bytes, bool]:
+        """Return as much of a text as is here, up to where it can be cut, and if that is all."""
+        start, end = self._at, self._quote()
+        if end >= 0:
+            self._at = end + 1
+            return self._data[start:end], True
+        self._at = max(start, _boundary(self._data, len(self._data)))
+        piece = self._data[start : self._at]
+        self._more()
+        return piece, False
+
+    def _quote(self) -> int:
+        """Return where a text ends, -1 where that is further on."""
+        data, start = self._data, self._at
+        end = data.find(b'"', start)
+        while end >= 0:
+            escape = end
+            while escape > start and data[escape - 1] == _BACKSLASH:
+                escape -= 1
+            if (end - escape) % 2 == 0:
+                break
+            end = data.find(b'"', end + 1)
+        return end
 
     def _skip(self) -> None:
         """Pass over a value."""
@@ -258,12 +273,9 @@ class _Condenser:
 
     def _skip_text(self) -> None:
         self._at += 1
-        while True:
-            self._pass(_UNREAD)
-            if self._data[self._at : self._at + 1] == b'"':
-                self._at += 1
-                return
-            self._more()
+        is_end = False
+        while not is_end:
+            _, is_end = self._piece()
 
     def _skip_nested(self) -> None:
         depth = 0
@@ -274,7 +286,7 @@ class _Condenser:
                 self._more()
                 continue
             found = self._data[self._at]
-            if found == ord('"'):  # the window ends in it
+            if found == _QUOTE:
                 self._skip_text()
                 continue
             self._at += 1
@@ -287,9 +299,14 @@ class _Condenser:
 
 def _boundary(text: bytes, near: int) -> int:
     """Return the last place up to one at which a text of JSON can be cut."""
-    match = _UNITS.match(text, 0, near)
-    at = match.end() if match else 0
-    while at < len(text) and text[at] & _BEGINS_CHARACTER == 0x80:
+    start = max(0, near - _LOOK_BACK)
+    escape = start
+    while escape > 0 and text[escape - 1] == _BACKSLASH:
+        escape -= 1
+    start += (start - escape) % 2
+    match = _UNITS.match(text, start, near)
+    at = match.end() if match else near
+    while at < len(text) and text[at] & 0xC0 == 0x80:  # within a character
         at -= 1
     return at
 
@@ -310,5 +327,8 @@ def _too_many(escape: bytes) -> int:
     """Return the bytes that an escape, without its backslashes, has more than its character."""
     if len(escape) > 4:
         return 6
-    code = int(escape, 16)
+    try:
+        code = int(escape, 16)
+    except ValueError as err:
+        raise Unusable("json") from err
     return 4 if code < 0x80 else 3 if code < 0x800 else 2
