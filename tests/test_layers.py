@@ -16,7 +16,7 @@ PACKAGE = Path(opencode_exporter.__file__).parent
 ROWS = """
 errors times events waker catalog.metric catalog.exporter catalog.sessions catalog.skills \
 catalog.tools catalog
-filters config layout reader onlooker source classify decode decode.values \
+filters config layout damage reader onlooker source classify decode decode.values \
 decode.condense decode.programs \
 decode.languages decode.details decode.usage decode.endings_v1 decode.calls_v1 \
 decode.parts_v1 decode.steps_v1 \
@@ -25,8 +25,8 @@ turns turns.tally turns.conversation turns.attempts turns.measures turns.delegat
 turns.endings turns.queue turns.turns \
 digest batch turns.talks health disk opencode_config \
 yaml_dialect front_matter skills
-sessions tables.table tables.large tables.rows tables.parts_v1 tables.messages_v1 \
-tables.messages_v2 tables \
+sessions tables.table tables.large tables.rows tables.parts_v1 \
+tables.message_parts tables.messages_v1 tables.messages_v2 tables.around tables \
 tailer read_ahead ledger ledger.scope ledger.follower ledger.names ledger.sums ledger.totals \
 ledger.hot_files ledger.file ledger.store ledger.open_rows ledger.judge ledger.intake ledger.ledger
 exemplars snapshot exposition otlp otlp.target otlp.resource otlp.points otlp.heard otlp.link \

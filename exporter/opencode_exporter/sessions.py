@@ -50,7 +50,7 @@ class Sessions:
             f"FROM {table} s {join} WHERE s.id = ?"
         )
         self._above = f"SELECT {later[0]} FROM {table} s WHERE s.id = ?"
-        self._reader = reader
+        self._reader, self._table = reader, table
         self._known: dict[str, Session] = {}
 
     def get(self, session_id: str) -> Session:
@@ -63,7 +63,7 @@ class Sessions:
         return found
 
     def _read(self, session_id: str) -> Session:
-        row = self._reader.query(self._sql, (session_id,)).fetchone()
+        row = self._reader.one(self._table, self._sql, (session_id,))
         if row is None:
             return Session(session_id, UNKNOWN, 0)
         created, is_global, *texts = row
@@ -82,7 +82,7 @@ class Sessions:
     def _root(self, parent: str) -> str:
         """Return the topmost session above one, as far as there are rows; nothing for none."""
         for _ in range(_DEEPEST if parent else 0):
-            row = self._reader.query(self._above, (parent,)).fetchone()
+            row = self._reader.one(self._table, self._above, (parent,))
             above = _text(row[0]) if row is not None else ""
             if not above:
                 break
@@ -104,7 +104,8 @@ def archived(reader: Reader, ids: Collection[str]) -> set[str]:
     found: set[str] = set()
     for table in set(reader.layout.sessions.values()):
         if "time_archived" in reader.layout.columns[table]:
-            rows = reader.query(
+            rows = reader.all(
+                table,
                 f"SELECT id FROM {table} WHERE time_archived IS NOT NULL "
                 "AND id IN (SELECT value FROM json_each(?))",
                 (json.dumps([*ids]),),
@@ -117,7 +118,8 @@ def todos(reader: Reader, ids: Collection[str]) -> dict[str, dict[str, int]]:
     """Return the todo items of some sessions, by session and status; 2.x keeps none."""
     counted: dict[str, Counter[str]] = {}
     if {"session_id", "status"} <= reader.layout.columns.get("todo", frozenset()):
-        rows = reader.query(
+        rows = reader.all(
+            "todo",
             f"SELECT CAST(session_id AS BLOB), {_bytes('status')}, count(*) FROM todo "
             "WHERE session_id IN (SELECT value FROM json_each(?)) GROUP BY 1, 2",
             (json.dumps([*ids]),),
@@ -136,7 +138,8 @@ def directories(reader: Reader) -> set[tuple[str, str]]:
     for table in set(reader.layout.sessions.values()):
         if "directory" not in columns[table] or "project" not in columns:
             continue
-        rows = reader.query(
+        rows = reader.all(
+            table,
             f"SELECT {_bytes('s.directory')}, {_bytes('p.worktree')} "
             f"FROM {table} s JOIN project p ON p.id = s.project_id "
             "ORDER BY s.rowid DESC LIMIT ?",
@@ -153,7 +156,7 @@ def opencode_version(reader: Reader, generation: str) -> str:
     if "version" not in reader.layout.columns[table]:
         return ""
     sql = f"SELECT {_bytes('version')} FROM {table} ORDER BY rowid DESC LIMIT 1"
-    row = reader.query(sql).fetchone()
+    row = reader.one(table, sql)
     return row[0].decode("utf-8", "replace") if row is not None and row[0] is not None else ""
 
 

@@ -9,10 +9,11 @@ nothing and writes nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
+import apsw
 import msgspec
 
 from opencode_exporter.batch import Anchor, Chunk, Cursor, OpenRow
@@ -20,8 +21,9 @@ from opencode_exporter.errors import SourceChangedError
 from opencode_exporter.events import ABANDONED, Invocation
 from opencode_exporter.reader import Reader
 from opencode_exporter.tables import tables
+from opencode_exporter.tables.around import first_mended, last_readable, read_around
 from opencode_exporter.tables.large import name_of, number_of
-from opencode_exporter.tables.table import Bounds, Table, Taken, integer, shown
+from opencode_exporter.tables.table import UNREADABLE, Bounds, Table, Taken, integer, shown
 from opencode_exporter.waker import Clock, Patience
 
 CHUNK_ROWS: Final = 1000  # measured: more or fewer are slower
@@ -101,7 +103,11 @@ class Tailer:
                 yield chunk
 
     def ahead(self, reader: Reader, cursors: Mapping[str, Cursor]) -> list[Stretch]:
-        """Return what has not been read yet, table by table in the order of `read`."""
+        """
+        Return what has not been read yet, table by table in the order of `read`.
+
+        What was on damaged pages and can be read again is ahead once more.
+        """
         known = self._tables(reader)
         found = [_stretch(reader, table, cursors.get(table.name, Cursor())) for table in known]
         # What the second generation has, the first may have brought already.
@@ -134,9 +140,17 @@ class Tailer:
         """
         while after.rowid < last:
             until = self._clock.monotonic() + _SECONDS
-            with reader.transaction():
-                _expect(reader, table.name, after)
-                taken = table.read_after(after.rowid, Bounds(CHUNK_ROWS, _BYTES, until, last), ours)
+            bounds = Bounds(CHUNK_ROWS, _BYTES, until, last)
+            try:
+                with reader.transaction():
+                    _expect(reader, table.name, after)
+                    taken = table.read_after(after.rowid, bounds, ours)
+            except apsw.CorruptError:
+                taken, read = read_around(reader, table, after.rowid, bounds, ours)
+                if taken.newest:
+                    yield taken
+                after = Anchor(read, "")
+                continue
             if not taken.newest:
                 return
             after = taken.newest[-1]
@@ -155,7 +169,7 @@ class Tailer:
         by_name = {table.name: table for table in self._tables(reader)}
         for row in open_rows:
             table = by_name.get(row.table)
-            lost = [call for call in row.calls if self._is_lost(table, row, call)]
+            lost = [call for call in row.calls if self._is_lost(reader, table, row, call)]
             if lost and not _has_moved(table, row):
                 reader.verify()
                 yield Chunk(
@@ -164,10 +178,13 @@ class Tailer:
                     events=[_abandoned(call) for call in lost],
                 )
 
-    def _is_lost(self, table: Table | None, row: OpenRow, call: Invocation) -> bool:
+    def _is_lost(self, reader: Reader, table: Table | None, row: OpenRow, call: Invocation) -> bool:
         if self.patience.is_over(row.silent_since):
             return True
-        return table is not None and table.went_on(call, row, self._clock.now_ms())
+        if table is None:
+            return False
+        goes_on = partial(table.went_on, call, row, self._clock.now_ms())
+        return reader.spared(row.table, goes_on, instead=False)
 
     def _changed(self, table: Table, ours: Mapping[str, OpenRow]) -> Iterator[Chunk]:
         """Look at the rows that were open: first whether they moved, then what they say."""
@@ -178,7 +195,8 @@ class Tailer:
             moved = [
                 name
                 for name in some
-                if name in found and found[name] != (ours[name].updated, ours[name].size)
+                if name in found
+                and found[name] not in (UNREADABLE, (ours[name].updated, ours[name].size))
             ]
             gone = [name for name in some if name not in found]
             if moved:
@@ -197,10 +215,14 @@ class Tailer:
 
 
 def _stretch(reader: Reader, table: Table, cursor: Cursor) -> Stretch:
-    position = resume(reader, table.name, cursor)
+    position = min(resume(reader, table.name, cursor), first_mended(reader, table) - 1)
     if position < cursor.position:
         cursor = Cursor(tuple(a for a in cursor.anchors if a.rowid <= position))
-    return Stretch(table.name, cursor, table.last_rowid())
+    try:
+        last = table.last_rowid()
+    except apsw.CorruptError:
+        last = last_readable(reader, table, cursor.position)
+    return Stretch(table.name, cursor, last)
 
 
 def resume(reader: Reader, table: str, cursor: Cursor) -> int:
@@ -220,7 +242,7 @@ def resume(reader: Reader, table: str, cursor: Cursor) -> int:
         if there == anchor:
             position = anchor.rowid
             continue
-        moved = reader.query(f"SELECT 1 FROM {table} WHERE id = ?", (anchor.id,)).fetchone()
+        moved = reader.one(table, f"SELECT 1 FROM {table} WHERE id = ?", (anchor.id,))
         if moved is not None:
             return 0
         if there is not None:
@@ -239,17 +261,21 @@ def _occupants(reader: Reader, table: str, anchors: Sequence[Anchor]) -> dict[in
         f"SELECT rowid, {name_of('id')}, {number_of('time_created')} FROM {table} "
         "WHERE rowid IN (SELECT value FROM json_each(?))"
     )
-    rowids = json.dumps([anchor.rowid for anchor in anchors])
-    return {
-        rowid: Anchor(rowid, shown(name), integer(created))
-        for rowid, name, created in reader.query(sql, (rowids,))
-    }
+
+    def occupant(row: tuple[Any, ...]) -> tuple[int, Anchor]:
+        rowid, name, created = row
+        return rowid, Anchor(rowid, shown(name), integer(created))
+
+    by_rowid = {anchor.rowid: anchor for anchor in anchors}
+    found, failed = reader.by_ids(table, sql, [*by_rowid], occupant)
+    # A damaged page does not say that another row is there.
+    return {rowid: by_rowid[rowid] for rowid in failed} | dict(found)
 
 
 def _has_moved(table: Table | None, row: OpenRow) -> bool:
     """Say whether a row changed since it was read: its calls may have ended meanwhile."""
     state = table.states([row.row]).get(row.row) if table else None
-    return state is not None and state != (row.updated, row.size)
+    return state not in (None, UNREADABLE, (row.updated, row.size))
 
 
 def _expect(reader: Reader, table: str, anchor: Anchor) -> None:

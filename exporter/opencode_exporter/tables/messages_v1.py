@@ -7,16 +7,11 @@ yet what it is stays open, as a step does until it is over.
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict, deque
-from collections.abc import Collection, Iterator
-from operator import itemgetter
-from typing import Any, ClassVar, Final
-
-import apsw
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
+from typing import ClassVar
 
 from opencode_exporter.batch import DENSE, Anchor, OpenRow
-from opencode_exporter.decode.parts_v1 import Part, parse_part
 from opencode_exporter.decode.steps_v1 import (
     SETTLED_MS,
     MessageRow,
@@ -24,16 +19,15 @@ from opencode_exporter.decode.steps_v1 import (
 )
 from opencode_exporter.decode.values import Unusable
 from opencode_exporter.events import Invocation, Rejection, Remark, Step
-from opencode_exporter.reader import LARGEST
+from opencode_exporter.reader import LARGEST, Reader
 from opencode_exporter.tables.large import (
     DATA,
-    any_data,
-    condensed,
     is_large,
     large_data,
     name_of,
     number_of,
 )
+from opencode_exporter.tables.message_parts import MessageParts, Parts
 from opencode_exporter.tables.rows import FoundRow, MessageRows
 from opencode_exporter.tables.table import (
     LOOKS,
@@ -45,21 +39,10 @@ from opencode_exporter.tables.table import (
     states,
     text,
 )
-
-_ROWID: Final = itemgetter(0)
+from opencode_exporter.waker import Clock
 
 _Told = tuple[MessageRow, Step | Remark | Rejection]
 """A row, and what it says."""
-
-_Parts = list[tuple[int, Any, Part]]
-"""Parts of a message, each with its rowid and when it last changed, ms."""
-
-_SMALL: Final = 2000
-"""Bytes of a part that is read without a look at what it holds: measured."""
-_WHOLE_BYTES: Final = 8_000_000
-"""Bytes of parts that are kept at once as they are read; further ones are condensed."""
-_ASKED: Final = ("tool", "synthetic", "retry")
-"""Words of the JSON of larger parts that are read; of others only that they are there."""
 
 
 class StepTable(MessageRows):
@@ -75,25 +58,16 @@ class StepTable(MessageRows):
         f"SELECT rowid, {name_of('id')}, {name_of('session_id')}, {number_of('time_created')}, "
         f"{number_of('time_updated')}, {DATA}, octet_length(data) FROM message"
     )
-    # Long texts, thoughts and files need not leave SQLite.  Not sorted here: SQLite
-    # would keep all data until the last row, and may write them to a file.
-    _READ = (
-        f"WHEN octet_length(data) < {_SMALL} OR "
-        + " OR ".join(f"instr(CAST(data AS BLOB), CAST('\"{word}\"' AS BLOB))" for word in _ASKED)
-        + " THEN CAST(data AS BLOB) END, octet_length(data) FROM part "
-        "WHERE message_id IN (SELECT value FROM json_each(?))"
-    )
-    _PARTS = f"SELECT message_id, rowid, time_updated, CASE {_READ}"
-    _PARTS_CAREFULLY = (
-        f"SELECT message_id, rowid, {number_of('time_updated')}, "
-        f"CASE WHEN octet_length(data) > {LARGEST} THEN NULL {_READ}"
-    )
     # Parts come after their message and leave it as it is; and after a while without
     # any it is over all the same.
     _SIZE = (
         "octet_length(data) + (SELECT count(*) FROM part WHERE part.message_id = message.id) "
-        "+ (time_updated <= ?) * 1099511627776"
+        "+ (time_updated <= {settled}) * 1099511627776"
     )
+
+    def __init__(self, reader: Reader, clock: Clock, *, with_paths: bool = False) -> None:
+        super().__init__(reader, clock, with_paths=with_paths)
+        self._parts = MessageParts(reader)
 
     def read_again(self, ids: list[str]) -> Taken:
         """Read rows that were open and have changed, or that are asked for, in their order."""
@@ -111,7 +85,7 @@ class StepTable(MessageRows):
             if not some:
                 break
             newest.extend(Anchor(row[0], shown(row[1]), integer(row[3])) for row in some)
-            parts, more = self._parts([shown(row[1]) for row in some])
+            parts, more = self._parts.of([shown(row[1]) for row in some])
             told += self._told(some, parts, now)
             size += read + more
             if size >= bounds.bytes or self._clock.monotonic() >= bounds.until:
@@ -121,41 +95,23 @@ class StepTable(MessageRows):
         intake.chunk.rows = len(told)
         return Taken(intake.chunk, [*newest])
 
-    def _parts(self, ids: list[str]) -> tuple[dict[str, _Parts], int]:
-        """Return the parts of some messages, in their order, and how many bytes were read."""
-        try:
-            return self._parts_by(self._PARTS, ids)
-        except apsw.TooBigError:
-            return self._parts_by(self._PARTS_CAREFULLY, ids)
-
-    def _parts_by(self, sql: str, ids: list[str]) -> tuple[dict[str, _Parts], int]:
-        found: defaultdict[str, _Parts] = defaultdict(list)
-        size = 0
-        for message_id, rowid, at, data, length in self._reader.query(sql, (json.dumps(ids),)):
-            if is_large(data, length):
-                data = any_data(self._reader, "part", rowid)  # noqa: PLW2901
-            if data is not None:
-                size += length
-                if size > _WHOLE_BYTES and len(data) > _SMALL:
-                    data = condensed("part", data)  # noqa: PLW2901
-            found[message_id].append((rowid, at, parse_part(data)))
-        for parts in found.values():
-            parts.sort(key=_ROWID)
-        return found, size
-
-    def _told(self, rows: list[FoundRow], parts: dict[str, _Parts], now: int) -> Iterator[_Told]:
+    def _told(
+        self, rows: list[FoundRow], parts: Mapping[str, Parts | None], now: int
+    ) -> Iterator[_Told]:
         for rowid, row_id, session_id, created, updated, data, size in rows:
             name, session = text(row_id), text(session_id)
-            ours = parts.get(shown(row_id), ())
+            ours = parts.get(shown(row_id), [])
             row = MessageRow(
                 shown(row_id),
                 integer(created),
                 integer(updated),
-                max((integer(at) for _, at, _ in ours), default=0),
+                max((integer(at) for _, at, _ in ours or ()), default=0),
             )
             try:
                 if name is None or session is None:
                     raise Unusable("shape")  # noqa: TRY301  # as the decoder does
+                if ours is None:
+                    raise Unusable("damaged")  # noqa: TRY301
                 if is_large(data, size):
                     data = large_data(self._reader, self.name, rowid)  # noqa: PLW2901
                 if not isinstance(data, bytes):
@@ -187,7 +143,7 @@ class StepTable(MessageRows):
         return self._states(ids, self._clock.now_ms())
 
     def _states(self, ids: list[str], now: int) -> dict[str, tuple[int, int]]:
-        return states(self._reader, self.name, ids, self._SIZE, (now - SETTLED_MS,))
+        return states(self._reader, self.name, ids, self._SIZE.format(settled=now - SETTLED_MS))
 
     def went_on(self, call: Invocation, row: OpenRow, now: int) -> bool:
         """Say no: rows of this table have no calls of their own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator
+from functools import partial
 from typing import Any, ClassVar, Final
 
 import apsw
@@ -68,6 +69,11 @@ def _readable(row: tuple[Any, ...]) -> tuple[Any, ...]:
     return rowid, shown(part_id), *ids[1:], updated, data, created, size
 
 
+def _anchor(row: tuple[Any, ...]) -> Anchor:
+    rowid, name, created, _ = row
+    return Anchor(rowid, shown(name), integer(created))
+
+
 def _portions(rows: list[tuple[int, int | None]]) -> Iterator[list[int]]:
     """Yield rowids with so few bytes behind them that their rows can be read at once."""
     portion: list[int] = []
@@ -95,6 +101,10 @@ class PartTable:
         f"SELECT rowid, {name_of('id')}, {name_of('message_id')}, {name_of('session_id')}, "
         f"{number_of('time_updated')}, {DATA}, {number_of('time_created')}, octet_length(data) "
         f"FROM part WHERE"
+    )
+    _ANCHOR = (
+        f"SELECT rowid, {name_of('id')}, {number_of('time_created')}, "
+        f"{number_of('time_updated')} FROM part"
     )
     # A tool part names its type, so most rows need not leave SQLite.  Rows that are
     # no JSON object come too: they are set aside, and counted.
@@ -126,11 +136,7 @@ class PartTable:
             f"{sql} AND rowid > ? AND rowid <= ? ORDER BY rowid", (rowid, last)
         )
         chunk, stopped = self._take(cursor, bounds, known)
-        sql = (
-            f"SELECT rowid, {name_of('id')}, {number_of('time_created')}, "
-            f"{number_of('time_updated')} FROM part "
-            "WHERE rowid > ? AND rowid <= ? ORDER BY rowid DESC LIMIT ?"
-        )
+        sql = f"{self._ANCHOR} WHERE rowid > ? AND rowid <= ? ORDER BY rowid DESC LIMIT ?"
         newest = self._reader.query(sql, (rowid, stopped or last, DENSE)).fetchall()
         if not newest:  # a gap in the rowids: go on behind it
             sql = "SELECT rowid FROM part WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT 1"
@@ -139,9 +145,7 @@ class PartTable:
                 self.read_after(following[0] - 1, bounds, known) if following else Taken(chunk, [])
             )
         chunk.newest = max([chunk.newest, *self._believable(row[3] for row in newest)])
-        return Taken(
-            chunk, [Anchor(row, shown(name), integer(at)) for row, name, at, _ in reversed(newest)]
-        )
+        return Taken(chunk, [_anchor(row) for row in reversed(newest)])
 
     def _believable(self, times: Iterable[object]) -> list[int]:
         now = self._clock.now_ms()
@@ -154,11 +158,26 @@ class PartTable:
             "WHERE id IN (SELECT value FROM json_each(?))"
         )
         found = Chunk(self.name, self.generation)
-        for rowids in _portions(sorted(self._reader.query(sql, (json.dumps(ids),)))):
-            where = "rowid IN (SELECT value FROM json_each(?))"
-            cursor = self._reader.query(f"{self._CAREFULLY} {where}", (json.dumps(rowids),))
-            found.extend(self._take(cursor, WITHOUT_BOUNDS, ids)[0])
+        for rowids in _portions(sorted(self._reader.by_ids(self.name, sql, ids, tuple)[0])):
+            try:
+                found.extend(self._portion(rowids, ids))
+            except apsw.CorruptError:
+                self._reader.hurt().look_in_vain(self.name)
+                for rowid in rowids:
+                    one = self._reader.spared(self.name, partial(self._portion, [rowid], ids), None)
+                    found.extend(one or Chunk(self.name, self.generation))
         return Taken(found, [])
+
+    def _portion(self, rowids: list[int], known: Collection[str]) -> Chunk:
+        sql = f"{self._CAREFULLY} rowid IN (SELECT value FROM json_each(?))"
+        return self._take(self._reader.query(sql, (json.dumps(rowids),)), WITHOUT_BOUNDS, known)[0]
+
+    def read_row(self, rowid: int, known: Collection[str]) -> Taken:
+        """Read the row of a rowid, if there is one."""
+        sql = f"{self._CAREFULLY} {self._OR_LARGE} AND rowid = ?"
+        chunk, _ = self._take(self._reader.query(sql, (rowid,)), WITHOUT_BOUNDS, known)
+        rows = self._reader.query(f"{self._ANCHOR} WHERE rowid = ?", (rowid,))
+        return Taken(chunk, [_anchor(row) for row in rows])
 
     def _take(
         self, cursor: apsw.Cursor, bounds: Bounds, known: Collection[str]
@@ -238,7 +257,7 @@ class PartTable:
             f"AND CASE WHEN octet_length(data) <= {LARGEST} "
             "THEN instr(CAST(data AS BLOB), CAST('\"step-start\"' AS BLOB)) END"
         )
-        return ids - {str(one) for (one,) in self._reader.query(sql, (json.dumps([*ids]),))}
+        return ids - {*self._reader.by_ids(self.name, sql, [*ids], lambda row: str(row[0]))[0]}
 
     def _messages(self, ids: set[str]) -> dict[str, Message]:
         """Return what is asked of messages, in one statement for all of a chunk."""
@@ -246,12 +265,13 @@ class PartTable:
             f"SELECT id, {DATA}, time_created, rowid, octet_length(data) FROM message "
             "WHERE id IN (SELECT value FROM json_each(?))"
         )
-        found = {}
-        for name, data, created, rowid, size in self._reader.query(sql, (json.dumps([*ids]),)):
-            if is_large(data, size):
-                data = any_data(self._reader, "message", rowid)  # noqa: PLW2901
-            found[name] = decode_v1.message(data, integer(created))
-        return found
+        return dict(self._reader.by_ids("message", sql, [*ids], self._message)[0])
+
+    def _message(self, row: tuple[Any, ...]) -> tuple[str, Message]:
+        name, data, created, rowid, size = row
+        if is_large(data, size):
+            data = any_data(self._reader, "message", rowid)
+        return name, decode_v1.message(data, integer(created))
 
     def states(self, ids: list[str]) -> dict[str, tuple[int, int]]:
         """Return (updated, size) of the rows that still exist, without reading their data."""

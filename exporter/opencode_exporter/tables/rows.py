@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Generator, Iterator
 from contextlib import closing
+from functools import partial
 from typing import Any, ClassVar
 
 from opencode_exporter.reader import Reader
@@ -61,8 +61,15 @@ class MessageRows(ABC):
     def _by_id(self, ids: list[str]) -> Generator[FoundRow]:
         """Yield rows one by one: sorted by SQLite, all of their data would be in memory."""
         sql = f"SELECT rowid FROM {self.name} WHERE id IN (SELECT value FROM json_each(?))"
-        for (rowid,) in sorted(self._reader.query(sql, (json.dumps(ids),))):
-            yield from self._reader.query(f"{self._CAREFULLY} WHERE rowid = ?", (rowid,))
+        for (rowid,) in sorted(self._reader.by_ids(self.name, sql, ids, tuple)[0]):
+            yield from self._reader.spared(self.name, partial(self._row, rowid), ())
+
+    def _row(self, rowid: int) -> list[FoundRow]:
+        return self._reader.query(f"{self._CAREFULLY} WHERE rowid = ?", (rowid,)).fetchall()
+
+    def read_row(self, rowid: int, known: Collection[str]) -> Taken:
+        """Read the row of a rowid, if there is one."""
+        return self._take(iter(self._row(rowid)), WITHOUT_BOUNDS, known)
 
     @abstractmethod
     def _take(self, rows: Iterator[FoundRow], bounds: Bounds, known: Collection[str]) -> Taken:
