@@ -267,10 +267,10 @@ def _as_told(err: Exception) -> Exception:
 def hot_journal() -> SourceError:
     """Return what is told where a writer was killed that did not use a WAL."""
     return SourceError(
-        "a program was killed while it wrote to the database, and what it had begun, in the "
-        "-journal file beside it, has to be undone, which a reader must not do",
+        "a program was killed while it wrote, and the -journal file beside the database has to "
+        "be undone by one that may write",
         hint="start OpenCode once, or run 'sqlite3 opencode.db \"PRAGMA user_version\"' while "
-        "it is stopped; never delete the -journal file",
+        "it is stopped; do not delete the -journal file",
     )
 
 

@@ -21,7 +21,7 @@ from opencode_exporter.errors import SourceChangedError
 from opencode_exporter.events import ABANDONED, Invocation
 from opencode_exporter.reader import Reader
 from opencode_exporter.tables import tables
-from opencode_exporter.tables.around import first_mended, last_readable, read_around
+from opencode_exporter.tables.around import last_readable, mended, read_around
 from opencode_exporter.tables.large import name_of, number_of
 from opencode_exporter.tables.table import UNREADABLE, Bounds, Table, Taken, integer, shown
 from opencode_exporter.waker import Clock, Patience
@@ -98,16 +98,15 @@ class Tailer:
             for chunk in self._changed(table, ours):
                 reader.verify()
                 yield chunk
+            for chunk in self._mended(reader, table, new[table.name], ours):
+                reader.verify()
+                yield chunk
             for chunk in self._new(reader, table, new[table.name], ours):
                 reader.verify()
                 yield chunk
 
     def ahead(self, reader: Reader, cursors: Mapping[str, Cursor]) -> list[Stretch]:
-        """
-        Return what has not been read yet, table by table in the order of `read`.
-
-        What was on damaged pages and can be read again is ahead once more.
-        """
+        """Return what has not been read yet, table by table in the order of `read`."""
         known = self._tables(reader)
         found = [_stretch(reader, table, cursors.get(table.name, Cursor())) for table in known]
         # What the second generation has, the first may have brought already.
@@ -206,6 +205,15 @@ class Tailer:
                 chunk.events.extend(_abandoned(call) for name in gone for call in ours[name].calls)
                 yield chunk
 
+    def _mended(
+        self, reader: Reader, table: Table, stretch: Stretch, ours: Mapping[str, OpenRow]
+    ) -> Iterator[Chunk]:
+        """Read what was on damaged pages when the rows after it were read."""
+        for gap in mended(reader, table):
+            last = min(gap.last, stretch.after.rowid)
+            for taken in self.between(reader, table, Anchor(gap.first - 1, ""), last, ours):
+                yield taken.chunk
+
     def _new(
         self, reader: Reader, table: Table, stretch: Stretch, ours: Mapping[str, OpenRow]
     ) -> Iterator[Chunk]:
@@ -215,7 +223,7 @@ class Tailer:
 
 
 def _stretch(reader: Reader, table: Table, cursor: Cursor) -> Stretch:
-    position = min(resume(reader, table.name, cursor), first_mended(reader, table) - 1)
+    position = resume(reader, table.name, cursor)
     if position < cursor.position:
         cursor = Cursor(tuple(a for a in cursor.anchors if a.rowid <= position))
     try:

@@ -13,6 +13,7 @@ from typing import Final
 import apsw
 
 from opencode_exporter.batch import DENSE, Chunk
+from opencode_exporter.damage import Gap
 from opencode_exporter.reader import Reader
 from opencode_exporter.tables.table import Bounds, Table, Taken
 
@@ -111,11 +112,13 @@ def last_readable(reader: Reader, table: Table, position: int) -> int:
     return good
 
 
-def first_mended(reader: Reader, table: Table) -> int:
-    """Return the first rowid that could not be read and now can be."""
-    damage, first = reader.damage, _LAST
-    for gap in list(damage.gaps.get(table.name, ())) if damage else ():
-        if can_be_read(reader, table, gap.first) and damage is not None:
-            damage.mend(table.name, gap)
-            first = min(first, gap.first)
-    return first
+def mended(reader: Reader, table: Table) -> list[Gap]:
+    """Return the rows that could not be read and now can be."""
+    damage = reader.damage
+    if damage is None:
+        return []
+    gaps = damage.gaps.get(table.name, [])
+    found = [gap for gap in gaps if can_be_read(reader, table, gap.first)]
+    for gap in found:
+        damage.mend(table.name, gap)
+    return found
