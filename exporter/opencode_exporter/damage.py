@@ -60,6 +60,8 @@ class Damage(msgspec.Struct):
         self.gaps[table].remove(gap)
         if not self.gaps[table]:
             del self.gaps[table]
+        if not self.gaps:
+            self.inexact.clear()  # what is still damaged will be met again
 
     def dump(self) -> str:
         """Return it as the ledger keeps it, empty for none."""

@@ -51,6 +51,7 @@ _UNITS: Final = re.compile(
     rb"|\\u(?![dD][89abAB])[0-9a-fA-F]{4}"
     rb"|\\u[dD][89abAB][0-9a-fA-F]{2}(?=[^\\]|\\[^u]|\\u[^dD]|\\u[dD][^c-fC-F]))*+"
 )
+_UNREAD: Final = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _LOOK_BACK: Final = 64
 _BACKSLASH: Final = 0x5C
 _QUOTE: Final = 0x22
@@ -252,13 +253,10 @@ class _Condenser:
         """Return where a text ends, -1 where that is further on."""
         data, start = self._data, self._at
         end = data.find(b'"', start)
-        while end >= 0:
-            escape = end
-            while escape > start and data[escape - 1] == _BACKSLASH:
-                escape -= 1
-            if (end - escape) % 2 == 0:
-                break
-            end = data.find(b'"', end + 1)
+        if end > start and data[end - 1] == _BACKSLASH:  # it may belong to the text
+            match = _UNREAD.match(data, start)
+            end = match.end() if match else -1
+            return end if data[end : end + 1] == b'"' else -1
         return end
 
     def _skip(self) -> None:
