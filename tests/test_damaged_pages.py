@@ -135,6 +135,10 @@ def test_rows_that_come_back_are_counted_and_all_is_well(bench: Bench) -> None:
     exporter.poll()
     assert counted(exposed(exporter)) < ALL
     bench.source.write_bytes(whole)
+    for _ in range(2):
+        exporter.poll()
+        exporter.close()
+        exporter = bench.exporter()
     exporter.poll()
     page = exposed(exporter)
     exporter.close()

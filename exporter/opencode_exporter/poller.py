@@ -222,8 +222,8 @@ class Poller:
                 }
         finally:
             # Chunks taken in before a failure were whole; they count.
-            if damage := self._damage.get(source.label):
-                self._ledger.note_damage(source.label, damage.dump())
+            if source.label in self._damage:  # none is noted, too: it has been mended
+                self._ledger.note_damage(source.label, self._damage[source.label].dump())
             self._ledger.commit()
         if not self.stopping:
             self._signatures[source.label] = signature
