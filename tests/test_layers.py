@@ -16,15 +16,17 @@ PACKAGE = Path(opencode_exporter.__file__).parent
 ROWS = """
 errors times events waker catalog.metric catalog.exporter catalog.sessions catalog.skills \
 catalog.tools catalog
-filters config layout reader onlooker source classify decode decode.values decode.programs \
+filters config layout damage reader onlooker source classify decode decode.values \
+decode.condense decode.programs \
 decode.languages decode.details decode.usage decode.endings_v1 decode.calls_v1 \
 decode.parts_v1 decode.steps_v1 \
-decode.shape_v2 decode.steps_v2 decode.rows_v2 labels identity traces aggregate \
+decode.shape_v2 decode.wanted decode.steps_v2 decode.rows_v2 labels identity traces aggregate \
 turns turns.tally turns.conversation turns.attempts turns.measures turns.delegation \
 turns.endings turns.queue turns.turns \
 digest batch turns.talks health disk opencode_config \
 yaml_dialect front_matter skills
-sessions tables.table tables.rows tables.parts_v1 tables.messages_v1 tables.messages_v2 tables \
+sessions tables.table tables.large tables.rows tables.parts_v1 \
+tables.message_parts tables.messages_v1 tables.messages_v2 tables.around tables \
 tailer read_ahead ledger ledger.scope ledger.follower ledger.names ledger.sums ledger.totals \
 ledger.viewers ledger.hot_files ledger.file ledger.store ledger.open_rows ledger.judge \
 ledger.intake ledger.ledger
@@ -165,7 +167,12 @@ def test_nothing_behind_decode_knows_a_generation_from_a_decoder() -> None:
         for path in FILES
         if name_of(path) not in inside and own_imports(path) & DECODERS
     }
-    assert knowing == {"tables.parts_v1", "tables.messages_v1", "tables.messages_v2"}
+    assert knowing == {
+        "tables.parts_v1",
+        "tables.messages_v1",
+        "tables.message_parts",
+        "tables.messages_v2",
+    }
 
 
 def reads_a_clock(path: Path) -> bool:

@@ -61,6 +61,10 @@ class FakeBackend:
         """Say what the test says."""
         return self.why_not
 
+    def damage(self) -> str:
+        """Say that nothing is missing."""
+        return ""
+
     def landing(self) -> Landing:
         """Describe the process with one character to escape."""
         if self.error is not None:

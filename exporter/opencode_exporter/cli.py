@@ -205,7 +205,7 @@ def report(**given: Any) -> None:
         exporter.poll()
     snapshot, states = exporter.pages.snapshot(), exporter.poller.health
     exporter.close()
-    if any(health.up for health in states.values()):
+    if any(health.is_read for health in states.values()):
         asked = Asked(SystemClock().now_ms(), settings.since_ms, settings.only_project)
         click.echo(
             output(figures(snapshot, asked), given["format"], given["top"], os.environ), nl=False

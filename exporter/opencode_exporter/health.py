@@ -20,6 +20,7 @@ class SourceHealth:
     """What is known of one source beside its events."""
 
     up: bool = False
+    is_read: bool = False  # all that can be, at least once
     supported: bool = True
     versions: dict[str, str] = field(default_factory=dict)  # by generation
     bytes: dict[str, int] = field(default_factory=dict)  # by part
@@ -27,6 +28,7 @@ class SourceHealth:
     polls: dict[str, int] = field(default_factory=lambda: {"ok": 0, "error": 0})
     durations: list[int] = field(default_factory=lambda: [0] * (len(_POLL_EDGES) + 2))
     last_poll_ms: int = 0
+    is_damaged: bool = False  # the problem is that some rows cannot be read
     progress: float = 0.0
     problem: str = ""  # a sentence with a hint, empty when all is well
 

@@ -107,11 +107,22 @@ class Pages:
         if self._ledger.published.baseline_ms:
             return None
         health = self._poller.health
-        if any(state.up or 0 < state.progress < 1 for state in health.values()):
-            shares = ", ".join(f"{label} {state.progress:.0%}" for label, state in health.items())
+        if any(not state.problem and (state.up or state.progress) for state in health.values()):
+            shares = ", ".join(
+                f"{label}: {state.problem}" if state.problem else f"{label} {state.progress:.0%}"
+                for label, state in health.items()
+            )
             return f"History is being read: {shares}."
         return "No database can be read: " + "; ".join(
             f"{label}: {state.problem or 'not looked at yet'}" for label, state in health.items()
+        )
+
+    def damage(self) -> str:
+        """Return what of the history is missing for good, in a sentence, or nothing."""
+        return "; ".join(
+            f"{label}: {state.problem}"
+            for label, state in self._poller.health.items()
+            if state.is_damaged
         )
 
     def landing(self) -> Landing:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from opencode_exporter.batch import Chunk, OpenRow
+from opencode_exporter.damage import Damage, load
 from opencode_exporter.errors import (
     LedgerDamagedError,
     LedgerError,
@@ -73,6 +74,7 @@ class Poller:
         self.skills: frozenset[InstalledSkill] = frozenset()
         self.servers: frozenset[str] = frozenset()
         self._signatures: dict[str, Signature] = {}
+        self._damage: dict[str, Damage] = {}
         self._logged: dict[str, tuple[str, float]] = {}
         self.sources: dict[str, Source] = {}
         self.health: dict[str, SourceHealth] = {}
@@ -91,7 +93,7 @@ class Poller:
         self._looked.clear()
         self._passed_over.clear()
         for health in self.health.values():
-            health.up, health.progress = False, 0.0
+            health.up, health.is_read, health.progress = False, False, 0.0
 
     def fail(self, err: LedgerError) -> None:
         """Show that no source can be polled, because of the ledger."""
@@ -129,12 +131,12 @@ class Poller:
 
     def _set_baseline(self) -> None:
         """
-        Begin to count forward: every source that can be read has been read whole.
+        Begin to count forward: every source that can be read has been read, damage aside.
 
         One that fails does not hold up the others; what it holds is counted when
         it can be read, with ``opencode_exporter_catching_up``.
         """
-        if not any(health.up for health in self.health.values()):
+        if not any(health.is_read for health in self.health.values()):
             return
         self._ledger.set_baseline()
         self._ledger.commit()
@@ -158,22 +160,34 @@ class Poller:
         except Exception as err:  # noqa: BLE001  # a defect of ours must not pass for a good poll
             self._failed(source, health, _defect(err))
         else:
-            self._succeeded(source, health)
+            self._ended(source, health)
         health.observe(self._clock.monotonic() - began)
 
-    def _succeeded(self, source: Source, health: SourceHealth) -> None:
+    def _ended(self, source: Source, health: SourceHealth) -> None:
+        """Show a poll that ended well, as far as the source is whole."""
         if self.stopping:
             return  # cut short: freshness is claimed only for a whole poll
+        health.is_read, health.supported, health.progress = True, True, 1.0
+        if damage := self._damage.get(source.label):
+            err = damage.as_error()
+            if health.problem != str(err):  # once, since only the user can mend it
+                extra = {"source": source.label, "err": err.message, "hint": err.hint}
+                log.warning("source is damaged", extra=extra)
+            health.up, health.is_damaged, health.problem = False, True, str(err)
+            health.polls["error"] += 1
+        else:
+            self._succeeded(source, health)
+
+    def _succeeded(self, source: Source, health: SourceHealth) -> None:
         if health.problem:
             log.info("source is read again", extra={"source": source.label})
-        health.up, health.supported, health.problem = True, True, ""
+        health.up, health.is_damaged, health.problem = True, False, ""
         health.polls["ok"] += 1
-        health.progress = 1.0
         health.last_poll_ms = self._clock.now_ms()
         self._logged.pop(source.label, None)
 
     def _failed(self, source: Source, health: SourceHealth, err: SourceError | LedgerError) -> None:
-        health.up, health.problem = False, str(err)
+        health.up, health.is_damaged, health.problem = False, False, str(err)
         health.supported = not isinstance(err, SourceUnsupportedError)
         health.polls["error"] += 1
         self._signatures.pop(source.label, None)
@@ -195,8 +209,11 @@ class Poller:
             return
         try:
             # The first poll may be long, and a second attempt must not fail as the first did.
-            short = attempt == 1 and health.polls["ok"] > 0
+            short = attempt == 1 and health.is_read
             with source.open(unnoticed=short) as reader:
+                reader.damage = self._damage[source.label] = load(
+                    self._ledger.damage(source.label), signature.main[0] if signature.main else 0
+                )
                 self._look_for_skills(source.label, reader)
                 self._take_in(source, health, reader)
                 health.versions = {
@@ -205,6 +222,8 @@ class Poller:
                 }
         finally:
             # Chunks taken in before a failure were whole; they count.
+            if source.label in self._damage:  # none is noted, too: it has been mended
+                self._ledger.note_damage(source.label, self._damage[source.label].dump())
             self._ledger.commit()
         if not self.stopping:
             self._signatures[source.label] = signature

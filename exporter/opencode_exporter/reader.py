@@ -9,20 +9,30 @@ that a read was whole.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import apsw
 
+from opencode_exporter.damage import Damage
 from opencode_exporter.errors import SourceChangedError
 from opencode_exporter.layout import READABLE, Layout
 
 BUSY_MS: Final = 200
 """How long SQLite waits for a lock."""
+LARGEST: Final = 1_000_000
+"""Bytes of a value that SQLite loads for us; of more it says so before it does."""
+_RECORD_BYTES: Final = 1 << 16  # of the other columns of a row, where SQLite sorts rows
 _FUNCTIONS: Final = frozenset({"count", "instr", "max", "octet_length", "substr", "unicode"})
 """What our statements call; others could run code, or reach files."""
+
+
+Answer = TypeVar("Answer")
+Other = TypeVar("Other")
+Name = TypeVar("Name", str, int)
 
 
 class Reader:
@@ -39,10 +49,68 @@ class Reader:
         self._is_whole = is_whole
         self.is_unnoticed = is_unnoticed
         self.layout = Layout({})
+        self.damage: Damage | None = None
+        """Where damaged pages are noted; None: they end the read."""
 
     def query(self, sql: str, values: tuple[object, ...] = ()) -> apsw.Cursor:
         """Run one statement; its read transaction ends with the cursor."""
         return self._connection.execute(sql, values)
+
+    def spared(self, table: str, read: Callable[[], Answer], instead: Other) -> Answer | Other:
+        """Return what is read of a table, or something else if its pages are damaged."""
+        try:
+            return read()
+        except apsw.CorruptError:
+            self.hurt().look_in_vain(table)
+            return instead
+
+    def one(self, table: str, sql: str, values: tuple[object, ...] = ()) -> Any:
+        """Return the first row of a statement, None for none and on a damaged page."""
+        return self.spared(table, lambda: self.query(sql, values).fetchone(), None)
+
+    def all(self, table: str, sql: str, values: tuple[object, ...] = ()) -> list[Any]:
+        """Return the rows of a statement, none if a page is damaged."""
+        found: list[Any] = []
+        return self.spared(table, lambda: self.query(sql, values).fetchall(), found)
+
+    def hurt(self) -> Damage:
+        """
+        Return where to note a damaged page that was just met.
+
+        Raises:
+            SourceChangedError: It was none, a writer overtook the read.
+            CorruptError: It is noted nowhere, and ends the read.
+        """
+        self.verify()
+        if self.damage is None:
+            raise  # noqa: PLE0704  # called where it was caught
+        return self.damage
+
+    def by_ids(
+        self, table: str, sql: str, ids: Sequence[Name], take: Callable[[Any], Answer]
+    ) -> tuple[list[Answer], list[Name]]:
+        """
+        Return what is taken of each row of a statement, and the ids whose pages are damaged.
+
+        Args:
+            table: What it reads.
+            sql: It takes ids as a JSON array.
+            ids: They, or rowids.
+            take: Returns what is kept of a row.
+        """
+        try:
+            return [take(row) for row in self.query(sql, (json.dumps(ids),))], []
+        except apsw.CorruptError:
+            self.hurt().look_in_vain(table)
+        found: list[Answer] = []
+        failed: list[Name] = []
+        for one in ids:
+            try:
+                found += [take(row) for row in self.query(sql, (json.dumps([one]),))]
+            except apsw.CorruptError:
+                self.verify()
+                failed.append(one)
+        return found, failed
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -52,6 +120,14 @@ class Reader:
             yield
         finally:
             self._connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def stream(self, table: str, rowid: int) -> Iterator[Callable[[int], bytes]]:
+        """Read the data of a row a piece at a time, however large they are."""
+        if "data" not in READABLE[table]:
+            raise apsw.AuthError
+        with self._connection.blob_open("main", table, "data", rowid, False) as blob:
+            yield blob.read
 
     def verify(self) -> None:
         """
@@ -84,6 +160,7 @@ def restrict(connection: apsw.Connection, opened: contextlib.ExitStack) -> apsw.
     """Forbid a connection everything but our reads; it is closed with the stack."""
     opened.callback(connection.close, True)
     connection.set_busy_timeout(BUSY_MS)
+    connection.limit(apsw.SQLITE_LIMIT_LENGTH, LARGEST + _RECORD_BYTES)
     for option, value in (
         (apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1),
         (apsw.SQLITE_DBCONFIG_DEFENSIVE, 1),

@@ -206,6 +206,10 @@ class Service:
         """Return None once the history is in, else why not."""
         return self._exporter.pages.not_ready()
 
+    def damage(self) -> str:
+        """Return what cannot be read of the history, or nothing."""
+        return self._exporter.pages.damage()
+
     def landing(self) -> Landing:
         """Return what the landing page shows."""
         return self._exporter.pages.landing()

@@ -15,6 +15,7 @@ from opencode_exporter.reader import Reader
 _GLOBAL: Final = "global"
 _CACHED: Final = 4096
 _LATEST: Final = 2000
+_LONGEST: Final = 65_536  # bytes of a path
 _DEEPEST: Final = 100
 """Sessions above one that are asked for: a damaged source may go round in circles."""
 
@@ -35,12 +36,12 @@ class Sessions:
         has = reader.layout.columns.get(table, frozenset())
         # As bytes: reading a text that is no UTF-8 fails.
         later = [
-            f"CAST(s.{name} AS BLOB)" if name in has else "NULL"
+            _bytes(f"s.{name}") if name in has else "NULL"
             for name in ("parent_id", "fork_session_id", "directory")
         ]
         join = ""
         if {"id", "worktree"} <= reader.layout.columns.get("project", frozenset()):
-            later.append("CAST(p.worktree AS BLOB)")
+            later.append(_bytes("p.worktree"))
             join = "LEFT JOIN project p ON p.id = s.project_id"
         else:
             later.append("NULL")
@@ -49,7 +50,7 @@ class Sessions:
             f"FROM {table} s {join} WHERE s.id = ?"
         )
         self._above = f"SELECT {later[0]} FROM {table} s WHERE s.id = ?"
-        self._reader = reader
+        self._reader, self._table = reader, table
         self._known: dict[str, Session] = {}
 
     def get(self, session_id: str) -> Session:
@@ -62,7 +63,7 @@ class Sessions:
         return found
 
     def _read(self, session_id: str) -> Session:
-        row = self._reader.query(self._sql, (session_id,)).fetchone()
+        row = self._reader.one(self._table, self._sql, (session_id,))
         if row is None:
             return Session(session_id, UNKNOWN, 0)
         created, is_global, *texts = row
@@ -81,12 +82,17 @@ class Sessions:
     def _root(self, parent: str) -> str:
         """Return the topmost session above one, as far as there are rows; nothing for none."""
         for _ in range(_DEEPEST if parent else 0):
-            row = self._reader.query(self._above, (parent,)).fetchone()
+            row = self._reader.one(self._table, self._above, (parent,))
             above = _text(row[0]) if row is not None else ""
             if not above:
                 break
             parent = above
         return parent
+
+
+def _bytes(column: str) -> str:
+    """Return what reads a text as bytes, since no UTF-8 fails; NULL for one too long to be one."""
+    return f"CASE WHEN octet_length({column}) <= {_LONGEST} THEN CAST({column} AS BLOB) END"
 
 
 def _text(value: bytes | None) -> str | None:
@@ -98,7 +104,8 @@ def archived(reader: Reader, ids: Collection[str]) -> set[str]:
     found: set[str] = set()
     for table in set(reader.layout.sessions.values()):
         if "time_archived" in reader.layout.columns[table]:
-            rows = reader.query(
+            rows = reader.all(
+                table,
                 f"SELECT id FROM {table} WHERE time_archived IS NOT NULL "
                 "AND id IN (SELECT value FROM json_each(?))",
                 (json.dumps([*ids]),),
@@ -111,8 +118,9 @@ def todos(reader: Reader, ids: Collection[str]) -> dict[str, dict[str, int]]:
     """Return the todo items of some sessions, by session and status; 2.x keeps none."""
     counted: dict[str, Counter[str]] = {}
     if {"session_id", "status"} <= reader.layout.columns.get("todo", frozenset()):
-        rows = reader.query(
-            "SELECT CAST(session_id AS BLOB), CAST(status AS BLOB), count(*) FROM todo "
+        rows = reader.all(
+            "todo",
+            f"SELECT CAST(session_id AS BLOB), {_bytes('status')}, count(*) FROM todo "
             "WHERE session_id IN (SELECT value FROM json_each(?)) GROUP BY 1, 2",
             (json.dumps([*ids]),),
         )
@@ -130,8 +138,9 @@ def directories(reader: Reader) -> set[tuple[str, str]]:
     for table in set(reader.layout.sessions.values()):
         if "directory" not in columns[table] or "project" not in columns:
             continue
-        rows = reader.query(
-            "SELECT CAST(s.directory AS BLOB), CAST(p.worktree AS BLOB) "
+        rows = reader.all(
+            table,
+            f"SELECT {_bytes('s.directory')}, {_bytes('p.worktree')} "
             f"FROM {table} s JOIN project p ON p.id = s.project_id "
             "ORDER BY s.rowid DESC LIMIT ?",
             (_LATEST,),
@@ -146,8 +155,8 @@ def opencode_version(reader: Reader, generation: str) -> str:
     table = reader.layout.sessions[generation]
     if "version" not in reader.layout.columns[table]:
         return ""
-    sql = f"SELECT CAST(version AS BLOB) FROM {table} ORDER BY rowid DESC LIMIT 1"
-    row = reader.query(sql).fetchone()
+    sql = f"SELECT {_bytes('version')} FROM {table} ORDER BY rowid DESC LIMIT 1"
+    row = reader.one(table, sql)
     return row[0].decode("utf-8", "replace") if row is not None and row[0] is not None else ""
 
 

@@ -29,6 +29,7 @@ from opencode_exporter.onlooker import SUPPORTED, Door, Files, View, vfs
 from opencode_exporter.reader import BUSY_MS, Reader, changed, connect, restrict
 
 _MAGIC: Final = b"SQLite format 3\x00"
+_JOURNAL: Final = bytes.fromhex("d9d505f920a163d7")  # begins one that may have to be undone
 _WAL_HEADER_BYTES: Final = 32
 _INDEX_HEADER_BYTES: Final = 48  # WalIndexHdr of sqlite3's wal.c: changes at every commit
 _TRIES: Final = 3
@@ -68,6 +69,7 @@ class Source:
         self.label = label
         real = Path(os.path.realpath(path))  # SQLite puts its files beside a link's target
         self.wal = real.with_name(real.name + "-wal")
+        self.journal = real.with_name(real.name + "-journal")
         self.index = real.with_name(real.name + "-shm")
         self._files = Files(real, self.wal, self.index)
 
@@ -212,6 +214,8 @@ class Source:
         if _head(self.path, 20)[18:] != b"\x02\x02":
             return False  # a rollback journal: readers only share a lock
         if not self._has_rows_in_wal():
+            if _head(self.journal, len(_JOURNAL)) == _JOURNAL:  # it was about to get a WAL
+                raise hot_journal()
             return True
         if not self.index.exists() and not os.access(self.wal.parent, os.W_OK):
             raise SourceError(
@@ -260,6 +264,16 @@ def _as_told(err: Exception) -> Exception:
     return err
 
 
+def hot_journal() -> SourceError:
+    """Return what is told where a writer was killed that did not use a WAL."""
+    return SourceError(
+        "a program was killed while it wrote, and the -journal file beside the database has to "
+        "be undone by one that may write",
+        hint="start OpenCode once, or run 'sqlite3 opencode.db \"PRAGMA user_version\"' while "
+        "it is stopped; do not delete the -journal file",
+    )
+
+
 def _sqlite_error(err: apsw.Error) -> SourceError:
     if isinstance(err, apsw.BusyError | apsw.LockedError):
         return SourceError(
@@ -271,7 +285,11 @@ def _sqlite_error(err: apsw.Error) -> SourceError:
         )
     if isinstance(err, apsw.CorruptError):
         return SourceError(
-            "the database is corrupt", hint="'PRAGMA integrity_check' says where; restore a backup"
+            "the database is corrupt",
+            hint="'PRAGMA integrity_check' says where; save what there is of a copy with "
+            "'sqlite3 copy.db .recover | sqlite3 new.db', or restore a backup",
         )
+    if getattr(err, "extendedresult", 0) == apsw.SQLITE_READONLY_ROLLBACK:
+        return hot_journal()
     # The text of SQLite's own message names tables and files, never row content.
     return SourceError(f"SQLite says: {err}", hint="it is tried again")

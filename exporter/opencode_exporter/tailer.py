@@ -9,10 +9,11 @@ nothing and writes nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
+import apsw
 import msgspec
 
 from opencode_exporter.batch import Anchor, Chunk, Cursor, OpenRow
@@ -20,7 +21,9 @@ from opencode_exporter.errors import SourceChangedError
 from opencode_exporter.events import ABANDONED, Invocation
 from opencode_exporter.reader import Reader
 from opencode_exporter.tables import tables
-from opencode_exporter.tables.table import Bounds, Table, Taken, integer, shown
+from opencode_exporter.tables.around import last_readable, mended, read_around
+from opencode_exporter.tables.large import name_of, number_of
+from opencode_exporter.tables.table import UNREADABLE, Bounds, Table, Taken, integer, shown
 from opencode_exporter.waker import Clock, Patience
 
 CHUNK_ROWS: Final = 1000  # measured: more or fewer are slower
@@ -95,6 +98,9 @@ class Tailer:
             for chunk in self._changed(table, ours):
                 reader.verify()
                 yield chunk
+            for chunk in self._mended(reader, table, new[table.name], ours):
+                reader.verify()
+                yield chunk
             for chunk in self._new(reader, table, new[table.name], ours):
                 reader.verify()
                 yield chunk
@@ -133,9 +139,17 @@ class Tailer:
         """
         while after.rowid < last:
             until = self._clock.monotonic() + _SECONDS
-            with reader.transaction():
-                _expect(reader, table.name, after)
-                taken = table.read_after(after.rowid, Bounds(CHUNK_ROWS, _BYTES, until, last), ours)
+            bounds = Bounds(CHUNK_ROWS, _BYTES, until, last)
+            try:
+                with reader.transaction():
+                    _expect(reader, table.name, after)
+                    taken = table.read_after(after.rowid, bounds, ours)
+            except apsw.CorruptError:
+                taken, read = read_around(reader, table, after.rowid, bounds, ours)
+                if taken.newest:
+                    yield taken
+                after = Anchor(read, "")
+                continue
             if not taken.newest:
                 return
             after = taken.newest[-1]
@@ -154,7 +168,7 @@ class Tailer:
         by_name = {table.name: table for table in self._tables(reader)}
         for row in open_rows:
             table = by_name.get(row.table)
-            lost = [call for call in row.calls if self._is_lost(table, row, call)]
+            lost = [call for call in row.calls if self._is_lost(reader, table, row, call)]
             if lost and not _has_moved(table, row):
                 reader.verify()
                 yield Chunk(
@@ -163,10 +177,13 @@ class Tailer:
                     events=[_abandoned(call) for call in lost],
                 )
 
-    def _is_lost(self, table: Table | None, row: OpenRow, call: Invocation) -> bool:
+    def _is_lost(self, reader: Reader, table: Table | None, row: OpenRow, call: Invocation) -> bool:
         if self.patience.is_over(row.silent_since):
             return True
-        return table is not None and table.went_on(call, row, self._clock.now_ms())
+        if table is None:
+            return False
+        goes_on = partial(table.went_on, call, row, self._clock.now_ms())
+        return reader.spared(row.table, goes_on, instead=False)
 
     def _changed(self, table: Table, ours: Mapping[str, OpenRow]) -> Iterator[Chunk]:
         """Look at the rows that were open: first whether they moved, then what they say."""
@@ -177,7 +194,8 @@ class Tailer:
             moved = [
                 name
                 for name in some
-                if name in found and found[name] != (ours[name].updated, ours[name].size)
+                if name in found
+                and found[name] not in (UNREADABLE, (ours[name].updated, ours[name].size))
             ]
             gone = [name for name in some if name not in found]
             if moved:
@@ -186,6 +204,15 @@ class Tailer:
                 chunk = Chunk(table.name, table.generation, settled=gone)
                 chunk.events.extend(_abandoned(call) for name in gone for call in ours[name].calls)
                 yield chunk
+
+    def _mended(
+        self, reader: Reader, table: Table, stretch: Stretch, ours: Mapping[str, OpenRow]
+    ) -> Iterator[Chunk]:
+        """Read what was on damaged pages when the rows after it were read."""
+        for gap in mended(reader, table):
+            last = min(gap.last, stretch.after.rowid)
+            for taken in self.between(reader, table, Anchor(gap.first - 1, ""), last, ours):
+                yield taken.chunk
 
     def _new(
         self, reader: Reader, table: Table, stretch: Stretch, ours: Mapping[str, OpenRow]
@@ -199,7 +226,11 @@ def _stretch(reader: Reader, table: Table, cursor: Cursor) -> Stretch:
     position = resume(reader, table.name, cursor)
     if position < cursor.position:
         cursor = Cursor(tuple(a for a in cursor.anchors if a.rowid <= position))
-    return Stretch(table.name, cursor, table.last_rowid())
+    try:
+        last = table.last_rowid()
+    except apsw.CorruptError:
+        last = last_readable(reader, table, cursor.position)
+    return Stretch(table.name, cursor, last)
 
 
 def resume(reader: Reader, table: str, cursor: Cursor) -> int:
@@ -219,7 +250,7 @@ def resume(reader: Reader, table: str, cursor: Cursor) -> int:
         if there == anchor:
             position = anchor.rowid
             continue
-        moved = reader.query(f"SELECT 1 FROM {table} WHERE id = ?", (anchor.id,)).fetchone()
+        moved = reader.one(table, f"SELECT 1 FROM {table} WHERE id = ?", (anchor.id,))
         if moved is not None:
             return 0
         if there is not None:
@@ -235,20 +266,24 @@ def is_there(reader: Reader, table: str, anchor: Anchor) -> bool:
 def _occupants(reader: Reader, table: str, anchors: Sequence[Anchor]) -> dict[int, Anchor]:
     """Return the rows that are at the anchors' rowids."""
     sql = (
-        f"SELECT rowid, CAST(id AS BLOB), time_created FROM {table} "
+        f"SELECT rowid, {name_of('id')}, {number_of('time_created')} FROM {table} "
         "WHERE rowid IN (SELECT value FROM json_each(?))"
     )
-    rowids = json.dumps([anchor.rowid for anchor in anchors])
-    return {
-        rowid: Anchor(rowid, shown(name), integer(created))
-        for rowid, name, created in reader.query(sql, (rowids,))
-    }
+
+    def occupant(row: tuple[Any, ...]) -> tuple[int, Anchor]:
+        rowid, name, created = row
+        return rowid, Anchor(rowid, shown(name), integer(created))
+
+    by_rowid = {anchor.rowid: anchor for anchor in anchors}
+    found, failed = reader.by_ids(table, sql, [*by_rowid], occupant)
+    # A damaged page does not say that another row is there.
+    return {rowid: by_rowid[rowid] for rowid in failed} | dict(found)
 
 
 def _has_moved(table: Table | None, row: OpenRow) -> bool:
     """Say whether a row changed since it was read: its calls may have ended meanwhile."""
     state = table.states([row.row]).get(row.row) if table else None
-    return state is not None and state != (row.updated, row.size)
+    return state not in (None, UNREADABLE, (row.updated, row.size))
 
 
 def _expect(reader: Reader, table: str, anchor: Anchor) -> None:

@@ -150,6 +150,6 @@ def read(
     poller.poll()
     ledger.close()
     for label, health in poller.health.items():
-        if not health.up:
+        if not health.is_read:
             raise SourceError(f"{label}: {health.problem}")
     history.timeline.finish()

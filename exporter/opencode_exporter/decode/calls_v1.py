@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from opencode_exporter import classify, times
+from opencode_exporter.decode.condense import LEFT_OUT
+from opencode_exporter.decode.details import amount
 from opencode_exporter.decode.endings_v1 import asked_of, ending_of, ran_by_provider
 from opencode_exporter.decode.programs import program_of
 from opencode_exporter.decode.values import (
@@ -48,7 +50,9 @@ class _Input(msgspec.Struct, gc=False):
 _NOTHING: Final = _Input()
 
 
-class _Metadata(msgspec.Struct, gc=False):
+class Metadata(msgspec.Struct, gc=False):
+    """What a call recorded, as far as it is asked for."""
+
     exit: Any = None
     truncated: Any = None
     name: Any = None
@@ -56,13 +60,16 @@ class _Metadata(msgspec.Struct, gc=False):
     output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # so far, of what runs
 
 
-class _State(msgspec.Struct, gc=False):
+class State(msgspec.Struct, gc=False):
+    """How far a call is, and with what."""
+
     status: str = ""
     input: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     output: str = ""
     error: str = ""
-    metadata: _Metadata | None = None
+    metadata: Metadata | None = None
     time: _Time | None = None
+    left_out: int = msgspec.field(default=0, name=f"output{LEFT_OUT}")  # bytes, of a large row
 
 
 class ToolPart(msgspec.Struct, gc=False):
@@ -71,7 +78,7 @@ class ToolPart(msgspec.Struct, gc=False):
     type: str = ""
     tool: str = ""
     callID: str = ""  # noqa: N815  # OpenCode's name
-    state: _State | None = None
+    state: State | None = None
     metadata: Any = None  # of who ran it; what came of it is in the state
 
 
@@ -112,17 +119,18 @@ def _parse_leniently(data: bytes) -> ToolPart | None:
     if not isinstance(raw, dict):
         raise Unusable("state")
     meta, times = mapping(raw.get("metadata")), mapping(raw.get("time"))
-    state = _State(
+    state = State(
         status=text_or(raw.get("status"), ""),
         input=msgspec.Raw(msgspec.json.encode(_names(mapping(raw.get("input"))))),
         output=text_or(raw.get("output"), ""),
         error=text_or(raw.get("error"), ""),
-        metadata=_Metadata(
+        metadata=Metadata(
             *(meta.get("exit"), meta.get("truncated")),
             *(whole(meta.get("name")), whole(meta.get("sessionId"))),
             msgspec.Raw(msgspec.json.encode(bool(meta.get("output")))),
         ),
         time=_Time(times.get("start"), times.get("end")),
+        left_out=amount(raw.get(f"output{LEFT_OUT}")),
     )
     metadata = found.get("metadata")
     return ToolPart("tool", whole(found["tool"]), whole(found["callID"]), state, metadata)
@@ -210,7 +218,7 @@ def invocation(
     )
 
 
-def _has_printed(state: _State) -> bool:
+def _has_printed(state: State) -> bool:
     output = state.metadata.output if state.metadata is not None else msgspec.UNSET
     return isinstance(output, msgspec.Raw) and bytes(output) not in (b'""', b"null", b"false")
 
@@ -227,7 +235,7 @@ def _true_start(stamped: int, row: PartRow, about: Message) -> int:
 
 def _ended(
     part: ToolPart,
-    state: _State,
+    state: State,
     row: PartRow,
     about: Message,
     session: Session,
@@ -275,7 +283,7 @@ def _ended(
         ended,
         times.lasted(started, ended, about.created),
         -1,
-        len(output) if output.isascii() else text_bytes(output),
+        state.left_out + (len(output) if output.isascii() else text_bytes(output)),
         meta is not None and meta.truncated is True,
         skill,
         program,
@@ -290,19 +298,19 @@ def _ended(
     )
 
 
-def _asked(state: _State) -> _Input:
+def _asked(state: State) -> _Input:
     try:
         return _input(state.input) if isinstance(state.input, msgspec.Raw) else _Input()
     except REFUSED:
         return _Input()
 
 
-def _skill(state: _State) -> str:
+def _skill(state: State) -> str:
     loaded = state.metadata.name if state.metadata else None
     return text_or(loaded, text_or(_asked(state).name, UNKNOWN))
 
 
-def _child(state: _State) -> str:
+def _child(state: State) -> str:
     return text_or(state.metadata.sessionId, "") if state.metadata else ""
 
 

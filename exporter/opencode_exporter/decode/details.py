@@ -67,6 +67,8 @@ class _Diff(msgspec.Struct, gc=False):
 
 
 _NOTHING: Final = _Diff()
+DIFF_FIELDS: Final = _Diff.__struct_fields__
+"""What is asked of what happened to a file."""
 
 
 class _Result(msgspec.Struct, gc=False):

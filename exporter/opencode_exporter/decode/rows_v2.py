@@ -13,10 +13,20 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from opencode_exporter import classify, times
-from opencode_exporter.decode.details import Asked, parse_asked
+from opencode_exporter.decode.details import Asked, amount, parse_asked
 from opencode_exporter.decode.endings_v1 import asked_of, ran_by_provider
 from opencode_exporter.decode.programs import program_of
-from opencode_exporter.decode.shape_v2 import Data, Error, Item, Metadata, Row, State, Times, parse
+from opencode_exporter.decode.shape_v2 import (
+    TEXT_LEFT_OUT,
+    Data,
+    Error,
+    Item,
+    Metadata,
+    Row,
+    State,
+    Times,
+    parse,
+)
 from opencode_exporter.decode.steps_v2 import remark, step, step_call
 from opencode_exporter.decode.values import Unusable, mapping, moment, text_bytes, text_or, whole
 from opencode_exporter.events import (
@@ -169,7 +179,7 @@ def _ending(state: State, tool: str, asked: Asked) -> dict[str, Any]:
         "status": status,
         "reason": reason,
         "vouched": vouched,
-        "output_bytes": text_bytes(text),
+        "output_bytes": text_bytes(text) + state.left_out,
         "truncated": meta.truncated is True,
     }
     if tool == classify.SHELL_TOOL:
@@ -209,14 +219,16 @@ def _nested(state: State, parent: Invocation) -> list[Invocation]:
 
 def _user_loads(row: Row, data: Data, session: Session, now: int) -> list[UserSkillLoad]:
     """Return the skills that a row of type ``skill`` or ``user`` says the user invoked."""
-    named: list[tuple[str, str]] = []
+    named: list[tuple[str, str, int]] = []
     if row.type == "skill":
-        named = [(text_or(data.name, text_or(data.skill, UNKNOWN)), text_or(data.text, ""))]
+        name = text_or(data.name, text_or(data.skill, UNKNOWN))
+        named = [(name, text_or(data.text, ""), amount(data.left_out))]
     elif row.type == "user" and isinstance(data.skills, list):
         for entry in data.skills:
             found = mapping(entry)
             name = text_or(found.get("name"), text_or(found.get("id"), text_or(entry, UNKNOWN)))
-            named.append((name, text_or(found.get("text"), "")))
+            left_out = amount(found.get(TEXT_LEFT_OUT))
+            named.append((name, text_or(found.get("text"), ""), left_out))
     if not named:
         return []
     at = moment(data.time.created if data.time else row.created, now)
@@ -227,11 +239,11 @@ def _user_loads(row: Row, data: Data, session: Session, now: int) -> list[UserSk
             position=position,
             skill=whole(name),
             at=at,
-            content_bytes=text_bytes(text),
+            content_bytes=text_bytes(text) + left_out,
             project=session.project,
             suspect=at < session.created,
         )
-        for position, (name, text) in enumerate(named)
+        for position, (name, text, left_out) in enumerate(named)
     ]
 
 

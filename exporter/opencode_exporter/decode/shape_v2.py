@@ -8,11 +8,18 @@ know what the fields mean.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from opencode_exporter.decode.details import Recorded, Unread, asked_raw, recorded_fields
+from opencode_exporter.decode.condense import LEFT_OUT
+from opencode_exporter.decode.details import (
+    Recorded,
+    Unread,
+    amount,
+    asked_raw,
+    recorded_fields,
+)
 from opencode_exporter.decode.usage import Used, used_leniently
 from opencode_exporter.decode.values import REFUSED, Unusable, loads, mapping, text_or, whole
 
@@ -35,11 +42,16 @@ class Times(msgspec.Struct, gc=False):
     completed: int | None = None
 
 
+TEXT_LEFT_OUT: Final = f"text{LEFT_OUT}"
+"""The name of the bytes that are missing from a text of a large row."""
+
+
 class Content(msgspec.Struct, gc=False):
     """A piece of a call's output."""
 
     type: str = ""
     text: str = ""
+    left_out: int = msgspec.field(default=0, name=TEXT_LEFT_OUT)  # bytes, of a large row
 
 
 class Error(msgspec.Struct, gc=False):
@@ -75,6 +87,11 @@ class State(msgspec.Struct, gc=False):
     def text(self) -> str:
         """The output, as a text."""
         return "".join(part.text for part in self.content or () if part.type == "text")
+
+    @property
+    def left_out(self) -> int:
+        """The bytes of the output that are missing from its text, of a large row."""
+        return sum(part.left_out for part in self.content or () if part.type == "text")
 
 
 class Item(msgspec.Struct, gc=False):
@@ -113,6 +130,7 @@ class Data(msgspec.Struct, gc=False):
     skill: Any = None
     name: Any = None
     text: Any = None
+    left_out: Any = msgspec.field(default=0, name=TEXT_LEFT_OUT)
     skills: Any = None
     model: Model | None = None
     finish: Any = None
@@ -165,6 +183,7 @@ def _parse_leniently(found: Any) -> tuple[Data, list[str]]:
     return Data(
         content=items,
         text=found.get("text"),
+        left_out=found.get(TEXT_LEFT_OUT),
         time=MessageTimes(times.get("created"), times.get("completed"), times.get("streamed")),
         model=Model(whole(model.get("providerID")), whole(model.get("id"))),
         tokens=used_leniently(found.get("tokens")),
@@ -189,7 +208,11 @@ def _item_leniently(raw: dict[str, Any]) -> Item:
             status=text_or(state.get("status"), ""),
             input=asked_raw(state.get("input")),
             content=[
-                Content(text_or(part.get("type"), ""), text_or(part.get("text"), ""))
+                Content(
+                    text_or(part.get("type"), ""),
+                    text_or(part.get("text"), ""),
+                    amount(part.get(TEXT_LEFT_OUT)),
+                )
                 for part in map(mapping, parts if isinstance(parts, list) else [])
             ],
             error=Error(text_or(error.get("type"), ""), text_or(error.get("message"), "")),

@@ -52,7 +52,6 @@ class MessageRow(NamedTuple):
     id: str
     created: int
     updated: int
-    data: bytes
     changed: int = 0  # ms, of it and its parts
 
     def may_grow(self, now: int) -> bool:
@@ -65,13 +64,14 @@ class MessageRow(NamedTuple):
 
 
 def step_or_remark(
-    row: MessageRow, parts: Collection[Part], session: Session, now: int
+    row: MessageRow, given: bytes, parts: Collection[Part], session: Session, now: int
 ) -> Step | Remark:
     """
     Return what a message says: a step of the model, or a remark.
 
     Args:
         row: The message.
+        given: Its JSON.
         parts: What `parse_part` returned of its parts, in their order.
         session: Its session.
         now: Unix ms; a message without parts waits for them for a while.
@@ -79,7 +79,7 @@ def step_or_remark(
     Raises:
         Unusable: The row's data are not JSON, or of no known role.
     """
-    data = parse_message(row.data)
+    data = parse_message(given)
     if data.role == "assistant":
         return _step(row, data, parts, session, now)
     if data.role == "user":

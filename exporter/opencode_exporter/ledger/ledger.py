@@ -206,6 +206,15 @@ class Ledger:
         self._viewers.begin()
         self._intake.since_settled = NO_EVENT
 
+    def damage(self, source: str) -> str:
+        """Return what was noted of a source's damage."""
+        return self.meta.get(f"damage {source}", "")
+
+    def note_damage(self, source: str, text: str) -> None:
+        """Note, with the next commit, what cannot be read of a source."""
+        if text != self.damage(source):
+            self._note(f"damage {source}", text)
+
     def _note(self, name: str, value: str) -> None:
         self.meta[name] = self._batch.meta[name] = value
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from functools import partial
 from typing import Any, ClassVar, Final
 
 import apsw
@@ -13,8 +14,17 @@ from opencode_exporter.decode import calls_v1 as decode_v1
 from opencode_exporter.decode.endings_v1 import is_typed, looks_typed
 from opencode_exporter.decode.values import Message, Unusable
 from opencode_exporter.events import UNKNOWN, Event, Invocation, Rejection, Session
-from opencode_exporter.reader import Reader
+from opencode_exporter.reader import LARGEST, Reader
 from opencode_exporter.sessions import Sessions
+from opencode_exporter.tables.large import (
+    DATA,
+    NEED_CARE,
+    any_data,
+    is_large,
+    large_data,
+    name_of,
+    number_of,
+)
 from opencode_exporter.tables.table import (
     LOOKS,
     STALE_MS,
@@ -22,7 +32,6 @@ from opencode_exporter.tables.table import (
     Bounds,
     Intake,
     Taken,
-    as_bytes,
     integer,
     is_evidence,
     shown,
@@ -46,16 +55,37 @@ def _is_plain(row: tuple[Any, ...]) -> bool:
 
 def _plain(row: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return a row with texts for ids and a number for its time."""
-    rowid, part_id, message_id, session_id, updated, data, created = row
+    rowid, part_id, message_id, session_id, updated, data, created, size = row
     ids = str(part_id), str(message_id), str(session_id)
-    return rowid, *ids, integer(updated), data, integer(created)
+    return rowid, *ids, integer(updated), data, integer(created), size
 
 
 def _readable(row: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return a row with its ids as texts; one that has other ids, without its data."""
-    rowid, part_id, message_id, session_id, updated, data, created = row
+    rowid, part_id, message_id, session_id, updated, data, created, size = row
     ids = text(part_id), text(message_id), text(session_id)
-    return rowid, shown(part_id), *ids[1:], updated, None if None in ids else data, created
+    if None in ids:
+        data, size = None, 0
+    return rowid, shown(part_id), *ids[1:], updated, data, created, size
+
+
+def _anchor(row: tuple[Any, ...]) -> Anchor:
+    rowid, name, created, _ = row
+    return Anchor(rowid, shown(name), integer(created))
+
+
+def _portions(rows: list[tuple[int, int | None]]) -> Iterator[list[int]]:
+    """Yield rowids with so few bytes behind them that their rows can be read at once."""
+    portion: list[int] = []
+    size = 0
+    for rowid, length in rows:
+        if portion and size + (length or 0) > LARGEST:
+            yield portion
+            portion, size = [], 0
+        portion.append(rowid)
+        size += length or 0
+    if portion:
+        yield portion
 
 
 class PartTable:
@@ -63,14 +93,26 @@ class PartTable:
 
     name: ClassVar[str] = "part"
     generation: ClassVar[str] = "v1"
-    _COLUMNS = "rowid, id, message_id, session_id, time_updated, CAST(data AS BLOB), time_created"
-    _CAREFULLY = as_bytes(_COLUMNS, "id", "message_id", "session_id")
+    _SELECT = (
+        "SELECT rowid, id, message_id, session_id, time_updated, CAST(data AS BLOB), "
+        "time_created, octet_length(data) FROM part WHERE"
+    )
+    _CAREFULLY = (
+        f"SELECT rowid, {name_of('id')}, {name_of('message_id')}, {name_of('session_id')}, "
+        f"{number_of('time_updated')}, {DATA}, {number_of('time_created')}, octet_length(data) "
+        f"FROM part WHERE"
+    )
+    _ANCHOR = (
+        f"SELECT rowid, {name_of('id')}, {number_of('time_created')}, "
+        f"{number_of('time_updated')} FROM part"
+    )
     # A tool part names its type, so most rows need not leave SQLite.  Rows that are
     # no JSON object come too: they are set aside, and counted.
     _CALLS_OR_BROKEN = (
         "(instr(CAST(data AS BLOB), CAST('\"tool\"' AS BLOB)) OR unicode(data) IS NOT 123 "
         "OR substr(CAST(data AS BLOB), -1) IS NOT x'7D')"
     )
+    _OR_LARGE = f"CASE WHEN octet_length(data) > {LARGEST} THEN 1 ELSE {_CALLS_OR_BROKEN} END"
 
     def __init__(self, reader: Reader, clock: Clock) -> None:
         self._reader = reader
@@ -84,24 +126,17 @@ class PartTable:
     def read_after(self, rowid: int, bounds: Bounds, known: Collection[str]) -> Taken:
         """Read the rows after a rowid, in its order, until a bound is met."""
         try:
-            return self._read_after(rowid, bounds, known, self._COLUMNS)
-        except UnicodeDecodeError:  # one of a thousand rows has an odd id: the others count
-            return self._read_after(rowid, bounds, known, self._CAREFULLY)
+            return self._read_after(rowid, bounds, known, f"{self._SELECT} {self._CALLS_OR_BROKEN}")
+        except NEED_CARE:  # one of a thousand rows is odd: the others count
+            return self._read_after(rowid, bounds, known, f"{self._CAREFULLY} {self._OR_LARGE}")
 
-    def _read_after(
-        self, rowid: int, bounds: Bounds, known: Collection[str], columns: str
-    ) -> Taken:
+    def _read_after(self, rowid: int, bounds: Bounds, known: Collection[str], sql: str) -> Taken:
         last = min(rowid + bounds.rows, bounds.last)
         cursor = self._reader.query(
-            f"SELECT {columns} FROM part WHERE rowid > ? AND rowid <= ? "
-            f"AND {self._CALLS_OR_BROKEN} ORDER BY rowid",
-            (rowid, last),
+            f"{sql} AND rowid > ? AND rowid <= ? ORDER BY rowid", (rowid, last)
         )
         chunk, stopped = self._take(cursor, bounds, known)
-        sql = (
-            "SELECT rowid, CAST(id AS BLOB), time_created, time_updated FROM part "
-            "WHERE rowid > ? AND rowid <= ? ORDER BY rowid DESC LIMIT ?"
-        )
+        sql = f"{self._ANCHOR} WHERE rowid > ? AND rowid <= ? ORDER BY rowid DESC LIMIT ?"
         newest = self._reader.query(sql, (rowid, stopped or last, DENSE)).fetchall()
         if not newest:  # a gap in the rowids: go on behind it
             sql = "SELECT rowid FROM part WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT 1"
@@ -110,9 +145,7 @@ class PartTable:
                 self.read_after(following[0] - 1, bounds, known) if following else Taken(chunk, [])
             )
         chunk.newest = max([chunk.newest, *self._believable(row[3] for row in newest)])
-        return Taken(
-            chunk, [Anchor(row, shown(name), integer(at)) for row, name, at, _ in reversed(newest)]
-        )
+        return Taken(chunk, [_anchor(row) for row in reversed(newest)])
 
     def _believable(self, times: Iterable[object]) -> list[int]:
         now = self._clock.now_ms()
@@ -120,9 +153,31 @@ class PartTable:
 
     def read_again(self, ids: list[str]) -> Taken:
         """Read rows that were open and have changed."""
-        sql = f"SELECT {self._CAREFULLY} FROM part WHERE id IN (SELECT value FROM json_each(?))"
-        cursor = self._reader.query(sql, (json.dumps(ids),))
-        return Taken(self._take(cursor, WITHOUT_BOUNDS, ids)[0], [])
+        sql = (
+            "SELECT rowid, octet_length(data) FROM part "
+            "WHERE id IN (SELECT value FROM json_each(?))"
+        )
+        found = Chunk(self.name, self.generation)
+        for rowids in _portions(sorted(self._reader.by_ids(self.name, sql, ids, tuple)[0])):
+            try:
+                found.extend(self._portion(rowids, ids))
+            except apsw.CorruptError:
+                self._reader.hurt().look_in_vain(self.name)
+                for rowid in rowids:
+                    one = self._reader.spared(self.name, partial(self._portion, [rowid], ids), None)
+                    found.extend(one or Chunk(self.name, self.generation))
+        return Taken(found, [])
+
+    def _portion(self, rowids: list[int], known: Collection[str]) -> Chunk:
+        sql = f"{self._CAREFULLY} rowid IN (SELECT value FROM json_each(?))"
+        return self._take(self._reader.query(sql, (json.dumps(rowids),)), WITHOUT_BOUNDS, known)[0]
+
+    def read_row(self, rowid: int, known: Collection[str]) -> Taken:
+        """Read the row of a rowid, if there is one."""
+        sql = f"{self._CAREFULLY} {self._OR_LARGE} AND rowid = ?"
+        chunk, _ = self._take(self._reader.query(sql, (rowid,)), WITHOUT_BOUNDS, known)
+        rows = self._reader.query(f"{self._ANCHOR} WHERE rowid = ?", (rowid,))
+        return Taken(chunk, [_anchor(row) for row in rows])
 
     def _take(
         self, cursor: apsw.Cursor, bounds: Bounds, known: Collection[str]
@@ -138,7 +193,9 @@ class PartTable:
                 row = _readable(row)  # noqa: PLW2901
             data = row[5]
             try:
-                size += len(data)
+                if is_large(data, row[7]):
+                    data = large_data(self._reader, self.name, row[0])
+                size += row[7]
                 part = decode_v1.parse(data)
             except (Unusable, TypeError) as err:
                 cause = err.cause if isinstance(err, Unusable) else "shape"
@@ -164,7 +221,7 @@ class PartTable:
         ended, known = intake.chunk.events.append, intake.known
         invocation, about = decode_v1.invocation, messages.get
         session = _NOBODY
-        for part, (_, part_id, message_id, session_id, updated, data, created) in tools:
+        for part, (_, part_id, message_id, session_id, updated, _, created, size) in tools:
             if session.id != session_id:  # rows come session by session
                 session = self._sessions.get(session_id)
             events: list[Event]
@@ -173,7 +230,7 @@ class PartTable:
                 status = part.state.status if part.state else ""
                 if status not in ("error", ""):
                     final = is_typed(part.callID, status, in_step=False)
-                    intake.add(part_id, updated, len(data), 0, [], final=final)
+                    intake.add(part_id, updated, size, 0, [], final=final)
                     continue
             try:
                 row = decode_v1.PartRow(part_id, message_id, created)
@@ -187,7 +244,7 @@ class PartTable:
                 else:
                     ended(event)  # nearly all of them
                     continue
-            intake.add(part_id, updated, len(data), 0, events, final=final)
+            intake.add(part_id, updated, size, 0, events, final=final)
 
     def _outside_steps(self, tools: list[_ToolRow]) -> set[str]:
         """Return, of the messages with commands that may be the user's, those without a step."""
@@ -197,20 +254,24 @@ class PartTable:
         sql = (
             "SELECT DISTINCT message_id FROM part "
             "WHERE message_id IN (SELECT value FROM json_each(?)) "
-            "AND instr(CAST(data AS BLOB), CAST('\"step-start\"' AS BLOB))"
+            f"AND CASE WHEN octet_length(data) <= {LARGEST} "
+            "THEN instr(CAST(data AS BLOB), CAST('\"step-start\"' AS BLOB)) END"
         )
-        return ids - {str(one) for (one,) in self._reader.query(sql, (json.dumps([*ids]),))}
+        return ids - {*self._reader.by_ids(self.name, sql, [*ids], lambda row: str(row[0]))[0]}
 
     def _messages(self, ids: set[str]) -> dict[str, Message]:
         """Return what is asked of messages, in one statement for all of a chunk."""
         sql = (
-            "SELECT id, CAST(data AS BLOB), time_created FROM message "
+            f"SELECT id, {DATA}, time_created, rowid, octet_length(data) FROM message "
             "WHERE id IN (SELECT value FROM json_each(?))"
         )
-        return {
-            name: decode_v1.message(data, integer(created))
-            for name, data, created in self._reader.query(sql, (json.dumps([*ids]),))
-        }
+        return dict(self._reader.by_ids("message", sql, [*ids], self._message)[0])
+
+    def _message(self, row: tuple[Any, ...]) -> tuple[str, Message]:
+        name, data, created, rowid, size = row
+        if is_large(data, size):
+            data = any_data(self._reader, "message", rowid)
+        return name, decode_v1.message(data, integer(created))
 
     def states(self, ids: list[str]) -> dict[str, tuple[int, int]]:
         """Return (updated, size) of the rows that still exist, without reading their data."""
@@ -219,11 +280,13 @@ class PartTable:
     def went_on(self, call: Invocation, row: OpenRow, now: int) -> bool:
         """Say whether the session went on without the call: a later step that can be read."""
         rows = self._reader.query(
-            "SELECT id, time_created, CAST(data AS BLOB) FROM message "
-            "WHERE session_id = ? AND time_created >= ?",
+            f"SELECT rowid, id, {number_of('time_created')}, {DATA}, octet_length(data) "
+            "FROM message WHERE session_id = ? AND time_created >= ?",
             (call.session, call.message_created),
         )
-        for name, created, data in rows:
+        for rowid, name, created, data, size in rows:
+            if is_large(data, size):
+                data = any_data(self._reader, "message", rowid)  # noqa: PLW2901
             is_over = decode_v1.is_step_over(data)
             if is_over is None:
                 continue

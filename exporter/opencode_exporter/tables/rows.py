@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
-from typing import ClassVar
-
-import apsw
+from collections.abc import Collection, Generator, Iterator
+from contextlib import closing
+from functools import partial
+from typing import Any, ClassVar
 
 from opencode_exporter.reader import Reader
 from opencode_exporter.sessions import Sessions
-from opencode_exporter.tables.table import Bounds, Taken, integer
+from opencode_exporter.tables.large import NEED_CARE
+from opencode_exporter.tables.table import WITHOUT_BOUNDS, Bounds, Taken, integer
 from opencode_exporter.waker import Clock
+
+FoundRow = tuple[Any, ...]
+"""A row as SQLite gives it."""
 
 
 class MessageRows(ABC):
@@ -43,12 +47,30 @@ class MessageRows(ABC):
         """Read the rows after a rowid, in its order, until a bound is met."""
         where, values = "WHERE rowid > ? AND rowid <= ? ORDER BY rowid", (rowid, bounds.last)
         try:
-            rows = self._reader.query(f"{self._SELECT} {where}", values)
-            return self._take(rows, bounds, known)
-        except UnicodeDecodeError:  # one of a thousand rows has an odd id: the others count
-            rows = self._reader.query(f"{self._CAREFULLY} {where}", values)
-            return self._take(rows, bounds, known)
+            with closing(self._reader.query(f"{self._SELECT} {where}", values)) as rows:
+                return self._take(rows, bounds, known)
+        except NEED_CARE:  # one of a thousand rows is odd: the others count
+            with closing(self._reader.query(f"{self._CAREFULLY} {where}", values)) as rows:
+                return self._take(rows, bounds, known)
+
+    def read_again(self, ids: list[str]) -> Taken:
+        """Read rows that were open and have changed, or that are asked for, in their order."""
+        with closing(self._by_id(ids)) as rows:
+            return self._take(rows, WITHOUT_BOUNDS, ids)
+
+    def _by_id(self, ids: list[str]) -> Generator[FoundRow]:
+        """Yield rows one by one: sorted by SQLite, all of their data would be in memory."""
+        sql = f"SELECT rowid FROM {self.name} WHERE id IN (SELECT value FROM json_each(?))"
+        for (rowid,) in sorted(self._reader.by_ids(self.name, sql, ids, tuple)[0]):
+            yield from self._reader.spared(self.name, partial(self._row, rowid), ())
+
+    def _row(self, rowid: int) -> list[FoundRow]:
+        return self._reader.query(f"{self._CAREFULLY} WHERE rowid = ?", (rowid,)).fetchall()
+
+    def read_row(self, rowid: int, known: Collection[str]) -> Taken:
+        """Read the row of a rowid, if there is one."""
+        return self._take(iter(self._row(rowid)), WITHOUT_BOUNDS, known)
 
     @abstractmethod
-    def _take(self, cursor: apsw.Cursor, bounds: Bounds, known: Collection[str]) -> Taken:
+    def _take(self, rows: Iterator[FoundRow], bounds: Bounds, known: Collection[str]) -> Taken:
         """Return what the rows say, until a bound is met."""

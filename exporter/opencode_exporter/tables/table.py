@@ -6,7 +6,6 @@ Rows come in short read transactions, as chunks of events.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Collection
 from typing import ClassVar, Final, NamedTuple, Protocol
@@ -56,6 +55,10 @@ class Table(Protocol):
         """Read rows that were open and have changed."""
         ...
 
+    def read_row(self, rowid: int, known: Collection[str]) -> Taken:
+        """Read the row of a rowid, if there is one."""
+        ...
+
     def states(self, ids: list[str]) -> dict[str, tuple[int, int]]:
         """Return (updated, size) of the rows that still exist, without reading their data."""
         ...
@@ -72,6 +75,8 @@ class Table(Protocol):
         ...
 
 
+UNREADABLE: Final = (-1, -1)
+"""The state of a row on a damaged page."""
 STALE_MS: Final = 60_000
 """How old a step must be that is not over, to show that what is before it will not end."""
 
@@ -101,12 +106,6 @@ def integer(value: object) -> int:
 def shown(name: object) -> str:
     """Return an id as a text, also one that is no valid UTF-8."""
     return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
-
-
-def as_bytes(columns: str, *names: str) -> str:
-    """Return columns with some of them as bytes: reading a text that is no UTF-8 fails."""
-    wanted = [f"CAST({name} AS BLOB)" if name in names else name for name in columns.split(", ")]
-    return ", ".join(wanted)
 
 
 def text(value: object) -> str | None:
@@ -180,7 +179,6 @@ def states(
     table: str,
     ids: list[str],
     size: str = "octet_length(data)",
-    values: tuple[object, ...] = (),
 ) -> dict[str, tuple[int, int]]:
     """
     Return (updated, size) of the rows that still exist, without reading their data.
@@ -190,10 +188,10 @@ def states(
         table: The table.
         ids: Of its rows.
         size: An expression whose value changes when a row does.
-        values: Those of its placeholders.
     """
     sql = (
         f"SELECT id, time_updated, {size} FROM {table} WHERE id IN (SELECT value FROM json_each(?))"
     )
-    rows = reader.query(sql, (*values, json.dumps(ids)))
-    return {str(name): (integer(updated), integer(found)) for name, updated, found in rows}
+    rows, failed = reader.by_ids(table, sql, ids, tuple)
+    found = {str(name): (integer(updated), integer(size)) for name, updated, size in rows}
+    return found | dict.fromkeys(failed, UNREADABLE)

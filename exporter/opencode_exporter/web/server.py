@@ -75,6 +75,10 @@ class Backend(Protocol):
         """Return None when ready, else a sentence why not."""
         ...
 
+    def damage(self) -> str:
+        """Return what will be missing although it is ready, or nothing."""
+        ...
+
     def landing(self) -> Landing:
         """Describe the process for the landing page."""
         ...
@@ -169,7 +173,8 @@ class _Pages:
     async def ready(self, _request: Request) -> Response:
         why_not = self._backend.ready()
         if why_not is None:
-            return PlainTextResponse("OK\n")
+            damage = self._backend.damage()
+            return PlainTextResponse(f"OK, but {damage}\n" if damage else "OK\n")
         return PlainTextResponse(f"{why_not}\n", 503)
 
     async def landing(self, _request: Request) -> Response:

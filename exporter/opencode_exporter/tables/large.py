@@ -1,0 +1,76 @@
+"""
+Large rows: what SQLite is asked of them, and how their data are read without loading them.
+
+A connection loads no value above `LARGEST`: it raises `apsw.TooBigError`.  Whoever
+meets that asks again by the statements made here, and gets such data condensed, a
+window at a time.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+import apsw
+
+from opencode_exporter.decode import wanted
+from opencode_exporter.decode.condense import Shape, condense
+from opencode_exporter.decode.values import Unusable
+from opencode_exporter.reader import LARGEST, Reader
+
+NEED_CARE: Final = (UnicodeDecodeError, apsw.TooBigError)
+"""What reading a row raises that can be read carefully: an odd id, or too much of anything."""
+DATA: Final = f"CASE WHEN octet_length(data) <= {LARGEST} THEN CAST(data AS BLOB) END"
+"""The data of a row, NULL where they are too large."""
+_LONGEST_NAME: Final = 4096  # those of OpenCode have 30 characters
+_LONGEST_NUMBER: Final = 20
+_SHAPES: Final[dict[str, Shape]] = {
+    "part": wanted.PART,
+    "message": wanted.MESSAGE,
+    "session_message": wanted.SESSION_MESSAGE,
+}
+
+
+def name_of(column: str) -> str:
+    """Return what reads an id or a word as bytes; in place of one too long, what is no UTF-8."""
+    return (
+        f"CASE WHEN octet_length({column}) > {_LONGEST_NAME} THEN CAST(x'FF' || rowid AS BLOB) "
+        f"ELSE CAST({column} AS BLOB) END"
+    )
+
+
+def number_of(column: str) -> str:
+    """Return what reads a number, NULL where something long is in its place."""
+    return f"CASE WHEN octet_length({column}) <= {_LONGEST_NUMBER} THEN {column} END"
+
+
+def is_large(data: bytes | None, size: object) -> bool:
+    """Say whether data were not read because they are too large."""
+    return data is None and isinstance(size, int) and size > LARGEST
+
+
+def large_data(reader: Reader, table: str, rowid: int) -> bytes:
+    """
+    Return what is wanted of data that are too large to be read.
+
+    Raises:
+        Unusable: They are no JSON, or even that is too much.
+    """
+    with reader.stream(table, rowid) as read:
+        return condense(read, _SHAPES[table])
+
+
+def any_data(reader: Reader, table: str, rowid: int) -> bytes | None:
+    """Return the same, or None where nothing can be had of them."""
+    try:
+        return large_data(reader, table, rowid)
+    except Unusable:
+        return None
+
+
+def condensed(table: str, data: bytes) -> bytes:
+    """Return what is wanted of data that are at hand; all of them where they are odd."""
+    try:
+        return condense(io.BytesIO(data).read, _SHAPES[table])
+    except Unusable:
+        return data
