@@ -38,7 +38,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 
 from prometheus import free_port
-from support import wait_for
+from support import PATIENCE_S, wait_for
 
 
 class Received(NamedTuple):
@@ -125,7 +125,7 @@ class Receiver:
         elif self.status == 200:
             self.received.append(Received(ExportMetricsServiceRequest.FromString(body), headers))
 
-    def next(self, count: int = 1, seconds: float = 15.0) -> Received:
+    def next(self, count: int = 1, seconds: float = PATIENCE_S) -> Received:
         """Wait for that many requests from now on; return the last of them."""
         wanted = len(self.received) + count
         wait_for(lambda: len(self.received) >= wanted, seconds)
@@ -226,7 +226,7 @@ class GrpcReceiver(Receiver):
     def stop(self) -> None:
         """Go away; requests that hang are dropped."""
         super().stop()
-        self._server.stop(None).wait(10)
+        self._server.stop(None).wait(PATIENCE_S)
 
 
 PROTOCOLS: Final = {"http": HttpReceiver, "grpc": GrpcReceiver}

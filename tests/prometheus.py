@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import httpx
 
-from support import Labels, real_tool, wait_for
+from support import PATIENCE_S, Labels, real_tool, wait_for
 
 _CONFIG = """
 global: {{scrape_interval: {interval}, scrape_timeout: {interval}}}
@@ -25,7 +25,6 @@ scrape_configs:
   - job_name: opencode
     static_configs: [{{targets: {targets}}}]
 """
-_SECONDS = 30.0
 
 
 def free_port() -> int:
@@ -61,7 +60,7 @@ class Prometheus:
         self._retention = retention
         targets = json.dumps([address for address in (target, *beside) if address])
         self._config = _CONFIG.format(targets=targets, interval=interval)
-        self._client = httpx.Client(trust_env=False, timeout=10)
+        self._client = httpx.Client(trust_env=False, timeout=PATIENCE_S)
         self._url = f"http://127.0.0.1:{free_port()}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -88,7 +87,7 @@ class Prometheus:
                 stderr=log,
             )
         try:
-            wait_for(self._ready, _SECONDS)
+            wait_for(self._ready, PATIENCE_S)
         except BaseException:
             self._end()
             raise
@@ -121,7 +120,7 @@ class Prometheus:
     def scraped(self, since: float, times: int = 1) -> float:
         """Wait for successful scrapes that began after a moment; return when the last one did."""
         moments: list[float] = wait_for(
-            lambda: found if len(found := self.scrapes(since)) >= times else None, _SECONDS
+            lambda: found if len(found := self.scrapes(since)) >= times else None, PATIENCE_S
         )
         return moments[-1]
 
@@ -161,4 +160,4 @@ class Prometheus:
         self._client.close()
         if self._process:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(PATIENCE_S)

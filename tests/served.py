@@ -17,9 +17,7 @@ from typing import Self
 import httpx
 
 from prometheus import free_port
-from support import Exposed, wait_for
-
-_SECONDS = 30.0
+from support import PATIENCE_S, Exposed, wait_for
 
 
 class Served:
@@ -45,7 +43,10 @@ class Served:
         inherited = {key: text for key, text in os.environ.items() if "OPENCODE" not in key}
         self._environment = {**inherited, **own}
         self._client = httpx.Client(
-            base_url=f"http://{self.target}", trust_env=False, timeout=10, headers={"accept": "*/*"}
+            base_url=f"http://{self.target}",
+            trust_env=False,
+            timeout=PATIENCE_S,
+            headers={"accept": "*/*"},
         )
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -76,7 +77,7 @@ class Served:
     def start(self) -> None:
         """Start the process and wait until it answers."""
         self.launch()
-        wait_for(self._answers, _SECONDS)
+        wait_for(self._answers, PATIENCE_S)
 
     def launch(self) -> None:
         """Start the process."""
@@ -93,13 +94,13 @@ class Served:
         """Send SIGKILL: it has no chance to put anything in order."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
 
     def stop(self) -> int:
         """Ask it to end, as a service manager does; return its exit code."""
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(10)
+        return self.process.wait(PATIENCE_S)
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         """Request a path; an underscore in a header's name stands for a dash."""

@@ -49,7 +49,13 @@ def real_opencode(version: str) -> Binary:
     )
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 10.0, every: float = 0.02) -> Any:
+PATIENCE_S = 60.0
+"""How long something may take that does happen, on a machine that is busy with other things."""
+SOON_S = 8.0
+"""What is told to end at once has ended by then; what it must not wait for takes longer."""
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = PATIENCE_S, every: float = 0.02) -> Any:
     """Return the first true answer of a condition that is asked again and again."""
     until = time.monotonic() + seconds
     pause = threading.Event()

@@ -17,7 +17,7 @@ from command import ANYWHERE, Place
 from faults import mounted
 from opencode_exporter.backfill import Job, Written, advice
 from opencode_exporter.demo import Demo
-from support import HOUR_MS, Exposed, unpack, wait_for
+from support import HOUR_MS, PATIENCE_S, Exposed, unpack, wait_for
 
 LABELS = ("--label", "job=opencode", "--label", "instance=ada")
 DAY_MS = 24 * HOUR_MS
@@ -31,7 +31,7 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Place:
     with place.running("serve", *flags(place), *ANYWHERE) as (process, _):
         wait_for(lambda: "history counted" in place.log.read_text())
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
     return place
 
 
@@ -206,7 +206,7 @@ def test_a_pipe_gets_what_is_written(counted: Place) -> None:
     with subprocess.Popen(["cp", str(pipe), str(got)]) as reader:
         done = counted.run("backfill", *flags(counted), *LABELS, "--output", str(pipe))
         assert done.returncode == 0, done.stderr
-        assert reader.wait(10) == 0
+        assert reader.wait(PATIENCE_S) == 0
     assert got.read_bytes().endswith(b"# EOF\n")
     assert pipe.is_fifo()
 
@@ -221,9 +221,9 @@ def test_it_ends_at_any_time_and_leaves_nothing(number: signal.Signals, counted:
         env=counted.environment(),
         stderr=subprocess.DEVNULL,
     ) as process:
-        wait_for(lambda: any(part.stat().st_size for part in counted.home.glob("*.part")), 20)
+        wait_for(lambda: any(part.stat().st_size for part in counted.home.glob("*.part")))
         process.send_signal(number)
-        assert process.wait(10) == 128 + number
+        assert process.wait(PATIENCE_S) == 128 + number
     assert not list(counted.home.glob("history*"))
 
 

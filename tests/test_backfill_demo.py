@@ -32,8 +32,8 @@ def test_past_and_present_are_in_one_prometheus(generation: str, tmp_path: Path)
         demo.says("Ready.")
         assert "promtool makes blocks of it" in demo.said
         assert "&g0.range_input=30d" in demo.said
-        wait_for(lambda: asked(demo, "up{job='opencode'}") == 1, 20)
-        total = wait_for(lambda: asked(demo, "sum(opencode_tool_invocations_total)"), 20)
+        wait_for(lambda: asked(demo, "up{job='opencode'}") == 1)
+        total = wait_for(lambda: asked(demo, "sum(opencode_tool_invocations_total)"))
         assert total > 500
         past = asked(demo, CALLS)
         assert 0.5 * total < past < 0.8 * total
@@ -49,7 +49,7 @@ def test_it_ends_in_order_at_any_time(tmp_path: Path) -> None:
     real_tool("prometheus")
     demo = Stack(tmp_path, SCRIPT, "--days=365")
     with demo.running():
-        wait_for(lambda: list(demo.temporary.rglob("opencode.db")), 30)
+        wait_for(lambda: list(demo.temporary.rglob("opencode.db")))
         demo.process.send_signal(signal.SIGINT)
         assert demo.process.wait(30) == 0, demo.said
     assert demo.leaves_nothing()

@@ -20,7 +20,7 @@ from opencode_exporter.demo import Demo
 from oracle.reading import read
 from prometheus import Prometheus, free_port
 from starting import event_times
-from support import Exposed, Labels, real_tool, wait_for
+from support import PATIENCE_S, Exposed, Labels, real_tool, wait_for
 
 WEEKS = 9
 WEEK_S = 7 * 86_400
@@ -79,10 +79,10 @@ def joined(
     flags = ("--source.path", str(place.source), "--ledger.path", str(directory / "ledger.db"))
     serve = ("serve", *flags, "--web.listen-address", instance)
     with place.running(*serve) as (process, url):
-        wait_for(lambda: httpx.get(f"{url}/-/ready").status_code == 200, 30)
+        wait_for(lambda: httpx.get(f"{url}/-/ready").status_code == 200)
         first = Exposed(httpx.get(f"{url}/metrics").text)
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
     data = directory / "prometheus" / "data"
     retention = imported(place, (*flags, "--label", f"instance={instance}"), directory, data)
     with (
@@ -119,7 +119,7 @@ def work_on(demo: Demo) -> None:
     before = sum(demo.issued.verdicts.values())
     agent = threading.Thread(target=demo.run, args=(stop,))
     agent.start()
-    wait_for(lambda: sum(demo.issued.verdicts.values()) >= before + 40, 30)
+    wait_for(lambda: sum(demo.issued.verdicts.values()) >= before + 40)
     stop.set()
     agent.join()
     demo.close()

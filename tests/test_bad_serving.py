@@ -16,7 +16,6 @@ from rereading import CALLS, SECRET, add_call, state
 from served import Served
 from support import Bench, wait_for
 
-SOON_S: Final = 10.0
 """Far less than the timer's 30 s: what happens within it was told by the watcher."""
 
 
@@ -62,17 +61,17 @@ def served(bench: Bench) -> Iterator[Served]:
 def test_missing_then_broken_then_good(served: Served, bench: Bench) -> None:
     """Every answer is given all the time; a good database is counted as soon as it is there."""
     source = bench.directory / "data" / "opencode" / "opencode.db"
-    wait_for(lambda: not_ready(served, "there is no database"), SOON_S)
+    wait_for(lambda: not_ready(served, "there is no database"))
     assert no_count_is_shown(served)
     source.parent.mkdir(parents=True)
     source.touch()
-    wait_for(lambda: not_ready(served, "the file is empty"), SOON_S)
+    wait_for(lambda: not_ready(served, "the file is empty"))
     assert no_count_is_shown(served)
     source.write_bytes(SECRET.encode() * 999)
-    wait_for(lambda: not_ready(served, "not an SQLite database"), SOON_S)
+    wait_for(lambda: not_ready(served, "not an SQLite database"))
     assert no_count_is_shown(served)
     put(source)
-    wait_for(served.is_ready, SOON_S)
+    wait_for(served.is_ready)
     page = served.page()
     assert state(page) == (1, 1)
     assert page.value(CALLS, tool="read", status="completed") == 1
@@ -85,13 +84,13 @@ def test_good_then_broken_then_good(served: Served, bench: Bench) -> None:
     source = bench.directory / "data" / "opencode" / "opencode.db"
     source.parent.mkdir(parents=True)
     put(source)
-    wait_for(served.is_ready, SOON_S)
+    wait_for(served.is_ready)
     source.write_bytes(SECRET.encode() * 999)
-    wait_for(lambda: state(served.page())[0] == 0, SOON_S)
+    wait_for(lambda: state(served.page())[0] == 0)
     assert served.is_ready()
     assert served.page().value(CALLS, tool="read", status="completed") == 1
     put(source)
-    wait_for(lambda: state(served.page()) == (1, 1), SOON_S)
+    wait_for(lambda: state(served.page()) == (1, 1))
     assert served.page().value(CALLS, tool="read", status="completed") == 2
 
 
@@ -103,7 +102,7 @@ def test_rows_of_secrets_do_not_reach_the_log(served: Served, bench: Bench) -> N
         for data in (SECRET, f'{{"type":"tool","tool":7,"x":"{SECRET}"}}', f'["{SECRET}"]'):
             database.raw_part(message, data)
         add_call(database)
-        wait_for(lambda: served.page().total(CALLS) == 1, SOON_S)
+        wait_for(lambda: served.page().total(CALLS) == 1)
         page = served.page()
     causes = page.by("opencode_exporter_rows_rejected_total", "cause")
     assert causes == {("json",): 1, ("tool_name",): 1, ("shape",): 1}
@@ -116,8 +115,8 @@ def test_directory_that_may_not_be_entered(served: Served, bench: Bench) -> None
     source = bench.directory / "data" / "opencode" / "opencode.db"
     source.parent.mkdir(parents=True)
     put(source)
-    wait_for(served.is_ready, SOON_S)
+    wait_for(served.is_ready)
     source.parent.chmod(0o000)
-    wait_for(lambda: state(served.page())[0] == 0, SOON_S)
+    wait_for(lambda: state(served.page())[0] == 0)
     source.parent.chmod(0o755)
-    wait_for(lambda: state(served.page()) == (1, 1), SOON_S)
+    wait_for(lambda: state(served.page()) == (1, 1))

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from command import ANYWHERE, Place
-from support import unpack, wait_for
+from support import PATIENCE_S, SOON_S, unpack, wait_for
 
 
 @pytest.fixture
@@ -85,15 +85,15 @@ def test_second_exporter_on_a_ledger_is_one_sentence(place: Place) -> None:
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_signal_ends_serve_within_two_seconds(name: str, recorded: Place) -> None:
+def test_signal_ends_serve_at_once(name: str, recorded: Place) -> None:
     """Told to end, it does so at once, with exit code 0 and a last line in the log."""
     words = ("serve", "--source.path", str(recorded.source), *ANYWHERE)
     with recorded.running(*words) as (process, url), httpx.Client() as client:
         client.get(f"{url}/metrics")  # the connection stays open, and must not hold it up
         told = time.monotonic()
         process.send_signal(signal.Signals[name])
-        assert process.wait(10) == 0
-        assert time.monotonic() - told < 2
+        assert process.wait(PATIENCE_S) == 0
+        assert time.monotonic() - told < SOON_S
     assert json.loads(recorded.log.read_text().splitlines()[-1])["msg"] == "stopped"
 
 
@@ -108,7 +108,7 @@ def test_demo_that_is_ended_while_it_starts_leaves_nothing_behind(place: Place) 
     ) as process:
         wait_for(lambda: list(room.glob("*/opencode.db")))
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
     assert list(room.iterdir()) == []
 
 
@@ -136,7 +136,7 @@ def test_logs_are_json_where_stderr_is_no_terminal(place: Place) -> None:
     with place.running("serve", *ANYWHERE) as (process, _):
         wait_for(lambda: "there is no database" in place.log.read_text())
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE_S)
     lines = [json.loads(line) for line in place.log.read_text().splitlines()]
     assert [line["msg"] for line in lines][:2] == ["starting", "listening"]
     assert all({"ts", "level", "msg"} <= line.keys() for line in lines)

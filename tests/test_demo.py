@@ -20,7 +20,7 @@ import pytest
 
 from opencode_exporter import demo as package
 from opencode_exporter.demo import Demo, store, world
-from support import real_opencode
+from support import PATIENCE_S, SOON_S, real_opencode
 
 Generation = Literal["v1", "v2"]
 GENERATIONS = ("v1", "v2")
@@ -88,7 +88,7 @@ def ended(path: Path, generation: str) -> Counter[tuple[str, str]]:
     return Counter({key: n for key, n in found.items() if key[1] in {"completed", "error"}})
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = PATIENCE_S) -> None:
     """Poll until the condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -211,7 +211,7 @@ def test_stop_ends_it_at_once(tmp_path: Path) -> None:
     with living(demo) as stop:
         began = time.monotonic()
         stop.set()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < SOON_S
 
 
 def test_process_ends_when_its_input_does(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_process_ends_when_its_input_does(tmp_path: Path) -> None:
         assert process.stdin is not None
         assert process.stdout.readline().startswith(b"ready ")
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
     skills = {path.parent.name for path in tmp_path.glob("config/opencode/skills/*/SKILL.md")}
     assert skills == {skill.name for skill in world.SKILLS + world.UNUSED_SKILLS}
 

@@ -13,7 +13,7 @@ import pytest
 
 from command import ANYWHERE, Place
 from opencode_exporter.demo import Demo
-from support import Bench, Exposed, exposed, wait_for
+from support import PATIENCE_S, Bench, Exposed, exposed, wait_for
 
 GENERATIONS: tuple[Literal["v1", "v2"], ...] = ("v1", "v2")
 
@@ -52,7 +52,7 @@ def test_live_work_is_counted_too(generation: Literal["v1", "v2"], bench: Bench)
         exporter.poll()
         return sum(demo.issued.verdicts.values()) >= before + 30
 
-    wait_for(worked, 30)
+    wait_for(worked)
     stop.set()
     agent.join()
     exporter.poll()
@@ -75,11 +75,11 @@ def test_demo_command_serves_rising_counters(generation: str, tmp_path: Path) ->
             page = Exposed(httpx.get(f"{url}/metrics").text)
             return page.total("opencode_tool_invocations_total")
 
-        first = wait_for(total, 30)
-        wait_for(lambda: total() > first + 5, 30)
+        first = wait_for(total)
+        wait_for(lambda: total() > first + 5)
         found = re.search(r"<code>(/.+)/opencode[.]db</code>", httpx.get(f"{url}/").text)
         assert found is not None
         assert Path(found[1]).exists()
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
     assert not Path(found[1]).exists()

@@ -79,7 +79,7 @@ def test_it_serves_a_read_only_data_directory(image: Image, data: Path) -> None:
     """It counts what is there, is healthy, keeps its ledger, and ends with 0 when told to."""
     expected = read_once(unpack(RECORDING, data))
     with Container(image, data.parent, data=data) as container:
-        wait_for(lambda: container.get("/-/ready")[0] == 200, 30)
+        wait_for(lambda: container.get("/-/ready")[0] == 200)
         page = container.page()
         assert page.total(CALLS) == expected.total(CALLS) > 0
         assert page.value("opencode_up", source="opencode.db") == 1
@@ -101,7 +101,7 @@ def test_it_runs_as_whoever_owns_the_data(image: Image, data: Path) -> None:
         os.chown(path, 1234, 5678)
         path.chmod(mode)
     with Container(image, data.parent, data=data, user="1234:5678") as container:
-        wait_for(lambda: container.get("/-/ready")[0] == 200, 30)
+        wait_for(lambda: container.get("/-/ready")[0] == 200)
         assert container.page().total(CALLS) > 0
         assert (container.ledger / "ledger.db").stat().st_uid == 1234
 
@@ -111,10 +111,10 @@ def test_it_follows_a_live_database(image: Image, data: Path) -> None:
     with Neighbour(data / "opencode.db") as writer:
         writer.ask("commit", "3")
         with Container(image, data.parent, data=data) as container:
-            wait_for(lambda: container.page().total(CALLS) == 3, 30)
+            wait_for(lambda: container.page().total(CALLS) == 3)
             assert (data / "opencode.db-shm").exists()
             writer.ask("commit", "4")
-            wait_for(lambda: container.page().total(CALLS) == 7, 30)
+            wait_for(lambda: container.page().total(CALLS) == 7)
 
 
 def test_the_health_check_fails_when_nothing_answers(image: Image, data: Path) -> None:

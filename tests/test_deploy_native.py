@@ -15,7 +15,7 @@ import yaml
 
 from prometheus import free_port
 from served import Served
-from support import real_tool, unpack, wait_for
+from support import PATIENCE_S, real_tool, unpack, wait_for
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 RULES = DEPLOY / "prometheus" / "rules"
@@ -62,7 +62,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         exporter = running.enter_context(
             Served(database, folder / "exporter", home=folder / "home")
         )
-        client = running.enter_context(httpx.Client(trust_env=False, timeout=10))
+        client = running.enter_context(httpx.Client(trust_env=False, timeout=PATIENCE_S))
         config = lay_out(folder / "prometheus", exporter.target, *ports)
         flags = (
             (f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}"),

@@ -17,7 +17,7 @@ import httpx
 
 from faults import CALLS, SOURCE, Work, counts, serve, shown, working
 from served import Served
-from support import Bench, Exposed, wait_for
+from support import SOON_S, Bench, Exposed, wait_for
 
 LONG: Final = 60_000
 READ: Final = "opencode_exporter_rows_read_total"
@@ -64,12 +64,12 @@ def test_ended_within_the_first_read(bench: Bench) -> None:
     with serve(bench) as served:
         wait_for(lambda: 0 < progress(served) < 1, every=0.01)
         assert not served.is_ready()
-        assert end(served) < 2
+        assert end(served) < SOON_S
         rows, wal = committed(bench.ledger)
         assert 0 < rows < LONG
         assert not wal  # folded in: nothing is left to be recovered
         served.start()
-        wait_for(served.is_ready, 20)
+        wait_for(served.is_ready)
         page = served.page()
     assert page.total(CALLS) == LONG + 1
     assert page.value(READ, source=SOURCE, table="part") == LONG + 1  # none of them twice
@@ -89,7 +89,7 @@ def test_ended_within_a_poll(bench: Bench) -> None:
         with ThreadPoolExecutor(1) as client:
             asked = client.submit(served.page)
             threading.Event().wait(0.05)  # the poll that it asked for has begun
-            assert end(served) < 2
+            assert end(served) < SOON_S
             with contextlib.suppress(httpx.TransportError):
                 asked.result()
         served.start()
@@ -112,7 +112,7 @@ def test_ended_under_clients_that_hold_on(bench: Bench) -> None:
                 sock = held.enter_context(socket.create_connection((host, int(port))))
                 sock.sendall(request)
         calls = work.add(2000)
-        assert end(served) < 2
+        assert end(served) < SOON_S
         served.start()
         counts(served, calls)
 
@@ -124,7 +124,7 @@ def test_ended_by_every_signal_at_once(bench: Bench) -> None:
         assert served.process is not None
         for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) * 3:
             served.process.send_signal(name)
-        assert end(served) < 2
+        assert end(served) < SOON_S
         assert "Traceback" not in served.log
 
 

@@ -179,7 +179,7 @@ def check_call_in_flight_survives_a_kill(stage: Stage) -> None:
     running = oc.start(waiting(stage.dialect, "nap"))
     wait_for((oc.project / "nap.started").exists, 60)
     seen = time.time()
-    wait_for(lambda: stage.number('opencode_tool_in_flight{tool="shell"}') == 1, 30)
+    wait_for(lambda: stage.number('opencode_tool_in_flight{tool="shell"}') == 1)
     exporter.kill()
     wait_for(lambda: stage.number("up") == 0)
     exporter.start()
@@ -257,7 +257,7 @@ def test_long_history_is_no_traffic(tmp_path: Path) -> None:
         Prometheus(exporter.target, tmp_path / "prometheus", interval="400ms") as prometheus,
         ExitStack() as later,
     ):
-        wait_for(lambda: prometheus.query("up"), 30)  # it tries, seconds after its own start
+        wait_for(lambda: prometheus.query("up"))  # it tries, seconds after its own start
         later.enter_context(exporter)
         wait_for(exporter.is_ready, 60)
         at = prometheus.scraped(time.time(), times=3)

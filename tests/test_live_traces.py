@@ -52,7 +52,7 @@ def test_subagents_of_a_working_opencode_are_below_their_calls(
                 oc.model.add(*below)
                 oc.run(top)
             live = len(oc.model.issued) - 3
-            wait_for(lambda: len(spans_of(receiver.traced)) >= live, 30)
+            wait_for(lambda: len(spans_of(receiver.traced)) >= live)
             prometheus.scraped(time.time())
             stored = prometheus.api(
                 "query_exemplars",

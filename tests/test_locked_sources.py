@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from rereading import CALLS, fill, problem, state
-from support import Bench, exposed
+from support import PATIENCE_S, Bench, exposed
 
 GOOD: Final = {("read", "completed"): 1}
 HOLD: Final = """
@@ -45,7 +45,7 @@ def held(path: Path, *statements: str) -> Iterator[None]:
         try:
             yield
         finally:
-            process.communicate("\n", timeout=10)
+            process.communicate("\n", timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("name", LOCKS)

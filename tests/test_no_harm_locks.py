@@ -14,6 +14,8 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +28,7 @@ from served import Served
 from support import wait_for
 
 PARTS: Final = WORTH_IT_ROWS + 10_000
+LAST_POLL: Final = "opencode_exporter_last_successful_poll_timestamp_seconds"
 GENERATE: Final = Path(__file__).parent / "bench" / "generate.py"
 
 
@@ -56,6 +59,17 @@ def assert_unharmed(found: dict[str, Any]) -> None:
     assert found["worst"] < 1
 
 
+def polled_since(exporter: Served) -> None:
+    """Wait for a poll that began after now: a page does not wait for one for ever."""
+    for _ in range(2):  # the first may have begun before
+        now = time.time()
+        wait_for(partial(_has_polled, exporter, now))
+
+
+def _has_polled(exporter: Served, since: float) -> bool:
+    return (exporter.page().value(LAST_POLL, source=SOURCE) or 0) > since
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux lists children")
 def test_writer_is_free_while_history_is_read(history: Path, tmp_path: Path) -> None:
     """Every commit succeeds at once, and every TRUNCATE within a second, during a first read."""
@@ -70,6 +84,7 @@ def test_writer_is_free_while_history_is_read(history: Path, tmp_path: Path) -> 
             wait_for(exporter.is_ready, 120)
             done.touch()
             found = opencode.answer()
+            polled_since(exporter)
             calls = exporter.page().total(CALLS)
             assert opencode.ask("sql", "SELECT max(rowid) FROM part")[0][0][0] > WORTH_IT_ROWS
     print("\nwhile history was read:", found)  # noqa: T201

@@ -42,7 +42,7 @@ def test_redirect_is_an_error_that_is_told_once(
         receiver.status = status
         receiver.location = f"http://me:s3cret@127.0.0.1:{other.port}/v1/metrics?key=s3cret"
         add(work, served, 2)
-        wait_for(lambda: (served.page().value(EXPORTS, result="error") or 0) >= 4, 20)
+        wait_for(lambda: (served.page().value(EXPORTS, result="error") or 0) >= 4)
         wait_for(lambda: served.page().value(SPANS, result="error") == 2)
         assert served.page().value(SPANS, result="ok") == 0
         place = f"it answers {status} and points to http://127.0.0.1:{other.port}/v1/metrics:"

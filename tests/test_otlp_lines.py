@@ -15,7 +15,7 @@ from opencode_exporter.moment import Moment
 from opencode_exporter.otlp.push import Push
 from opencode_exporter.otlp.target import target_of
 from otlp_receivers import HttpReceiver, Receiver
-from support import FakeClock, wait_for
+from support import PATIENCE_S, FakeClock, wait_for
 
 FAILED = "push failed, the next one has it all"
 
@@ -92,7 +92,7 @@ class Stubborn:
     def export(self, _data: object) -> MetricExportResult:
         """Wait to be released, complain, and fail."""
         self.asked.set()
-        self.released.wait(10)
+        self.released.wait(PATIENCE_S)
         logging.getLogger("opentelemetry.any").warning("Shutdown in progress, aborting retry.")
         return MetricExportResult.FAILURE
 

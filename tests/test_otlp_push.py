@@ -93,7 +93,7 @@ def test_push_over_tls_trusts_the_certificate_that_it_is_given(
     with PROTOCOLS[protocol](certificate) as receiver, working(bench):
         receiver.name_in(monkeypatch)
         with serve(bench) as served:
-            wait_for(lambda: lines(served, "push failed, the next one has it all"), 30)
+            wait_for(lambda: lines(served, "push failed, the next one has it all"))
             assert not receiver.received
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(tmp_path / "ca.pem"))
         with serve(bench):
@@ -122,7 +122,7 @@ def test_receiver_that_was_away_has_the_totals_at_once(
         assert calls_of(counting(receiver)) == 3
         receiver.stop()
         counts(served, work.add(40))
-        wait_for(lambda: (served.page().value(EXPORTS, result="error") or 0) >= 2, 30)
+        wait_for(lambda: (served.page().value(EXPORTS, result="error") or 0) >= 2)
         receiver.start()
         assert calls_of(receiver.next(seconds=30).body) == 43
         wait_for(lambda: lines(served, "push arrives again"))
@@ -209,7 +209,7 @@ def test_credentials_of_the_endpoint_are_not_in_the_log(
         receiver.stop()
         asked = served.page().value(EXPORTS, result="error")
         assert asked is not None
-        wait_for(lambda: (served.page().value(EXPORTS, result="error") or 0) > asked + 1, 30)
+        wait_for(lambda: (served.page().value(EXPORTS, result="error") or 0) > asked + 1)
         receiver.start()
         assert line["endpoint"] == f"http://localhost:{receiver.port}/v1/metrics"
         assert "401" in line["err"]
@@ -240,7 +240,7 @@ def test_counts_of_pushes_are_on_the_page(protocol: str, receiver: Receiver, ben
         receiver.hangs = False
         receiver.stop()
         receiver.start()
-        wait_for(lambda: (served.page().value(EXPORTS, result="ok") or 0) >= 2, 20)
+        wait_for(lambda: (served.page().value(EXPORTS, result="ok") or 0) >= 2)
 
 
 def test_disabled_sdk_pushes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,7 +315,7 @@ def test_a_new_series_is_pushed_at_zero_first(
         assert calls(counting(receiver)) == {"read": 1}
         receiver.stop()
         work.add(2, tool="grep")
-        wait_for(lambda: (served.page().value(EXPORTS, result="error") or 0) >= 2, 30)
+        wait_for(lambda: (served.page().value(EXPORTS, result="error") or 0) >= 2)
         receiver.start()
         assert calls(receiver.next(seconds=30).body) == {"read": 1, "grep": 0}
         assert calls(receiver.next().body) == {"read": 1, "grep": 2}

@@ -69,7 +69,7 @@ def test_served_pages_ledger_and_log_hold_no_secret(planted: Planted, tmp_path: 
     """Pages in every format, the ledger's files and a log in full detail, while it works."""
     state = tmp_path / "state"
     with Served(planted.place.source, state, *DEBUG, home=planted.place.home) as served:
-        wait_for(served.is_ready, 30)
+        wait_for(served.is_ready)
         for _ in range(2):
             planted.assert_clean(
                 text=served.get("/metrics").content,
@@ -86,7 +86,7 @@ def test_served_pages_ledger_and_log_hold_no_secret(planted: Planted, tmp_path: 
         assert page.by("opencode_skill_invocations_total", "skill")["_unknown",] > 0
         assert served.stop() == 0
         served.start()
-        wait_for(served.is_ready, 30)
+        wait_for(served.is_ready)
         planted.assert_clean(again=served.get("/metrics").content, **files_in(state))
 
 

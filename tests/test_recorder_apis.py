@@ -10,6 +10,7 @@ import pytest
 from recorder.apis import APIS, Api, spoken
 from recorder.model import ScriptedModel
 from recorder.script import Call, Scene, Step, Usage
+from support import PATIENCE_S
 
 PATHS = {
     "anthropic": "/scripted/v1/messages",
@@ -34,7 +35,7 @@ def request(api: str, prompt: str) -> dict[str, Any]:
 def ask(model: ScriptedModel, api: str, prompt: str) -> list[Any]:
     """Return the events that answer a prompt."""
     body = json.dumps(request(api, prompt)).encode()
-    with urllib.request.urlopen(model.url + PATHS[api], body, timeout=10) as answer:  # noqa: S310
+    with urllib.request.urlopen(model.url + PATHS[api], body, timeout=PATIENCE_S) as answer:  # noqa: S310
         lines = answer.read().decode().splitlines()
     told = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
     return [json.loads(line) for line in told if line != "[DONE]"]

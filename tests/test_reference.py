@@ -150,7 +150,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Promethe
     first, *others = [unpack(name, directory / name) for name in SOURCES]
     more = [word for source in others for word in ("--source.path", str(source))]
     with Served(first, directory / "exporter", *more, home=directory) as served:
-        wait_for(served.is_ready, 30)
+        wait_for(served.is_ready)
         with Prometheus(served.target, directory / "prometheus") as prometheus:
             prometheus.scraped(0, times=3)
             yield prometheus, served.page()

@@ -21,6 +21,7 @@ from opencode_exporter.web import protocol as web_protocol
 from opencode_exporter.web.server import (
     WebServer,
 )
+from support import PATIENCE_S, SOON_S
 from web_harness import (
     FakeBackend,
     client_of,
@@ -63,7 +64,9 @@ def test_silent_and_slow_clients_block_nobody(monkeypatch: pytest.MonkeyPatch) -
     """Clients that send nothing or half a request are dropped; others are served meanwhile."""
     monkeypatch.setattr(web_protocol._Protocol, "request_timeout_s", 0.4)
     with serving() as server, client_of(server) as client:
-        connected = [socket.create_connection(endpoint(server), timeout=5) for _ in range(20)]
+        connected = [
+            socket.create_connection(endpoint(server), timeout=PATIENCE_S) for _ in range(20)
+        ]
         for sock in connected[::2]:
             sock.sendall(b"GET /metrics HTTP/1.1\r\nX-Slow: ")
         assert client.get("/metrics").status_code == 200
@@ -105,9 +108,9 @@ def test_shutdown_is_prompt_while_clients_hold_on(caplog: pytest.LogCaptureFixtu
         backend.hang = True
         backend.entered.clear()
         waiting.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert backend.entered.wait(5)
+        assert backend.entered.wait(PATIENCE_S)
         server.stop()
-        assert _seconds(lambda: thread.join(5)) < 1
+        assert _seconds(lambda: thread.join(PATIENCE_S)) < SOON_S
         assert not thread.is_alive()
         with pytest.raises(httpx.ConnectError):
             httpx.get(server.urls[0], trust_env=False)
@@ -120,7 +123,7 @@ def test_stop_before_it_serves_is_not_forgotten() -> None:
         FakeBackend(), addresses=["127.0.0.1:0"], telemetry_path="/m", web_config=None
     )
     server.stop()
-    assert _seconds(lambda: asyncio.run(asyncio.wait_for(server.serve(), 5))) < 1
+    assert _seconds(lambda: asyncio.run(asyncio.wait_for(server.serve(), PATIENCE_S))) < SOON_S
     server.stop()
 
 
@@ -170,12 +173,14 @@ def test_shutdown_is_prompt_while_tls_clients_hold_on(tmp_path: Path) -> None:
     trusting_all = ssl._create_unverified_context()  # noqa: S323 - our own server
     with contextlib.ExitStack() as clients:
         with serving(web_config=path) as server:
-            silent = clients.enter_context(socket.create_connection(endpoint(server), timeout=5))
+            silent = clients.enter_context(
+                socket.create_connection(endpoint(server), timeout=PATIENCE_S)
+            )
             sock = clients.enter_context(trusting_all.wrap_socket(silent))
             sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert sock.recv(12) == b"HTTP/1.1 200"
             began = time.monotonic()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < SOON_S
 
 
 def test_client_that_never_reads_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,14 +188,14 @@ def test_client_that_never_reads_is_dropped(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(web_protocol, "_UNREAD_TIMEOUT_S", 0.2)
     with serving(FakeBackend(b"x" * 30_000_000)) as server:
         connections = server._server.server_state.connections
-        with socket.create_connection(endpoint(server), timeout=5) as sock:
+        with socket.create_connection(endpoint(server), timeout=PATIENCE_S) as sock:
             sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             _wait_for(lambda: bool(connections))
             _wait_for(lambda: not connections)
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline
         threading.Event().wait(0.01)

@@ -11,6 +11,7 @@ import pytest
 from opencode_exporter import skills
 from opencode_exporter.skills import SkillScanner
 from skill_files import found, put
+from support import PATIENCE_S
 
 
 def test_odd_directories_are_passed_over(home: Path, tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_hostile_front_matter_ends_soon(home: Path, filler: str) -> None:
     (top / "SKILL.md").write_text("---\nname: x\n" + filler * (250_000 // len(filler)))
     began = time.monotonic()
     found(home)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < PATIENCE_S
 
 
 def test_nested_merge_keys_stay_small(home: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from command import ANYWHERE, Place
 from opencode_exporter.cli import _COMMANDS
 from prometheus import free_port
-from support import unpack, wait_for
+from support import PATIENCE_S, unpack, wait_for
 from test_backfill_command import LABELS, flags
 
 COMMANDS = _COMMANDS.commands
@@ -47,7 +47,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     with place.running("serve", *flags(place), *ANYWHERE) as (process, _):
         wait_for(lambda: "history counted" in place.log.read_text())
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
     return place
 
 
@@ -167,7 +167,7 @@ def serving(
         stderr=stderr,
     ) as process:
         try:
-            wait_for(lambda: answers(target), 20)
+            wait_for(lambda: answers(target))
             yield process
         finally:
             process.kill()
@@ -208,7 +208,7 @@ def test_serve_needs_no_stream(redirected: str, closed: set[int], place: Place) 
         assert str(place.home / "own.db") in behind.values()
         assert {number for number in closed if behind[number] != "/dev/null"} == set()
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
 
 
 def test_serve_goes_on_when_nobody_reads_its_log(place: Place) -> None:
@@ -218,4 +218,4 @@ def test_serve_goes_on_when_nobody_reads_its_log(place: Place) -> None:
     with serving(place, "", theirs) as process:
         os.close(theirs)
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0

@@ -37,10 +37,10 @@ def test_changes_wake_the_process(bench: Bench, flags: tuple[str, ...]) -> None:
         with V1(source, now=begun()) as database:
             message = database.message(database.session())
             database.tool(message)
-            wait_for(lambda: served.get("/-/ready").status_code == httpx.codes.OK, 15)
+            wait_for(lambda: served.get("/-/ready").status_code == httpx.codes.OK)
             before = committed(run / "ledger.db")
             database.tool(message)
-            wait_for(lambda: committed(run / "ledger.db") > before, 15)
+            wait_for(lambda: committed(run / "ledger.db") > before)
             assert served.page().total(CALLS) == 2
 
 
@@ -58,7 +58,7 @@ def test_changes_behind_a_link_wake_the_process(bench: Bench) -> None:
         threading.Event().wait(1)  # what woke it for other reasons is over
         before = committed(run / "ledger.db")
         database.tool(message)
-        wait_for(lambda: committed(run / "ledger.db") > before, 15)
+        wait_for(lambda: committed(run / "ledger.db") > before)
 
 
 def test_page_holds_what_was_committed_before_it(bench: Bench) -> None:

@@ -20,6 +20,7 @@ import bcrypt
 import httpx
 
 from opencode_exporter.web.server import Landing, LandingRow, Rendered, WebServer
+from support import PATIENCE_S
 
 PAGE = b"# TYPE opencode_up gauge\nopencode_up 1\n"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -103,7 +104,7 @@ def client_of(
 ) -> Iterator[httpx.Client]:
     """Open a client for one of the server's addresses, whatever proxies the machine has."""
     url = server.urls[index]
-    with httpx.Client(base_url=url, verify=verify, trust_env=False, timeout=5) as client:
+    with httpx.Client(base_url=url, verify=verify, trust_env=False, timeout=PATIENCE_S) as client:
         yield client
 
 
@@ -119,7 +120,7 @@ def raw_exchange(server: WebServer, request: bytes) -> bytes:
     with (
         # The server may reset a connection that it had not read to the end.
         contextlib.suppress(ConnectionError),
-        socket.create_connection(endpoint(server), timeout=5) as sock,
+        socket.create_connection(endpoint(server), timeout=PATIENCE_S) as sock,
     ):
         sock.sendall(request)
         while piece := sock.recv(65536):
