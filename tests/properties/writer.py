@@ -138,10 +138,9 @@ class Writer:
         assert step.work
         self.works.append(step.work)
         for place, name in enumerate(ids):
-            tool = (number + place * 3) % len(TOOLS)
+            tool = self._free_tool(number + place * 3, agent, session.project)
             made = Call(name, tool, agent, session.project, 1 + 37 * len(self.calls) % 4000)
             made.shares_id = ids.count(name) > 1
-            assert all(made.cell != other.cell for other in self.calls), "labels are used up"
             self.calls.append(made)
             step.told.append(Told(made, step, original=True, live=at is None))
         if session.generation == "v1":
@@ -168,6 +167,12 @@ class Writer:
             self._touched(step)
         session.steps.append(step)
         return step
+
+    def _free_tool(self, first: int, agent: str, project: str) -> int:
+        """Return a tool under which, with these labels, no call is counted yet."""
+        used = {made.tool for made in self.calls if made.cell[1:] == (agent, project)}
+        free = [tool % len(TOOLS) for tool in range(first, first + len(TOOLS))]
+        return next(tool for tool in free if tool not in used)
 
     def _order(self, writer: V1 | V2, name: str) -> int:
         if isinstance(writer, V1):
