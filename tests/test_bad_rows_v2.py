@@ -167,7 +167,8 @@ def test_end_before_start_counts_without_a_duration(bench: Bench, database: V2) 
 def test_unknown_status_counts_when_it_becomes_a_known_one(bench: Bench, database: V2) -> None:
     """A call set aside for a status of the future counts when it has ended."""
     exporter = bench.exporter()
-    message = database.assistant(database.session(), [call("a", "write"), bad(status="paused")])
+    calls = [call("a", "write"), bad(status="paused")]
+    message = database.assistant(database.session(), calls, facts={"finish": "tool-calls"})
     exporter.poll()
     database.rewrite(message, [call("a", "write"), bad(status="dreaming")])
     exporter.poll()
