@@ -174,6 +174,7 @@ def test_unknown_status_counts_when_it_becomes_a_known_one(bench: Bench, databas
     exporter.poll()
     assert exposed(exporter).by(CALLS, "tool", "status") == {("write", "completed"): 1}
     database.rewrite(message, [call("a", "write"), bad()])
+    bench.clock.advance(ms=61_000)  # its step is over, and old: it is looked at each minute
     exporter.poll()
     page = exposed(exporter)
     exporter.close()
