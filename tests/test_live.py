@@ -25,7 +25,9 @@ from support import Exposed, real_opencode, truth, unpack, wait_for
 TOOLS = "opencode_tool_invocations_total"
 SKILLS = "opencode_skill_invocations_total"
 HISTORY = 6
+REJECTED = "opencode_exporter_rows_rejected_total"
 MANY = 250_000
+BAD = 100
 ENDED_V1 = """
     SELECT count(*) FROM part WHERE data ->> '$.type' = 'tool'
     AND data ->> '$.state.status' IN ('completed', 'error')
@@ -247,7 +249,9 @@ def test_database_that_appears_later_is_counted_whole(oc: Sandbox, exporter: Ser
 def test_long_history_is_no_traffic(tmp_path: Path) -> None:
     """A history that takes several scrapes to read arrives whole: nothing climbs through it."""
     source = unpack("1.18.33", tmp_path / "data")
+    add_bad_rows(source, "before")
     repeat_a_command(source, MANY)
+    add_bad_rows(source, "after")
     shells = MANY + sum(
         call["canonical"] == "shell" and call["status"] == "completed"
         for call in truth("1.18.33")["invocations"]
@@ -270,6 +274,22 @@ def test_long_history_is_no_traffic(tmp_path: Path) -> None:
         ended = f'{TOOLS}{{tool="shell",status="completed"}}'
         assert prometheus.number(f"min_over_time({ended}[5m])", at) == shells
         assert prometheus.number(f"sum(increase({TOOLS}[5m]))", at) == 0
+        assert prometheus.number(f"sum(min_over_time({REJECTED}[5m]))", at) == 2 * BAD
+
+
+def add_bad_rows(source: Path, when: str) -> None:
+    """Write rows to a 1.x database that cannot be decoded."""
+    database = apsw.Connection(str(source))
+    database.execute(
+        """
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+        INSERT INTO part (id, message_id, session_id, time_created, time_updated, data)
+        SELECT id || ? || i, message_id, session_id, time_created, time_updated, '{'
+        FROM n, (SELECT * FROM part LIMIT 1)
+        """,
+        (BAD, when),
+    )
+    database.close()
 
 
 def repeat_a_command(source: Path, times: int) -> None:
