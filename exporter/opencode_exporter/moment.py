@@ -74,19 +74,16 @@ class Moment:
         """
         if mark is None or mark >= self.births:
             return self
-        unborn = {
-            metric: {labels for labels, birth in born.items() if birth > mark}
+        hidden = {
+            metric: unborn
             for metric, born in self.born.items()
+            if (unborn := {key for key in self.series[metric] if born.get(key, 0) > mark})
         }
-        unborn = {metric: labels & self.series[metric].keys() for metric, labels in unborn.items()}
-        hidden = {metric: labels for metric, labels in unborn.items() if labels}
         return replace(
             self,
             series={**self.series, **{m: _at_zero(m, self.series[m], hidden[m]) for m in hidden}},
             exemplars={
-                metric: {labels: one for labels, one in of.items() if labels not in hidden[metric]}
-                if metric in hidden
-                else of
+                metric: {key: one for key, one in of.items() if key not in hidden.get(metric, ())}
                 for metric, of in self.exemplars.items()
             },
         )
