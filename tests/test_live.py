@@ -72,8 +72,12 @@ class Stage:
         return self.prometheus.number(promql, at)
 
     def scraped(self) -> float:
-        """Wait for a scrape that begins after now, and return its moment."""
-        return self.prometheus.scraped(time.time())
+        """
+        Wait for two scrapes that begin after now, and return the second one's moment.
+
+        The first shows series at 0 that appeared since the one before; see `moment.py`.
+        """
+        return self.prometheus.scraped(time.time(), times=2)
 
 
 def issued(oc: Sandbox) -> Counter[tuple[str, ...]]:
