@@ -52,11 +52,11 @@ def children(pid: int) -> set[str]:
 
 
 def assert_unharmed(found: dict[str, Any]) -> None:
-    """Assert that a storm met no lock and that each of its checkpoints succeeded in time."""
+    """Assert that a storm met no lock, and that nobody held up any of its checkpoints."""
     assert found["commits"] > 0
     assert found["busy"] == 0
     assert found["failed"] == 0
-    assert found["worst"] < 1
+    assert found["worst"] < SOON_S  # of a machine that is busy with other things
 
 
 def polled_since(exporter: Served) -> None:
@@ -72,7 +72,7 @@ def _has_polled(exporter: Served, since: float) -> bool:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux lists children")
 def test_writer_is_free_while_history_is_read(history: Path, tmp_path: Path) -> None:
-    """Every commit succeeds at once, and every TRUNCATE within a second, during a first read."""
+    """Every commit succeeds at once, and every TRUNCATE soon, during a first read."""
     done = tmp_path / "done"
     with Neighbour(history) as opencode:
         opencode.ask("commit", "1")

@@ -23,9 +23,8 @@ from soak.processes import Exporter, Writers
 from soak.scraper import Scraper
 from soak.usage import Usage
 from soak.vocabulary import SKILLS
-from support import wait_for
+from support import SOON_S, wait_for
 
-_TERM_S: Final = 2.0
 _UPGRADE_AT: Final = 0.3
 """Share of the time after which 2.x comes."""
 _FOLDED_S: Final = 5.0
@@ -196,7 +195,7 @@ class Soak:
         code, seconds = self.exporter.end()
         self.terms += 1
         self.slowest_end = max(self.slowest_end, seconds)
-        if code or seconds > _TERM_S:
+        if code or seconds > SOON_S:
             self.violations(f"SIGTERM ended with exit code {code} after {seconds:.1f} s")
 
     def _reload(self) -> None:
