@@ -10,9 +10,9 @@ from bisect import bisect_left
 from collections.abc import Mapping
 
 from opencode_exporter import catalog as c
-from opencode_exporter.aggregate import Labels, Value
 from opencode_exporter.catalog.metric import COST_SCALE
 from opencode_exporter.moment import Snapshot
+from opencode_exporter.series import Histogram, Labels, Value
 
 NOON_MS = 1_795_003_200_000  # 2026-11-18T12:00:00Z
 HOUR_MS = 3_600_000
@@ -20,12 +20,12 @@ Ends = Mapping[Labels, tuple[int, ...]]
 """Counts by status or outcome, in their usual order."""
 
 
-def cells(metric: c.Metric, *values: float) -> list[int]:
-    """Return a histogram of values in the metric's unit: buckets, beyond the last edge, sum."""
-    found = [0] * (len(metric.buckets) + 2)
+def cells(metric: c.Metric, *values: float) -> Histogram:
+    """Return a histogram of values in the metric's unit."""
+    found = Histogram.empty(len(metric.buckets))
     for value in values:
-        found[bisect_left(metric.buckets, value)] += 1
-    found[-1] = round(sum(values) * metric.scale)
+        found.counts[bisect_left(metric.buckets, value)] += 1
+    found.total = round(sum(values) * metric.scale)
     return found
 
 
@@ -119,7 +119,7 @@ def _work() -> dict[c.Metric, dict[Labels, Value]]:
         c.FILE_OPERATIONS: {("read", "python"): 44, ("edited", "go"): 9, ("read", "_other"): 1},
         c.SESSIONS: {("root", "shop"): 9, ("subagent", "shop"): 3, ("root", "site"): 1},
         c.TURNS: _statuses(c.TURNS, {("build",): (30, 2, 1, 1), ("plan",): (8, 0, 0, 0)}),
-        c.TURN_DURATION: {("build",): cells(c.TURN_DURATION, 20), ("plan",): [0] * 14},
+        c.TURN_DURATION: {("build",): cells(c.TURN_DURATION, 20), ("plan",): cells(c.TURN_DURATION)},
         c.STEPS: {(*large, "stop"): 40, (*large, "tool-calls"): 90, (*small, "stop"): 7},
         c.STEP_DURATION: {large: cells(c.STEP_DURATION, 3, 4, 5)},
         c.MODEL_RESPONSE: {large: cells(c.MODEL_RESPONSE, 2)},

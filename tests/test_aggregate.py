@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opencode_exporter import catalog as c
-from opencode_exporter.aggregate import Aggregate, Labels, ToolKey, ToolSum, Value
+from opencode_exporter.aggregate import Aggregate, ToolKey, ToolSum
 from opencode_exporter.classify import REASONS
 from opencode_exporter.events import COMPLETED, ERROR, OVERFLOW, STATUSES, Invocation
 from opencode_exporter.labels import Slots
 from opencode_exporter.ledger.totals import changed_by
+from opencode_exporter.series import Histogram, Labels, Value, merge
 
 EXAMPLES: Final = int(os.environ.get("PROPERTY_EXAMPLES", "100"))
 EDGES: Final = len(c.EXECUTE_TOOL.buckets)
@@ -66,20 +67,19 @@ def cells(series: Mapping[Labels, Value], *places: int) -> Cells:
     """Return the cells of a histogram's series, summed over all labels but some."""
     found: Cells = Counter()
     for labels, value in series.items():
-        assert isinstance(value, list)
-        for place, cell in enumerate((*value[:EDGES], sum(value[EDGES:-1]), value[-1])):
+        assert isinstance(value, Histogram)
+        coarse = value.coarse(EDGES)
+        for place, cell in enumerate((*coarse.counts, coarse.total)):
             found[tuple(labels[at] for at in places), place] += cell
     return +found
 
 
-def statuses(series: Mapping[Labels, Value]) -> dict[Labels, list[int]]:
+def statuses(series: Mapping[Labels, Value]) -> dict[Labels, Value]:
     """Return the series of the convention by tool and status: what has no error completed."""
-    found: dict[Labels, list[int]] = {}
+    found: dict[Labels, Value] = {}
     for (tool, _, error), value in series.items():
         key = (tool, ERROR if error else COMPLETED)
-        assert isinstance(value, list)
-        old = found.get(key, [0] * len(value))
-        found[key] = [a + b for a, b in zip(old, value, strict=True)]
+        found[key] = merge(c.EXECUTE_TOOL, found.get(key), value)
     return found
 
 
@@ -121,7 +121,7 @@ def test_class_of_an_error_is_the_conventions(status: str, reason: str, shown: s
     )
     found = counted([event], 0, Slots())[c.EXECUTE_TOOL.name]
     # Beyond 81.92 s the convention has one bucket only.
-    assert found == {("read", "plan", shown): [0] * EDGES + [1, 100_000]}
+    assert found == {("read", "plan", shown): Histogram([0] * EDGES + [1], 100_000)}
 
 
 @pytest.mark.parametrize("status", ["denied", "aborted", "abandoned"])

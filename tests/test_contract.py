@@ -6,7 +6,7 @@ import pytest
 
 from opencode_exporter import catalog as c
 from opencode_exporter.decode.languages import language_of
-from oracle.comparing import differences
+from oracle.comparing import cells_of, differences
 from oracle.executions import executions
 from oracle.totals import expected
 from support import HOUR_MS, RECORDINGS, Bench, truth, unpack
@@ -34,4 +34,4 @@ def test_executions_agree_with_the_independent_computation(name: str, bench: Ben
     exporter.poll()
     found = exporter.ledger.published.series[c.EXECUTE_TOOL.name]
     exporter.close()
-    assert found == executions(*sorted(bench.directory.rglob("opencode*.db")))
+    assert cells_of(found) == executions(*sorted(bench.directory.rglob("opencode*.db")))

@@ -8,7 +8,7 @@ import pytest
 
 from opencode_exporter import catalog as c
 from opencode_exporter.decode.languages import language_of
-from oracle.comparing import differences
+from oracle.comparing import cells_of, differences
 from oracle.executions import executions
 from oracle.totals import expected
 from replaying import Replay
@@ -42,5 +42,7 @@ def test_row_by_row_with_restarts_in_between(name: str, seed: int, bench: Bench)
     del wanted["opencode_todos"]
     found = list(differences(wanted, exposed(exporter)))
     assert not found, "\n".join(found)
-    assert exporter.ledger.published.series[c.EXECUTE_TOOL.name] == executions(bench.source)
+    assert cells_of(exporter.ledger.published.series[c.EXECUTE_TOOL.name]) == executions(
+        bench.source
+    )
     exporter.close()

@@ -13,12 +13,16 @@ from databases import V1
 from opencode_exporter import catalog as c
 from opencode_exporter.exposition import Renderer
 from opencode_exporter.moment import Moment, Snapshot
+from opencode_exporter.series import Histogram
 from support import Bench
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 FORMATS = ("", CONTENT_TYPE_LATEST, "text/plain;version=1.0.0;escaping=dots")
 METRICS = (c.TOOL_INVOCATIONS, c.TOOL_DURATION, c.TOOL_IN_FLIGHT, c.BASELINE)
 NAMES = ("read", "edit", 'quoted "name"', "two\nlines", "back\\slash", "carriage\rreturn", "# é")
+
+
+CELLS = st.lists(st.integers(0, 9), min_size=20, max_size=20)
 
 
 @st.composite
@@ -28,7 +32,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         metric: draw(
             st.dictionaries(
                 st.tuples(*(st.sampled_from(NAMES) for _ in metric.labels)),
-                st.lists(st.integers(0, 9), min_size=21, max_size=21)
+                st.builds(Histogram, CELLS, st.integers(0, 9))
                 if metric.kind == "histogram"
                 else st.integers(0, 3),
                 max_size=5,

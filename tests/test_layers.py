@@ -20,7 +20,8 @@ filters config layout damage reader onlooker source classify decode decode.value
 decode.condense decode.programs \
 decode.languages decode.details decode.usage decode.endings_v1 decode.calls_v1 \
 decode.parts_v1 decode.steps_v1 \
-decode.shape_v2 decode.wanted decode.steps_v2 decode.rows_v2 labels identity traces aggregate \
+decode.shape_v2 decode.wanted decode.steps_v2 decode.rows_v2 series labels identity traces \
+aggregate \
 turns turns.tally turns.conversation turns.attempts turns.measures turns.delegation \
 turns.endings turns.queue turns.turns \
 digest batch turns.talks health disk opencode_config \

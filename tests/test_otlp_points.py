@@ -14,13 +14,13 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from opencode_exporter import __version__
 from opencode_exporter import catalog as c
-from opencode_exporter.aggregate import Labels, Value
 from opencode_exporter.exposition import Renderer
 from opencode_exporter.moment import Moment
 from opencode_exporter.otlp.points import metrics_data
 from opencode_exporter.otlp.resource import resource_of
 from opencode_exporter.otlp.sender import Sender
 from opencode_exporter.otlp.target import target_of
+from opencode_exporter.series import Histogram, Labels, Value
 from otlp_receivers import PROTOCOLS, Receiver
 from support import HOUR_MS, Bench, Exposed, FakeClock, truth, unpack
 from translating import attributes_of, kind_of, metrics_of, pushed, scraped
@@ -190,8 +190,8 @@ def test_scope_and_resource_say_who_counts(moments: dict[str, Moment], route: Ro
 
 def test_many_series_go_in_requests_that_receivers_take(route: Route) -> None:
     """What is too large for one request is cut into several, and arrives whole."""
-    cells = [10**9] * (len(c.TOOL_DURATION.buckets) + 2)
-    timed: dict[Labels, Value] = {(f"tool_{n}", "completed"): cells for n in range(1000)}
+    held = Histogram([10**9] * (len(c.TOOL_DURATION.buckets) + 1), 10**9)
+    timed: dict[Labels, Value] = {(f"tool_{n}", "completed"): held for n in range(1000)}
     counted: dict[Labels, Value] = {(f"tool_{n}", "completed"): n for n in range(9500)}
     moment = Moment({c.TOOL_DURATION: timed, c.TOOL_INVOCATIONS: counted}, 5000, {}, 1000)
     bodies = route.send(moment)

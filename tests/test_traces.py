@@ -11,8 +11,8 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from opencode_exporter import catalog as c
-from opencode_exporter.aggregate import Labels
 from opencode_exporter.exporter import Exporter
+from opencode_exporter.series import Histogram, Labels
 from otlp_receivers import HttpReceiver
 from replaying import Replay
 from support import RECORDINGS, Bench, unpack
@@ -72,9 +72,9 @@ def test_spans_are_what_the_histogram_counts(
         for labels, times in times_of(spans).items()
         if labels[1] in ("completed", "error")
     } == {
-        labels: [sum(cells[:-1]), cells[-1]]
-        for labels, cells in counted.items()
-        if isinstance(cells, list)
+        labels: [held.count, held.total]
+        for labels, held in counted.items()
+        if isinstance(held, Histogram)
     }
     assert len({span.span_id for span in spans}) == len(spans) > 10
 

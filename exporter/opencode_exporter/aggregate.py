@@ -8,10 +8,9 @@ when the sums are folded, by the rules of `labels`.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -27,26 +26,12 @@ from opencode_exporter.events import (
     UserSkillLoad,
 )
 from opencode_exporter.labels import Slots, clean
+from opencode_exporter.series import Delta, Histogram, edges_of
 
-Labels = tuple[str, ...]
-Value = int | list[int]
-"""A number in the metric's scale, or a histogram: counts per bucket, +Inf, sum."""
-
-EDGES_MS: Final = tuple(round(edge * 1000) for edge in c.DURATION_BUCKETS)
+EDGES_MS: Final = edges_of(c.TOOL_DURATION)
 _TOGETHER: Final = 1000
 _TIMED: Final = frozenset((COMPLETED, ERROR))
-_CELLS: Final = len(EDGES_MS) + 2
 _GEN_AI_OTHER: Final = "_OTHER"
-
-
-class Delta(NamedTuple):
-    """What a batch adds to one series."""
-
-    metric: c.Metric
-    labels: Labels
-    value: Value
-    events: int  # how many observations it holds
-    cut: bool = False  # a label gave way to _other
 
 
 ToolKey = tuple[str, bool, str, str, str, str]
@@ -57,8 +42,8 @@ class ToolSum(msgspec.Struct, gc=False, array_like=True):
     """Invocations that share a `ToolKey`; times in ms, sizes in bytes."""
 
     count: int = 0
-    durations: list[int] | None = None
-    waits: list[int] | None = None
+    durations: Histogram | None = None
+    waits: Histogram | None = None
     exits: dict[tuple[str, str], int] = {}  # msgspec copies empty defaults
     output: int = 0
     truncated: int = 0
@@ -68,8 +53,8 @@ class ToolSum(msgspec.Struct, gc=False, array_like=True):
         """Return the sum of some invocations: many at once cost half of one by one."""
         return cls(
             len(events),
-            histogram([event.duration for event in events]) if timed else None,
-            histogram([event.wait for event in events]),
+            durations([event.duration for event in events]) if timed else None,
+            durations([event.wait for event in events]),
             Counter([(event.program, event.exit) for event in events if event.exit]),
             sum([event.output_bytes for event in events]),
             sum([event.truncated for event in events]),
@@ -98,16 +83,10 @@ class _SkillSum:
         self.first = self.last = 0
 
 
-def histogram(times: list[int]) -> list[int] | None:
-    """Return the cells of a duration histogram, ms; negative times are none."""
+def durations(times: list[int]) -> Histogram | None:
+    """Return a histogram of durations, ms; negative ones are none."""
     measured = [time for time in times if time >= 0]
-    if not measured:
-        return None
-    cells = [0] * _CELLS
-    for time in measured:
-        cells[bisect_left(EDGES_MS, time)] += 1
-    cells[-1] = sum(measured)
-    return cells
+    return Histogram.of(measured, EDGES_MS) if measured else None
 
 
 def error_type(status: str, reason: str) -> str:
@@ -115,29 +94,8 @@ def error_type(status: str, reason: str) -> str:
     return _GEN_AI_OTHER if status == ERROR and reason in ("", "other") else reason
 
 
-def _added(one: list[int] | None, other: list[int] | None) -> list[int] | None:
-    if one is None or other is None:
-        return one or other
-    return [a + b for a, b in zip(one, other, strict=True)]
-
-
-def _coarse(cells: list[int]) -> list[int]:
-    """Return the cells of a histogram that has only the edges of the GenAI convention."""
-    edges = len(c.EXECUTE_TOOL.buckets)
-    return [*cells[:edges], sum(cells[edges:-1]), cells[-1]]
-
-
-def merge(metric: c.Metric, old: Value | None, new: Value) -> Value:
-    """Return the value of a series after a delta, as the metric's ``merge`` says."""
-    if old is None:
-        return list(new) if isinstance(new, list) else new
-    if isinstance(old, list) and isinstance(new, list):
-        return [a + b for a, b in zip(old, new, strict=True)]
-    if isinstance(old, list) or isinstance(new, list):
-        raise TypeError(f"{metric.name} mixes numbers and histograms")
-    if metric.merge == "min":
-        return min(old, new)
-    return max(old, new) if metric.merge == "max" else old + new
+def _added(one: Histogram | None, other: Histogram | None) -> Histogram | None:
+    return one.plus(other) if one and other else one or other
 
 
 class Aggregate:
@@ -247,7 +205,7 @@ def _fold_tool(
     if total.durations:
         yield Delta(c.TOOL_DURATION, (tool, status), total.durations, count, cut)
         executed = (tool, where[0], error_type(status, reason))
-        coarse = _coarse(total.durations)
+        coarse = total.durations.coarse(len(c.EXECUTE_TOOL.buckets))
         yield Delta(c.EXECUTE_TOOL, executed, coarse, count, cut or where[0] == OVERFLOW)
     if total.waits:
         yield Delta(c.TOOL_WAIT, (tool,), total.waits, count, cut)
@@ -278,8 +236,8 @@ def _fold_skill(
     usage = (skill, trigger, *where, status)
     yield Delta(c.SKILL_INVOCATIONS, (skill, status), count, count, cut)
     yield Delta(c.SKILL_USAGE, usage, count, count, cut or OVERFLOW in where)
-    if durations := histogram(total.times):
-        yield Delta(c.SKILL_DURATION, (skill, status), durations, count, cut)
+    if times := durations(total.times):
+        yield Delta(c.SKILL_DURATION, (skill, status), times, count, cut)
     for reason, errors in total.reasons.items():
         yield Delta(c.SKILL_ERRORS, (skill, reason), errors, errors, cut)
     if total.sessions:

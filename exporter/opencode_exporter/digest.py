@@ -18,8 +18,9 @@ from typing import Final, TypeGuard
 import msgspec
 
 from opencode_exporter import identity
-from opencode_exporter.aggregate import Aggregate, ToolKey, ToolSum, Value
+from opencode_exporter.aggregate import Aggregate, ToolKey, ToolSum
 from opencode_exporter.events import Event, Invocation, Remark, Step
+from opencode_exporter.series import Value
 from opencode_exporter.times import SENSIBLE_MS
 from opencode_exporter.traces import Blocks, packed
 from opencode_exporter.turns.measures import measure

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from opencode_exporter import catalog as c
-from opencode_exporter.aggregate import EDGES_MS, Labels
+from opencode_exporter.aggregate import EDGES_MS
+from opencode_exporter.series import Labels
 
 _BUCKETS: Final = len(EDGES_MS) + 1
 

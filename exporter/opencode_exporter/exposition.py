@@ -26,9 +26,9 @@ from prometheus_client.samples import Exemplar as TheirExemplar
 from prometheus_client.utils import floatToGoString
 
 from opencode_exporter import catalog as c
-from opencode_exporter.aggregate import Labels, Value
 from opencode_exporter.exemplars import Exemplar, OfSeries
 from opencode_exporter.moment import Moment
+from opencode_exporter.series import Histogram, Labels, Value, histogram_of, number_of, zero_of
 
 _FORMATS_KEPT: Final = 4  # a client may ask for any version of a format
 _HEAD_LINES: Final = 2  # HELP and TYPE
@@ -81,42 +81,47 @@ class _Families(Collector):
 
 
 def _family(metric: c.Metric, series: Sequence[_Sample]) -> Metric:
-    if metric.kind == "histogram":
-        histogram = HistogramMetricFamily(metric.family, metric.help, labels=metric.labels)
-        for labels, cells, created, exemplars in series:
-            if isinstance(cells, list):
-                buckets, total = _cumulated(metric, cells, exemplars)
-                histogram.add_metric(labels, buckets, total)
-                if created is not None:
-                    named = dict(zip(metric.labels, labels, strict=True))
-                    histogram.add_sample(f"{metric.family}_created", named, created)
-        return histogram
-    if metric.kind == "counter":
-        counter = CounterMetricFamily(metric.family, metric.help, labels=metric.labels)
-        for labels, value, created, _ in series:
-            if isinstance(value, int):
-                counter.add_metric(labels, _in_unit(metric, value), created)
-        return counter
-    gauge = GaugeMetricFamily(metric.family, metric.help, labels=metric.labels)
+    return {"histogram": _histograms, "counter": _counters, "gauge": _gauges}[metric.kind](
+        metric, series
+    )
+
+
+def _histograms(metric: c.Metric, series: Sequence[_Sample]) -> Metric:
+    family = HistogramMetricFamily(metric.family, metric.help, labels=metric.labels)
+    for labels, value, created, exemplars in series:
+        held = histogram_of(metric, value)
+        family.add_metric(labels, _buckets(metric, held, exemplars), held.total / metric.scale)
+        if created is not None:
+            named = dict(zip(metric.labels, labels, strict=True))
+            family.add_sample(f"{metric.family}_created", named, created)
+    return family
+
+
+def _counters(metric: c.Metric, series: Sequence[_Sample]) -> Metric:
+    family = CounterMetricFamily(metric.family, metric.help, labels=metric.labels)
+    for labels, value, created, _ in series:
+        family.add_metric(labels, _in_unit(metric, number_of(metric, value)), created)
+    return family
+
+
+def _gauges(metric: c.Metric, series: Sequence[_Sample]) -> Metric:
+    family = GaugeMetricFamily(metric.family, metric.help, labels=metric.labels)
     for labels, value, *_ in series:
-        if isinstance(value, int):
-            gauge.add_metric(labels, _in_unit(metric, value))
-    return gauge
+        family.add_metric(labels, _in_unit(metric, number_of(metric, value)))
+    return family
 
 
 def _in_unit(metric: c.Metric, value: int) -> float:
     return value / metric.scale if metric.scale != 1 else value
 
 
-def _cumulated(
-    metric: c.Metric, cells: list[int], exemplars: OfSeries
-) -> tuple[list[_Bucket], float]:
-    """Return the cumulated buckets, with their exemplars, and the sum in the metric's unit."""
+def _buckets(metric: c.Metric, held: Histogram, exemplars: OfSeries) -> list[_Bucket]:
+    """Return the cumulated buckets by their upper edges, with their exemplars."""
     edges = (str(floatToGoString(edge)) for edge in (*metric.buckets, float("inf")))  # type: ignore[no-untyped-call]
     buckets: list[_Bucket] = []
-    for edge, count, one in zip_longest(edges, accumulate(cells[:-1]), exemplars):
+    for edge, count, one in zip_longest(edges, accumulate(held.counts), exemplars):
         buckets.append((edge, float(count), _theirs(one)) if one else (edge, float(count)))
-    return buckets, cells[-1] / metric.scale
+    return buckets
 
 
 def _theirs(one: Exemplar) -> TheirExemplar:
@@ -246,8 +251,7 @@ def head_of(metric: c.Metric) -> bytes:
 
 def names_of(metric: c.Metric, labels: Labels) -> list[bytes]:
     """Return the samples of a series as OpenMetrics writes them, without their values."""
-    nothing: Value = [0] * (len(metric.buckets) + 2) if metric.kind == "histogram" else 0
-    lines = _lines_of(metric, [_Sample(labels, nothing)])[_HEAD_LINES:]
+    lines = _lines_of(metric, [_Sample(labels, zero_of(metric))])[_HEAD_LINES:]
     return [line.rsplit(b" ", 1)[0] for line in lines]
 
 
@@ -255,8 +259,8 @@ def values_of(metric: c.Metric, value: Value) -> list[bytes]:
     """Return the values of a series' samples, in the order of `names_of`."""
     if isinstance(value, int):
         return [b"%r" % _in_unit(metric, value)]
-    counts = [b"%d" % count for count in accumulate(value[:-1])]
-    return [*counts, counts[-1], b"%r" % (value[-1] / metric.scale)]
+    counts = [b"%d" % count for count in accumulate(value.counts)]
+    return [*counts, counts[-1], b"%r" % (value.total / metric.scale)]
 
 
 def _lines_of(metric: c.Metric, series: Sequence[_Sample]) -> list[bytes]:

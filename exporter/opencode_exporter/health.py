@@ -6,13 +6,13 @@ Plain data.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Final
 
 from opencode_exporter import catalog as c
+from opencode_exporter.series import Histogram, edges_of
 
-_POLL_EDGES: Final = tuple(round(edge * c.POLL_DURATION.scale) for edge in c.POLL_DURATION.buckets)
+_POLL_EDGES: Final = edges_of(c.POLL_DURATION)
 
 
 @dataclass
@@ -26,7 +26,7 @@ class SourceHealth:
     bytes: dict[str, int] = field(default_factory=dict)  # by part
     todos: dict[str, dict[str, int]] = field(default_factory=dict)  # by session and status
     polls: dict[str, int] = field(default_factory=lambda: {"ok": 0, "error": 0})
-    durations: list[int] = field(default_factory=lambda: [0] * (len(_POLL_EDGES) + 2))
+    durations: Histogram = field(default_factory=lambda: Histogram.empty(len(_POLL_EDGES)))
     last_poll_ms: int = 0
     is_damaged: bool = False  # the problem is that some rows cannot be read
     progress: float = 0.0
@@ -34,6 +34,4 @@ class SourceHealth:
 
     def observe(self, seconds: float) -> None:
         """Add the duration of a poll."""
-        value = round(seconds * c.POLL_DURATION.scale)
-        self.durations[bisect_left(_POLL_EDGES, value)] += 1
-        self.durations[-1] += value
+        self.durations.observe(round(seconds * c.POLL_DURATION.scale), _POLL_EDGES)

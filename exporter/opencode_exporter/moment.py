@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from opencode_exporter import catalog as c
-from opencode_exporter.aggregate import Labels, Value
 from opencode_exporter.exemplars import Known
+from opencode_exporter.series import Labels, Value, zero_of
 
 Snapshot = Mapping[c.Metric, Mapping[Labels, Value]]
 """Values in each metric's scale; see `catalog.Metric`."""
@@ -92,5 +92,5 @@ class Moment:
 def _at_zero(
     metric: c.Metric, series: Mapping[Labels, Value], some: set[Labels]
 ) -> dict[Labels, Value]:
-    nothing: Value = [0] * (len(metric.buckets) + 2) if metric.kind == "histogram" else 0
+    nothing = zero_of(metric)
     return {labels: nothing if labels in some else value for labels, value in series.items()}

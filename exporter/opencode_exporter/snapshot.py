@@ -16,7 +16,6 @@ from functools import lru_cache, partial
 from typing import Final, Literal, TypeVar
 
 from opencode_exporter import catalog as c
-from opencode_exporter.aggregate import Labels, Value, merge
 from opencode_exporter.classify import CATEGORIES, SKILL_TOOL, category_of
 from opencode_exporter.events import OVERFLOW, STATUSES, TODO_STATUSES, UNKNOWN
 from opencode_exporter.exemplars import Known
@@ -26,6 +25,7 @@ from opencode_exporter.labels import clean, limit_of
 from opencode_exporter.ledger.ledger import Ledger, Published
 from opencode_exporter.ledger.totals import KNOWN_BEFOREHAND
 from opencode_exporter.moment import Later, Moment, Numbers, Snapshot
+from opencode_exporter.series import Labels, Value, merge
 from opencode_exporter.skills import InstalledSkill
 
 T = TypeVar("T")
@@ -270,7 +270,7 @@ def _add_sources(shown: _Series, sources: Mapping[str, SourceHealth]) -> None:
             shown.setdefault(c.SOURCE_BYTES, {})[label, part] = size
         for result, polls in health.polls.items():
             shown.setdefault(c.POLLS, {})[label, result] = polls
-        shown.setdefault(c.POLL_DURATION, {})[label,] = list(health.durations)
+        shown.setdefault(c.POLL_DURATION, {})[label,] = health.durations.copy()
         shown.setdefault(c.HISTORY_PROGRESS, {})[label,] = round(
             health.progress * c.HISTORY_PROGRESS.scale
         )

@@ -86,3 +86,8 @@ def _of_series(
     for key in sorted(wanted.keys() | shown.keys()):
         if abs(wanted.get(key, 0) - shown[key]) > 1e-6:  # sums of dollars and seconds
             yield f"{name}{key}: {shown[key]}, expected {wanted.get(key, 0)}"
+
+
+def cells_of(series: Mapping[Any, Any]) -> dict[Any, list[int]]:
+    """Return histograms of the ledger as the oracle has them: each bucket, and then the sum."""
+    return {labels: [*held.counts, held.total] for labels, held in series.items()}

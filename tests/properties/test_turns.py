@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opencode_exporter import identity
-from opencode_exporter.catalog import BY_NAME, Metric
+from opencode_exporter.catalog import BY_NAME
 from opencode_exporter.events import Remark, Step, StepCall
 from opencode_exporter.labels import Slots
 from opencode_exporter.ledger.totals import changed_by
+from opencode_exporter.series import Histogram, edges_of
 from opencode_exporter.turns.conversation import Conversation
 from opencode_exporter.turns.talks import FIRST, Due, Place, Talks
 from opencode_exporter.turns.tally import Tally
@@ -98,16 +99,6 @@ class Machine:
         return {name: dict(values) for name, values in changed.items() if name in LABELS}
 
 
-def cells_of(metric: Metric, values: Iterable[int]) -> list[int]:
-    """Return the cells of a histogram: counts per bucket, +Inf, sum."""
-    tally = Tally()
-    for value in values:
-        tally.observe(metric, value)
-    (cells,) = tally.sums.values()
-    assert isinstance(cells, list)
-    return cells
-
-
 def wanted(sessions: list[Session]) -> dict[str, dict[tuple[str, ...], Any]]:
     """Return what the computation expects, as the ledger keeps it."""
     found = {}
@@ -116,7 +107,7 @@ def wanted(sessions: list[Session]) -> dict[str, dict[tuple[str, ...], Any]]:
         shown = {}
         for labels, value in values.items():
             if isinstance(value, list):
-                shown[labels] = cells_of(metric, value)
+                shown[labels] = Histogram.of(value, edges_of(metric))
             elif value:
                 shown[labels] = round(value * metric.scale)
         if shown and name not in NOT_HERE:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from opencode_exporter import catalog as c
-from opencode_exporter.aggregate import Aggregate, Delta, Labels, Value, merge
+from opencode_exporter.aggregate import Aggregate
 from opencode_exporter.backfill.known import Known
 from opencode_exporter.backfill.period import Period
 from opencode_exporter.backfill.timeline import Series, Timeline
@@ -26,6 +26,7 @@ from opencode_exporter.ledger.names import RealNames
 from opencode_exporter.ledger.store import Batch, Store
 from opencode_exporter.ledger.sums import Sums
 from opencode_exporter.poller import Poller, Progress
+from opencode_exporter.series import Delta, Labels, Value, merge
 from opencode_exporter.skills import SkillScanner
 from opencode_exporter.snapshot import shown_labels
 from opencode_exporter.turns.tally import Sum, Tally

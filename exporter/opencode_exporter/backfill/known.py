@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from opencode_exporter.aggregate import Labels, Value
 from opencode_exporter.errors import LedgerDamagedError, LedgerError
 from opencode_exporter.ledger.store import Store
+from opencode_exporter.series import Labels, Value
 
 
 @dataclass(frozen=True)

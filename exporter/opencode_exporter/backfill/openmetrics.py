@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from operator import add, sub
 from typing import IO
 
 from opencode_exporter import catalog as c
-from opencode_exporter.aggregate import Labels, Value
 from opencode_exporter.backfill.history import History
 from opencode_exporter.exposition import head_of, names_of, values_of
 from opencode_exporter.ledger.totals import KNOWN_BEFOREHAND
 from opencode_exporter.moment import Snapshot
+from opencode_exporter.series import Labels, Value, difference, merge, not_negative, zero_of
 from opencode_exporter.snapshot import at_baseline
 
 Progress = Callable[[float, int], None]
@@ -112,7 +111,7 @@ class _Pen:
         self._write(metric, names, value, [_time(self._end_ms)])
         if self._ends_at_zero:
             samples += 1
-            self._write(metric, names, _each(sub, value, value), [_time(self._end_ms + 1)])
+            self._write(metric, names, zero_of(metric), [_time(self._end_ms + 1)])
         self.written.metrics += 1
         self.written.series += len(names)
         self.written.samples += samples * len(names)
@@ -131,16 +130,16 @@ class _Pen:
         value, is_first = total, True
         series = metric.name, labels
         if (seen := self._timeline.totals.get(series)) is not None:
-            value = _each(sub, total, seen)
-        self.written.too_much += value != _not_negative(value)
-        self.written.too_little += _not_negative(value) != _each(sub, value, value)
+            value = difference(metric, total, seen)
+        self.written.too_much += value != not_negative(value)
+        self.written.too_little += bool(not_negative(value))
         for place, added in self._timeline.added(series, self._last):
             if is_first:
-                yield place - 1, _not_negative(value)
-            value, is_first = _each(add, value, added), False
-            yield place, _not_negative(value)
+                yield place - 1, not_negative(value)
+            value, is_first = merge(metric, value, added), False
+            yield place, not_negative(value)
         if is_first:
-            yield (self._begin if _any(total) else self._last - 1), _not_negative(value)
+            yield (self._begin if total else self._last - 1), not_negative(value)
 
     def _write(
         self, metric: c.Metric, names: list[bytes], value: Value, times: Iterable[bytes]
@@ -154,20 +153,3 @@ class _Pen:
 def _time(ms: int) -> bytes:
     """Return what ends the line of a sample: its time in seconds, of Unix ms."""
     return b" %d.%03d\n" % divmod(ms, 1000)
-
-
-def _each(do: Callable[[int, int], int], one: Value, other: Value) -> Value:
-    """Return what two values of the same series come to, cell by cell."""
-    if isinstance(one, list) and isinstance(other, list):
-        return [do(a, b) for a, b in zip(one, other, strict=True)]
-    if isinstance(one, list) or isinstance(other, list):
-        raise TypeError("numbers and histograms do not mix")
-    return do(one, other)
-
-
-def _any(value: Value) -> bool:
-    return any(value) if isinstance(value, list) else bool(value)
-
-
-def _not_negative(value: Value) -> Value:
-    return [max(0, cell) for cell in value] if isinstance(value, list) else max(0, value)

@@ -21,7 +21,7 @@ import apsw
 from opencode_exporter.errors import LedgerBusyError, LedgerDamagedError, LedgerError
 
 APPLICATION_ID: Final = 0x4F434C47  # "OCLG"
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 _WAL_BYTES: Final = 4 << 20
 _CACHE_KIB: Final = 4_000
 _SCHEMA: Final = """

@@ -14,7 +14,6 @@ import msgspec
 
 from opencode_exporter import catalog as c
 from opencode_exporter import identity
-from opencode_exporter.aggregate import Delta
 from opencode_exporter.batch import ITSELF, Chunk, OpenRow
 from opencode_exporter.digest import NEVER, Digest, first_of
 from opencode_exporter.events import (
@@ -34,6 +33,7 @@ from opencode_exporter.ledger.open_rows import OpenRows
 from opencode_exporter.ledger.scope import EVERYTHING, Scope
 from opencode_exporter.ledger.store import Place, Store
 from opencode_exporter.ledger.sums import Sums
+from opencode_exporter.series import Delta
 from opencode_exporter.turns.talks import Talks
 from opencode_exporter.waker import Clock, steady_ms
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
 from opencode_exporter import identity
-from opencode_exporter.aggregate import Labels, Value
 from opencode_exporter.batch import Chunk, Cursor, OpenRow
 from opencode_exporter.digest import NEVER as NO_EVENT
 from opencode_exporter.digest import Digest
@@ -28,6 +27,7 @@ from opencode_exporter.ledger.store import Batch, Store
 from opencode_exporter.ledger.sums import Sums
 from opencode_exporter.ledger.totals import Numbers, Series, Times, born_of, changed_by, starts_of
 from opencode_exporter.ledger.viewers import Viewers
+from opencode_exporter.series import Labels, Value
 from opencode_exporter.turns.talks import FIRST, NEVER, Place, Talks
 from opencode_exporter.waker import Clock
 

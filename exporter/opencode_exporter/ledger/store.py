@@ -20,6 +20,7 @@ import msgspec
 from opencode_exporter.batch import Cursor, OpenRow
 from opencode_exporter.errors import LedgerError
 from opencode_exporter.ledger.file import DAMAGE, damaged, let_go, open_file, wal_of
+from opencode_exporter.series import Labels, Value
 from opencode_exporter.traces import Blocks
 from opencode_exporter.turns.conversation import Conversation
 
@@ -31,6 +32,8 @@ ON CONFLICT (time) DO UPDATE SET block = CAST(block || excluded.block AS BLOB)
 Place = tuple[str, str, str]
 """Source, table and id of a row."""
 
+_labels = msgspec.json.Decoder(Labels).decode
+_value = msgspec.json.Decoder(Value).decode
 _open_row = msgspec.json.Decoder(OpenRow).decode
 _cursor = msgspec.json.Decoder(Cursor).decode
 _talk = msgspec.msgpack.Decoder(Conversation).decode
@@ -98,24 +101,24 @@ class Store:
         with self._reading():
             return dict(self._db.execute("SELECT name, value FROM meta"))
 
-    def series(self) -> Iterable[tuple[str, tuple[str, ...], Any, int, int]]:
+    def series(self) -> Iterable[tuple[str, Labels, Value, int, int]]:
         """Yield (metric, labels, value, start, birth); the start in Unix ms."""
         with self._reading():
             rows = self._db.execute("SELECT metric, labels, value, started, born FROM series")
             for metric, labels, value, started, born in rows:
-                yield metric, tuple(json.loads(labels)), json.loads(value), int(started), int(born)
+                yield metric, _labels(labels), _value(value), int(started), int(born)
 
     def viewers(self) -> dict[str, int]:
         """Return the births of which viewers have been shown."""
         with self._reading():
             return dict(self._db.execute("SELECT name, mark FROM viewer"))
 
-    def baseline(self) -> Iterable[tuple[str, tuple[str, ...], Any]]:
+    def baseline(self) -> Iterable[tuple[str, Labels, Value]]:
         """Yield (metric, labels, value) as they were when the history was in."""
         with self._reading():
             rows = self._db.execute("SELECT metric, labels, value FROM baseline")
             for metric, labels, value in rows:
-                yield metric, tuple(json.loads(labels)), json.loads(value)
+                yield metric, _labels(labels), _value(value)
 
     def slots(self) -> list[tuple[str, str]]:
         """Return (label, name) in the order in which the slots were given."""
@@ -196,7 +199,7 @@ class Store:
                 db.executemany(
                     "INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?, ?)",
                     (
-                        (metric, json.dumps(labels), json.dumps(value), *since)
+                        (metric, json.dumps(labels), _encode(value).decode(), *since)
                         for (metric, labels), (value, *since) in batch.series.items()
                     ),
                 )

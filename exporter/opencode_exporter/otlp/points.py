@@ -26,8 +26,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from opencode_exporter import __version__
 from opencode_exporter import catalog as c
-from opencode_exporter.aggregate import Labels, Value
 from opencode_exporter.moment import Moment
+from opencode_exporter.series import Labels, Value, histogram_of, number_of
 
 _SCOPE: Final = InstrumentationScope("opencode_exporter", __version__)
 _NS_PER_MS: Final = 1_000_000
@@ -55,49 +55,38 @@ def metrics_data(moment: Moment, resource: Resource, *, gen_ai: bool) -> Metrics
 def _metric(metric: c.Metric, series: Mapping[Labels, Value], moment: Moment) -> Metric:
     data: Sum | Gauge | Histogram
     if metric.kind == "histogram":
-        data = Histogram(
-            [
-                _histogram(metric, labels, cells, moment)
-                for labels, cells in series.items()
-                if isinstance(cells, list)
-            ],
-            _CUMULATIVE,
-        )
+        points = [_histogram(metric, labels, value, moment) for labels, value in series.items()]
+        data = Histogram(points, _CUMULATIVE)
     else:
-        numbers = [
-            _number(metric, labels, value, moment)
-            for labels, value in series.items()
-            if isinstance(value, int)
-        ]
-        if metric.kind == "counter":
-            data = Sum(numbers, _CUMULATIVE, is_monotonic=True)
-        else:
-            data = Gauge(numbers)
+        numbers = [_number(metric, labels, value, moment) for labels, value in series.items()]
+        is_counter = metric.kind == "counter"
+        data = Sum(numbers, _CUMULATIVE, is_monotonic=True) if is_counter else Gauge(numbers)
     return Metric(metric.otlp, metric.help, metric.otlp_unit, data)
 
 
-def _number(metric: c.Metric, labels: Labels, value: int, moment: Moment) -> NumberDataPoint:
+def _number(metric: c.Metric, labels: Labels, value: Value, moment: Moment) -> NumberDataPoint:
+    number = number_of(metric, value)
     start_ms = moment.start_ms(metric, labels) if metric.kind == "counter" else 0
     return NumberDataPoint(
         attributes=_attributes(metric, labels),
         start_time_unix_nano=start_ms * _NS_PER_MS,
         time_unix_nano=_time_ns(start_ms, moment),
-        value=value / metric.scale if metric.scale != 1 else value,
+        value=number / metric.scale if metric.scale != 1 else number,
     )
 
 
 def _histogram(
-    metric: c.Metric, labels: Labels, cells: list[int], moment: Moment
+    metric: c.Metric, labels: Labels, value: Value, moment: Moment
 ) -> HistogramDataPoint:
-    counts = cells[:-1]
+    held = histogram_of(metric, value)
     start_ms = moment.start_ms(metric, labels)
     return HistogramDataPoint(
         attributes=_attributes(metric, labels),
         start_time_unix_nano=start_ms * _NS_PER_MS,
         time_unix_nano=_time_ns(start_ms, moment),
-        count=sum(counts),
-        sum=cells[-1] / metric.scale,
-        bucket_counts=counts,
+        count=held.count,
+        sum=held.total / metric.scale,
+        bucket_counts=held.counts,
         explicit_bounds=metric.buckets,
         min=None,  # type: ignore[arg-type]  # optional in OTLP, and nobody kept it
         max=None,  # type: ignore[arg-type]
@@ -111,5 +100,5 @@ def _time_ns(start_ms: int, moment: Moment) -> int:
 
 
 def _attributes(metric: c.Metric, labels: Labels) -> dict[str, str]:
-    """Return the labels by the names that they have over OTLP; to have no value is not to be."""
+    """Return the labels by their OTLP names; those without a value are left out."""
     return {name: value for name, value in zip(metric.attributes, labels, strict=True) if value}

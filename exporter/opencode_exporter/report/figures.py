@@ -23,6 +23,7 @@ from opencode_exporter.report.sums import (
     tokens,
     when,
 )
+from opencode_exporter.series import Histogram
 
 
 class Asked(NamedTuple):
@@ -103,7 +104,7 @@ def _totals(sums: Sums, asked: Asked) -> d.Totals:
         sessions=sum(kinds.values()),
         sessions_by_kind=dict(sorted(kinds.items())),
         turns=outcomes(turns),
-        turn_duration=durations(c.TURN_DURATION, sums.cells(c.TURN_DURATION).get(())),
+        turn_duration=durations(c.TURN_DURATION, sums.histograms(c.TURN_DURATION).get(())),
         steps=sums.total(c.STEPS),
         invocations=calls(_statuses(sums, c.TOOL_INVOCATIONS)),
         in_flight=None if asked.project else sums.total(c.TOOL_IN_FLIGHT),
@@ -217,12 +218,12 @@ def _edit_formats(sums: Sums) -> tuple[d.EditFormat, ...]:
 
 
 def _edit_changes(sums: Sums) -> tuple[d.EditChanges, ...]:
-    tries = sums.cells(c.EDIT_TRIES, "tool")
+    tries = sums.histograms(c.EDIT_TRIES, "tool")
     abandoned = sums.by(c.EDIT_ABANDONED, "tool")
     found = []
     for key in tries.keys() | abandoned.keys():
-        *counts, _ = tries.get(key, [0, 0])
-        found.append(d.EditChanges(key[0], sum(counts), counts[0], abandoned[key]))
+        held = tries.get(key) or Histogram.empty(len(c.EDIT_TRIES.buckets))
+        found.append(d.EditChanges(key[0], held.count, held.counts[0], abandoned[key]))
     return tuple(sorted(found, key=lambda one: (-one.made, one.tool)))
 
 

@@ -25,6 +25,7 @@ from opencode_exporter.events import (
 from opencode_exporter.moment import Snapshot
 from opencode_exporter.report.document import Calls, Durations, Outcomes, Tokens
 from opencode_exporter.report.quantiles import quantile
+from opencode_exporter.series import Histogram, histogram_of, number_of
 
 Key = tuple[str, ...]
 _DIGITS: Final = 6  # a float's noise is nothing to print
@@ -42,9 +43,7 @@ class Sums:
         sums: Counter[Key] = Counter()
         at = [metric.labels.index(label) for label in labels]
         for key, value in self._snapshot.get(metric, {}).items():
-            if isinstance(value, list):
-                raise TypeError(f"{metric.name} is a histogram")
-            sums[tuple(key[i] for i in at)] += value
+            sums[tuple(key[i] for i in at)] += number_of(metric, value)
         return +sums
 
     def inner(self, metric: Metric, outer: tuple[str, ...], inner: str) -> dict[Key, Counter[str]]:
@@ -54,37 +53,34 @@ class Sums:
             nested.setdefault(tuple(key), Counter())[value] += count
         return nested
 
-    def cells(self, metric: Metric, *labels: str) -> dict[Key, list[int]]:
-        """Return the cells of histograms, summed by labels."""
-        sums: dict[Key, list[int]] = {}
+    def histograms(self, metric: Metric, *labels: str) -> dict[Key, Histogram]:
+        """Return histograms, summed by labels."""
+        sums: dict[Key, Histogram] = {}
         at = [metric.labels.index(label) for label in labels]
         for labelled, value in self._snapshot.get(metric, {}).items():
-            if not isinstance(value, list):
-                raise TypeError(f"{metric.name} is no histogram")
             key = tuple(labelled[i] for i in at)
-            old = sums.get(key, [0] * len(value))
-            sums[key] = [a + b for a, b in zip(old, value, strict=True)]
+            held = histogram_of(metric, value)
+            sums[key] = sums[key].plus(held) if key in sums else held
         return sums
 
     def durations(self, metric: Metric, *labels: str) -> dict[Key, Durations]:
         """Return what the histograms of a metric tell, by labels."""
-        return {key: durations(metric, cells) for key, cells in self.cells(metric, *labels).items()}
+        found = self.histograms(metric, *labels)
+        return {key: durations(metric, held) for key, held in found.items()}
 
     def total(self, metric: Metric) -> int:
         """Return the sum over all series, in the ledger's integers."""
         return self.by(metric)[()]
 
 
-def durations(metric: Metric, cells: list[int] | None = None) -> Durations:
-    """Return what the cells of a histogram tell."""
-    *counts, total = cells or [0] * (len(metric.buckets) + 2)
-    count = sum(counts)
-    if not count:
+def durations(metric: Metric, held: Histogram | None) -> Durations:
+    """Return what a histogram tells, if there is one."""
+    if held is None or not held.count:
         return NO_DURATIONS
-    middle, high = (quantile(q, metric.buckets, counts) for q in (0.5, 0.95))
+    middle, high = (quantile(q, metric.buckets, held.counts) for q in (0.5, 0.95))
     return Durations(
-        count=count,
-        mean_seconds=round(total / metric.scale / count, _DIGITS),
+        count=held.count,
+        mean_seconds=round(held.total / metric.scale / held.count, _DIGITS),
         p50_seconds=None if middle is None else round(middle, _DIGITS),
         p95_seconds=None if high is None else round(high, _DIGITS),
     )

@@ -7,21 +7,27 @@ folded, so that equal ones are looked up once.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from opencode_exporter import catalog as c
-from opencode_exporter.aggregate import Delta, Value, merge
 from opencode_exporter.events import OVERFLOW, UNKNOWN, StepCall
 from opencode_exporter.labels import OPEN_LABELS, Slots, clean
+from opencode_exporter.series import (
+    Delta,
+    Histogram,
+    Value,
+    edges_of,
+    histogram_of,
+    merge,
+    number_of,
+    zero_of,
+)
 
 _DOUBT: Final = "\0"
 _SLOT_OF: Final = {"from_skill": "skill", "to_skill": "skill"}
 """Labels that share the slots of another one."""
-_EDGES: Final = {
-    metric.name: [round(edge * metric.scale) for edge in metric.buckets] for metric in c.METRICS
-}
+_EDGES: Final = {metric.name: edges_of(metric) for metric in c.METRICS}
 
 Sum = tuple[str, tuple[str, ...]]
 """A metric's name, and labels as the source names them."""
@@ -37,21 +43,18 @@ class Tally:
 
     def __init__(self, sums: Iterable[tuple[Sum, Value]] = ()) -> None:
         self.sums: dict[Sum, Value] = dict(sums)
-        """A number in the metric's scale, or the cells of a histogram."""
 
     def add(self, metric: c.Metric, *labels: str, value: int = 1) -> None:
         """Add to a counter, in the metric's scale."""
         key = (metric.name, labels)
-        self.sums[key] = self.sums.get(key, 0) + value  # type: ignore[operator]
+        self.sums[key] = number_of(metric, self.sums.get(key, 0)) + value
 
     def observe(self, metric: c.Metric, value: int, *labels: str) -> None:
         """Add an observation to a histogram, in the metric's scale."""
-        key, edges = (metric.name, labels), _EDGES[metric.name]
-        cells = self.sums.get(key)
-        if cells is None:
-            cells = self.sums[key] = [0] * (len(edges) + 2)
-        cells[bisect_left(edges, value)] += 1  # type: ignore[index]
-        cells[-1] += value  # type: ignore[index]
+        key = (metric.name, labels)
+        if key not in self.sums:
+            self.sums[key] = zero_of(metric)
+        histogram_of(metric, self.sums[key]).observe(value, _EDGES[metric.name])
 
     def absorb(self, sums: Iterable[tuple[Sum, Value]]) -> None:
         """Add sums that were made elsewhere."""
@@ -70,7 +73,7 @@ class Tally:
         for (name, raw), value in self.sums.items():
             metric = c.BY_NAME[name]
             labels = shown.labels(metric, raw)
-            events = sum(value[:-1]) if isinstance(value, list) else value
+            events = value.count if isinstance(value, Histogram) else value
             cut = OVERFLOW in labels and OVERFLOW not in raw
             yield Delta(metric, labels, value, events, cut)
 
