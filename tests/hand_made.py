@@ -119,7 +119,10 @@ def _work() -> dict[c.Metric, dict[Labels, Value]]:
         c.FILE_OPERATIONS: {("read", "python"): 44, ("edited", "go"): 9, ("read", "_other"): 1},
         c.SESSIONS: {("root", "shop"): 9, ("subagent", "shop"): 3, ("root", "site"): 1},
         c.TURNS: _statuses(c.TURNS, {("build",): (30, 2, 1, 1), ("plan",): (8, 0, 0, 0)}),
-        c.TURN_DURATION: {("build",): cells(c.TURN_DURATION, 20), ("plan",): cells(c.TURN_DURATION)},
+        c.TURN_DURATION: {
+            ("build",): cells(c.TURN_DURATION, 20),
+            ("plan",): cells(c.TURN_DURATION),
+        },
         c.STEPS: {(*large, "stop"): 40, (*large, "tool-calls"): 90, (*small, "stop"): 7},
         c.STEP_DURATION: {large: cells(c.STEP_DURATION, 3, 4, 5)},
         c.MODEL_RESPONSE: {large: cells(c.MODEL_RESPONSE, 2)},
