@@ -289,6 +289,11 @@ def _sqlite_error(err: apsw.Error) -> SourceError:
             hint="'PRAGMA integrity_check' says where; save what there is of a copy with "
             "'sqlite3 copy.db .recover | sqlite3 new.db', or restore a backup",
         )
+    if isinstance(err, apsw.AuthError) or "no such column: rowid" in str(err):
+        return SourceUnsupportedError(
+            "a view, or a table without rowids, is where OpenCode has a table",
+            hint=f"name OpenCode's own file with --source.path (SQLite says: {err})",
+        )
     if getattr(err, "extendedresult", 0) == apsw.SQLITE_READONLY_ROLLBACK:
         return hot_journal()
     # The text of SQLite's own message names tables and files, never row content.

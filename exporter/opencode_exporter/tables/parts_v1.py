@@ -131,21 +131,25 @@ class PartTable:
             return self._read_after(rowid, bounds, known, f"{self._CAREFULLY} {self._OR_LARGE}")
 
     def _read_after(self, rowid: int, bounds: Bounds, known: Collection[str], sql: str) -> Taken:
-        last = min(rowid + bounds.rows, bounds.last)
+        first, last = rowid + 1, self._last_of(rowid + 1, bounds)
         cursor = self._reader.query(
-            f"{sql} AND rowid > ? AND rowid <= ? ORDER BY rowid", (rowid, last)
+            f"{sql} AND rowid >= ? AND rowid <= ? ORDER BY rowid", (first, last)
         )
         chunk, stopped = self._take(cursor, bounds, known)
-        sql = f"{self._ANCHOR} WHERE rowid > ? AND rowid <= ? ORDER BY rowid DESC LIMIT ?"
-        newest = self._reader.query(sql, (rowid, stopped or last, DENSE)).fetchall()
-        if not newest:  # a gap in the rowids: go on behind it
-            sql = "SELECT rowid FROM part WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT 1"
-            following = self._reader.query(sql, (last, bounds.last)).fetchone()
-            return (
-                self.read_after(following[0] - 1, bounds, known) if following else Taken(chunk, [])
-            )
+        if stopped is not None:
+            last = stopped
+        sql = f"{self._ANCHOR} WHERE rowid >= ? AND rowid <= ? ORDER BY rowid DESC LIMIT ?"
+        newest = self._reader.query(sql, (first, last, DENSE)).fetchall()
         chunk.newest = max([chunk.newest, *self._believable(row[3] for row in newest)])
         return Taken(chunk, [_anchor(row) for row in reversed(newest)])
+
+    def _last_of(self, first: int, bounds: Bounds) -> int:
+        """Return the last of as many rows as may be read: rowids have gaps."""
+        sql = (
+            "SELECT rowid FROM part WHERE rowid >= ? AND rowid <= ? ORDER BY rowid LIMIT 1 OFFSET ?"
+        )
+        row = self._reader.query(sql, (first, bounds.last, bounds.rows - 1)).fetchone()
+        return row[0] if row else bounds.last
 
     def _believable(self, times: Iterable[object]) -> list[int]:
         now = self._clock.now_ms()
@@ -181,12 +185,13 @@ class PartTable:
 
     def _take(
         self, cursor: apsw.Cursor, bounds: Bounds, known: Collection[str]
-    ) -> tuple[Chunk, int]:
-        """Return what the rows say, and the rowid at which a bound was met, or 0."""
+    ) -> tuple[Chunk, int | None]:
+        """Return what the rows say, and the rowid at which a bound was met, if one was."""
         now = self._clock.now_ms()
         intake = Intake(self.name, self.generation, now, known)
         tools: list[_ToolRow] = []
-        rows = size = stopped = 0
+        rows = size = 0
+        stopped: int | None = None
         for row in cursor:
             rows += 1
             if type(row[1]) is bytes:

@@ -45,7 +45,7 @@ class MessageRows(ABC):
 
     def read_after(self, rowid: int, bounds: Bounds, known: Collection[str]) -> Taken:
         """Read the rows after a rowid, in its order, until a bound is met."""
-        where, values = "WHERE rowid > ? AND rowid <= ? ORDER BY rowid", (rowid, bounds.last)
+        where, values = "WHERE rowid >= ? AND rowid <= ? ORDER BY rowid", (rowid + 1, bounds.last)
         try:
             with closing(self._reader.query(f"{self._SELECT} {where}", values)) as rows:
                 return self._take(rows, bounds, known)
