@@ -24,6 +24,7 @@ from opencode_exporter.decode.values import (
     loads,
     mapping,
     moment,
+    name_of,
     text_bytes,
     text_or,
     whole,
@@ -112,9 +113,10 @@ def _parse_leniently(data: bytes) -> ToolPart | None:
         raise Unusable("shape")
     if found.get("type") != "tool":
         return None
-    for name, cause in (("tool", "tool_name"), ("callID", "call_id")):
-        if not isinstance(found.get(name), str):
-            raise Unusable(cause)
+    tool = name_of(found.get("tool", ""), "tool_name")
+    call_id = found.get("callID", "")
+    if not isinstance(call_id, str):
+        raise Unusable("call_id")
     raw = found.get("state")
     if not isinstance(raw, dict):
         raise Unusable("state")
@@ -132,8 +134,7 @@ def _parse_leniently(data: bytes) -> ToolPart | None:
         time=_Time(times.get("start"), times.get("end")),
         left_out=amount(raw.get(f"output{LEFT_OUT}")),
     )
-    metadata = found.get("metadata")
-    return ToolPart("tool", whole(found["tool"]), whole(found["callID"]), state, metadata)
+    return ToolPart("tool", tool, whole(call_id), state, found.get("metadata"))
 
 
 def _names(given: dict[str, Any]) -> dict[str, str]:
@@ -150,9 +151,16 @@ def message(data: bytes, created: int) -> Message:
     try:
         found = _message(data)
     except REFUSED:
-        return Message(UNKNOWN, created)
-    agent = found.agent or found.mode
-    return Message(agent if type(agent) is str else UNKNOWN, created)
+        found = _message_leniently(data)
+    return Message(text_or(found.agent, text_or(found.mode, UNKNOWN)), created)
+
+
+def _message_leniently(data: bytes) -> _MessageData:
+    try:
+        found = mapping(loads(data))
+    except Unusable:
+        return _MessageData()
+    return _MessageData(whole(found.get("agent")), whole(found.get("mode")))
 
 
 class PartRow(NamedTuple):
@@ -299,10 +307,19 @@ def _ended(
 
 
 def _asked(state: State) -> _Input:
+    if not isinstance(state.input, msgspec.Raw):
+        return _NOTHING
     try:
-        return _input(state.input) if isinstance(state.input, msgspec.Raw) else _Input()
+        return _input(state.input)
     except REFUSED:
-        return _Input()
+        return _asked_leniently(bytes(state.input))
+
+
+def _asked_leniently(data: bytes) -> _Input:
+    try:
+        return _Input(**_names(mapping(loads(data))))
+    except Unusable:
+        return _NOTHING
 
 
 def _skill(state: State) -> str:
@@ -331,7 +348,15 @@ def is_step_over(data: bytes) -> bool | None:
     try:
         found = _step(data)
     except REFUSED:
-        return None
+        found = _step_leniently(data)
     if found.role != "assistant":
         return None
     return found.time is not None and found.time.completed is not None
+
+
+def _step_leniently(data: bytes) -> _Step:
+    try:
+        found = mapping(loads(data))
+    except Unusable:
+        return _Step()
+    return _Step(found.get("role"), _StepTime(mapping(found.get("time")).get("completed")))

@@ -38,13 +38,42 @@ def loads(data: bytes | str) -> Any:
     """
     Decode JSON as JavaScript would, lone surrogates included.
 
+    Bytes that are no text become U+FFFD, there as here: they spoil no more than the
+    text that they are in.
+
     Raises:
         Unusable: It is not JSON.
     """
     try:
-        return json.loads(data)
+        return json.loads(data if isinstance(data, str) else _decoded(data))
     except (ValueError, RecursionError, TypeError) as err:
         raise Unusable("json") from err
+
+
+def _decoded(data: bytes) -> str:
+    encoding = json.detect_encoding(data)
+    try:
+        return data.decode(encoding, "surrogatepass")
+    except UnicodeDecodeError:
+        return data.decode(encoding, "replace")
+
+
+def name_of(value: object, cause: str) -> str:
+    """
+    Return the name that a call needs, without lone surrogates.
+
+    Args:
+        value: What stands in its place.
+        cause: Why the call cannot be used if that is no text.
+
+    Raises:
+        Unusable: It is none, or its bytes are damaged: it would be a name of nothing.
+    """
+    if not isinstance(value, str):
+        raise Unusable(cause)
+    if "\ufffd" in value:
+        raise Unusable("json")
+    return str(whole(value))
 
 
 def moment(value: object, now: int) -> int:

@@ -55,6 +55,7 @@ class Intake:
         abandon_after_ms: How long something open may stay without a change.
         scope: What counts, of all that is read.
         is_empty: Whether nothing has been read before.
+        has_orphans: Whether a call was counted whose message could not be read.
         late_ms: When, by the stopwatch, old events last came in; 0 for never.
         sums: Makes the sums of a batch.
     """
@@ -71,6 +72,7 @@ class Intake:
         abandon_after_ms: int,
         scope: Scope,
         is_empty: bool,
+        has_orphans: bool,
         late_ms: int,
         sums: Callable[[], Sums],
     ) -> None:
@@ -80,7 +82,13 @@ class Intake:
         self.names = names
         self.open = rows
         self.hot = hot
-        self.judge = Judge(store.owners, store.traces, is_empty=is_empty)
+        self.judge = Judge(
+            store.owners,
+            store.traces,
+            is_empty=is_empty,
+            has_orphans=has_orphans,
+            is_open=rows.concerns,
+        )
         self.talks = Talks(
             store, salt, abandon_after_ms, admit=self._admit_lost, now=clock.now_ms, at=self._at
         )

@@ -132,6 +132,7 @@ class Ledger:
             abandon_after_ms=self._abandon_after,
             scope=self._scope,
             is_empty=not self._cursors,
+            has_orphans="orphans" in self.meta,
             late_ms=self._late_ms,
             sums=self._make_sums,
         )
@@ -284,6 +285,8 @@ class Ledger:
             changed = changed_by(intake.folded(), self.published.series, self._limit)
             batch.slots = self.names.slots.new
             batch.seen, batch.traces = intake.judge.seen, intake.judge.traces.new()
+            if intake.judge.has_orphans and "orphans" not in self.meta:
+                self._note("orphans", "yes")
             batch.open_rows = intake.open.changed
             batch.edited = intake.hot.taken()
             batch.talks = {
