@@ -15,7 +15,14 @@ import msgspec
 from opencode_exporter import classify, times
 from opencode_exporter.decode.condense import LEFT_OUT
 from opencode_exporter.decode.details import amount
-from opencode_exporter.decode.endings_v1 import asked_of, ending_of, ran_by_provider
+from opencode_exporter.decode.endings_v1 import (
+    asked_of,
+    ending_of,
+    is_typed,
+    looks_typed,
+    ran_by_provider,
+    ran_tool,
+)
 from opencode_exporter.decode.programs import program_of
 from opencode_exporter.decode.values import (
     REFUSED,
@@ -161,6 +168,24 @@ def _message_leniently(data: bytes) -> _MessageData:
     except Unusable:
         return _MessageData()
     return _MessageData(whole(found.get("agent")), whole(found.get("mode")))
+
+
+def may_be_typed(part: ToolPart) -> bool:
+    """Say whether a call outside of a step is a command of the user's, or may become one."""
+    state = part.state
+    if state is None or state.status in ("error", ""):
+        return False
+    if part.tool != "bash" or not looks_typed(part.callID):
+        return False
+    return state.status != "completed" or was_typed(part)
+
+
+def was_typed(part: ToolPart) -> bool:
+    """Say whether a call outside of a step is a command that the user typed."""
+    state = part.state or State()
+    meta = state.metadata or Metadata()
+    known = ran_tool(meta.exit, meta.truncated)
+    return is_typed(part.callID, state.status, in_step=False, ran_tool=known)
 
 
 class PartRow(NamedTuple):

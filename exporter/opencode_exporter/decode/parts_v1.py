@@ -17,9 +17,9 @@ from opencode_exporter.decode.usage import Used, used_leniently
 from opencode_exporter.decode.values import (
     REFUSED,
     Unusable,
+    is_damaged,
     loads,
     mapping,
-    name_of,
     text_or,
     whole,
 )
@@ -111,14 +111,16 @@ def _told_leniently(output: bytes) -> str:
 def _part_leniently(data: bytes) -> Part:
     try:
         found = mapping(loads(data))
-        tool = name_of(found.get("tool", ""), "tool_name")
     except Unusable:  # the table of parts counts it as rejected
+        return OTHER_PART
+    tool = text_or(found.get("tool"), "")
+    if is_damaged(tool):  # as above
         return OTHER_PART
     state = mapping(found.get("state"))
     times = mapping(state.get("time"))
     return Part(
         type=text_or(found.get("type"), ""),
-        tool=tool,
+        tool=whole(tool),
         callID=text_or(found.get("callID"), ""),
         state=State(
             text_or(state.get("status"), ""),

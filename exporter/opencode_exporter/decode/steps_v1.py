@@ -19,7 +19,13 @@ from opencode_exporter.decode.details import (
     parse_asked,
     targets,
 )
-from opencode_exporter.decode.endings_v1 import asked_of, ending_of, is_typed, ran_by_provider
+from opencode_exporter.decode.endings_v1 import (
+    asked_of,
+    ending_of,
+    is_typed,
+    ran_by_provider,
+    ran_tool,
+)
 from opencode_exporter.decode.parts_v1 import (
     MessageData,
     Part,
@@ -212,8 +218,12 @@ def _call(part: Part, session: Session, now: int) -> StepCall:
 
 def _is_typed(part: Part, *, in_step: bool) -> bool:
     """Say whether a call is a command that the user typed."""
-    status = part.state.status if part.state else ""
-    return part.tool == "bash" and is_typed(part.callID, status, in_step=in_step)
+    state = part.state or State()
+    meta = state.metadata or Recorded()
+    known = ran_tool(meta.exit, meta.truncated)
+    return part.tool == "bash" and is_typed(
+        part.callID, state.status, in_step=in_step, ran_tool=known
+    )
 
 
 def _agent(data: MessageData) -> str:

@@ -34,7 +34,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     created: int = 0
 
 
-def loads(data: bytes | str) -> Any:
+def loads(data: bytes | None) -> Any:
     """
     Decode JSON as JavaScript would, lone surrogates included.
 
@@ -44,9 +44,11 @@ def loads(data: bytes | str) -> Any:
     Raises:
         Unusable: It is not JSON.
     """
+    if not isinstance(data, bytes):  # NULL, or a number
+        raise Unusable("json")
     try:
-        return json.loads(data if isinstance(data, str) else _decoded(data))
-    except (ValueError, RecursionError, TypeError) as err:
+        return json.loads(_decoded(data))
+    except (ValueError, RecursionError) as err:
         raise Unusable("json") from err
 
 
@@ -71,9 +73,14 @@ def name_of(value: object, cause: str) -> str:
     """
     if not isinstance(value, str):
         raise Unusable(cause)
-    if "\ufffd" in value:
+    if is_damaged(value):
         raise Unusable("json")
     return str(whole(value))
+
+
+def is_damaged(name: str) -> bool:
+    """Say whether some bytes of a name were no text."""
+    return "\ufffd" in name
 
 
 def moment(value: object, now: int) -> int:

@@ -11,7 +11,7 @@ import apsw
 
 from opencode_exporter.batch import DENSE, Anchor, Chunk, OpenRow
 from opencode_exporter.decode import calls_v1 as decode_v1
-from opencode_exporter.decode.endings_v1 import is_typed, looks_typed
+from opencode_exporter.decode.endings_v1 import looks_typed
 from opencode_exporter.decode.values import Message, Unusable
 from opencode_exporter.events import UNKNOWN, Event, Invocation, Rejection, Session
 from opencode_exporter.reader import LARGEST, Reader
@@ -230,13 +230,11 @@ class PartTable:
             if session.id != session_id:  # rows come session by session
                 session = self._sessions.get(session_id)
             events: list[Event]
-            if message_id in outside and looks_typed(part.callID):
+            if message_id in outside and decode_v1.may_be_typed(part):
                 # What the user typed, or will have: nothing says so while it runs.
-                status = part.state.status if part.state else ""
-                if status not in ("error", ""):
-                    final = is_typed(part.callID, status, in_step=False)
-                    intake.add(part_id, updated, size, 0, [], final=final)
-                    continue
+                final = decode_v1.was_typed(part)
+                intake.add(part_id, updated, size, 0, [], final=final)
+                continue
             try:
                 row = decode_v1.PartRow(part_id, message_id, created)
                 event = invocation(part, row, about(message_id, nothing), session, now)
