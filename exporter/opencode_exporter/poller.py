@@ -123,11 +123,19 @@ class Poller:
     def _settle(self) -> None:
         """End what has been silent too long; once more if that cannot be written now."""
         try:
+            self._settle_unseen()
             self._ledger.settle(self._tailer.patience.is_over)
         except LedgerDamagedError:
             raise
         except LedgerError as err:
             self.fail(err)
+
+    def _settle_unseen(self) -> None:
+        """End what rests in databases that are not there, or have another name by now."""
+        there = {label for label, source in self.sources.items() if not source.is_gone()}
+        for label in set(self._ledger.open_sources()) - there:
+            for chunk in self._tailer.settle_unseen(self._ledger.open_rows(label)):
+                self._ledger.apply(label, chunk)
 
     def _set_baseline(self) -> None:
         """

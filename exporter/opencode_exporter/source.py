@@ -93,6 +93,13 @@ class Source:
         except OSError as err:
             raise _unreadable(err) from err
 
+    def is_gone(self) -> bool:
+        """Say whether there is no file, as far as that can be seen."""
+        try:
+            return _stat(self.path) is None
+        except OSError:
+            return False
+
     def sizes(self) -> dict[str, int]:
         """Return the bytes of ``main`` and ``wal``."""
         main, wal = _stat(self.path), _stat(self.wal)

@@ -184,6 +184,16 @@ class Tailer:
                     events=[_abandoned(call) for call in lost],
                 )
 
+    def settle_unseen(self, open_rows: Iterable[OpenRow]) -> Iterator[Chunk]:
+        """Yield the open calls of a database that is not there, when they have rested too long."""
+        for row in open_rows:
+            if row.calls and self.patience.is_over(row.silent_since):
+                yield Chunk(
+                    row.table,
+                    "v2" if row.table == "session_message" else "v1",
+                    events=[_abandoned(call) for call in row.calls],
+                )
+
     def _is_lost(self, reader: Reader, table: Table | None, row: OpenRow, call: Invocation) -> bool:
         if self.patience.is_over(row.silent_since):
             return True

@@ -20,6 +20,7 @@ from opencode_exporter.digest import NEVER, Digest, first_of
 from opencode_exporter.events import (
     ABANDONED,
     COMPLETED,
+    Event,
     Invocation,
     Remark,
     Step,
@@ -124,7 +125,9 @@ class Intake:
             self._keep_open((source, chunk.table, row.row), chunk, row)
         for row in chunk.unreadable:
             self.open.note((source, chunk.table, row.row), row)
-        self.talks.gone(chunk.settled)
+        self.talks.gone(
+            [row for row in chunk.settled if not self.open.is_elsewhere((source, chunk.table, row))]
+        )
         for row_id in chunk.settled:
             self.open.set((source, chunk.table, row_id), None)
         if chunk.rows:
@@ -148,6 +151,8 @@ class Intake:
         return min(self._first, self._clock.now_ms())
 
     def _take_events(self, source: str, chunk: Chunk) -> None:
+        if len(self.open.sources()) > 1:
+            chunk.events = [e for e in chunk.events if not self._goes_on(source, chunk, e)]
         keys = self.judge.prepare(chunk)
         self.talks.prepare(chunk.events)
         self.judge.note_open(call for row in chunk.open_rows for call in row.calls)
@@ -187,6 +192,17 @@ class Intake:
         self.note(digest.first)
         self._note_lateness(digest.first_end)
 
+    def _goes_on(self, source: str, chunk: Chunk, event: Event) -> bool:
+        """Say whether an event gives up a call that another source goes on with."""
+        if not isinstance(event, Invocation) or event.status != ABANDONED:
+            return False
+        place = _place(source, chunk, event)
+        is_gone = place[2] in chunk.settled
+        if not self.open.goes_on_elsewhere(place, event, is_gone=is_gone):
+            return False
+        self.open.take_off(place, event)
+        return True
+
     def _take_row(self, event: Step | Remark, key: int) -> None:
         """Take in a row of a session: it moves the session's turns on, if it is new."""
         if isinstance(event, Step):
@@ -220,11 +236,10 @@ class Intake:
         self, source: str, chunk: Chunk, event: Invocation, key: int, *, admitted: bool
     ) -> None:
         """Count an invocation that has ended, if it is new."""
+        place = _place(source, chunk, event)
         verdict = Verdict.NEW
         if not admitted:
             verdict = self.judge.admit(event, key, chunk.generation)
-        row = event.part if chunk.generation == "v1" else event.message
-        place = (source, chunk.table, row)
         if verdict is Verdict.NEW:
             if self.open.concerns(key):
                 if chunk.generation == "v1":
@@ -303,3 +318,8 @@ class Intake:
         only_repeats = chunk.generation == "v1" and row.calls and not calls and not given_up
         kept = msgspec.structs.replace(row, calls=tuple(calls), given_up=given_up)
         self.open.set(place, None if only_repeats else kept)
+
+
+def _place(source: str, chunk: Chunk, call: Invocation) -> Place:
+    """Return the row that shows a call."""
+    return source, chunk.table, call.part if chunk.generation == "v1" else call.message

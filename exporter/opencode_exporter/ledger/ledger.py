@@ -196,6 +196,10 @@ class Ledger:
         """Return the rows of a source that may change at any time."""
         return self._intake.open.awake(source)
 
+    def open_sources(self) -> list[str]:
+        """Return the sources that have such rows, whether they are there or not."""
+        return self._intake.open.sources()
+
     def sleeping_rows(self, source: str, before_ms: int) -> list[OpenRow]:
         """Return those that hardly will: nothing runs in them since, or ever again."""
         return self._intake.open.asleep(source, before_ms)
