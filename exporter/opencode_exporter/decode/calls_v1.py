@@ -14,6 +14,7 @@ import msgspec
 
 from opencode_exporter import classify, times
 from opencode_exporter.decode.condense import LEFT_OUT
+from opencode_exporter.decode.copies import is_surely_copied_v1, is_suspect_v1
 from opencode_exporter.decode.details import amount
 from opencode_exporter.decode.endings_v1 import (
     asked_of,
@@ -227,7 +228,10 @@ def invocation(
     stamped = moment(start, now) if start is not None else 0
     running = state.status == "running"
     tool = classify.canonical(part.tool)
-    suspect = (stamped or about.created) < session.created
+    if stamped:
+        suspect = stamped < session.created or is_suspect_v1(session, about.created, row.created)
+    else:
+        suspect = is_surely_copied_v1(session, about.created, row.created)
     started = stamped
     if tool == classify.SHELL_TOOL and not suspect and _has_printed(state):
         started = _true_start(stamped, row, about)
@@ -289,7 +293,8 @@ def _ended(
         output=output,
         code=code,
     )
-    started, suspect = stamped, stamped < session.created
+    started = stamped
+    suspect = stamped < session.created or is_suspect_v1(session, about.created, row.created)
     program = how = child = ""
     skill = None
     if tool == classify.SHELL_TOOL:

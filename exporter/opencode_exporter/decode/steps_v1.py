@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from opencode_exporter import classify
+from opencode_exporter.decode.copies import is_suspect_v1
 from opencode_exporter.decode.details import (
     Asked,
     Recorded,
@@ -115,7 +116,7 @@ def _remark(
         agent=_agent(data),
         compaction=compaction,
         where=session.kept(),
-        suspect=row.created < session.created,
+        suspect=is_suspect_v1(session, row.created, row.updated),
     )
 
 
@@ -170,7 +171,7 @@ def _step(
         is_summary=isinstance(data.summary, msgspec.Raw) and bytes(data.summary) == b"true",
         is_note=typed and not calls and not finish,
         where=session.kept(),
-        suspect=row.created < session.created,
+        suspect=is_suspect_v1(session, row.created, row.updated),
         parent=whole(text_or(data.parentID, "")),
         changed=max(row.updated, row.changed),
     )

@@ -123,6 +123,8 @@ class Intake:
         self._take_events(source, chunk)
         for row in chunk.open_rows:
             self._keep_open((source, chunk.table, row.row), chunk, row)
+        while self.judge.originals:
+            self.open.drop_copies(self.judge.originals.pop())
         for row in chunk.unreadable:
             self.open.note((source, chunk.table, row.row), row)
         self.talks.gone(
@@ -250,6 +252,8 @@ class Intake:
             self._sums.add(c.LATE_ENDS, (event.status or "",))
         elif verdict is not Verdict.REPEAT:
             self._sums.add(c.COPIES_SKIPPED, (_CAUSES[verdict],))
+        if verdict is not Verdict.NEW and event.status == ABANDONED:
+            self.open.take_off(place, event)  # another's end is its own
 
     def _count(self, event: Invocation) -> None:
         first: bool | None = None

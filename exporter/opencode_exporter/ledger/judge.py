@@ -72,6 +72,8 @@ class Judge:
         self.seen: dict[int, int] = {}
         self._owners: dict[int, int | None] = {}
         self.traces.begin()
+        self.originals: list[Invocation] = []
+        """Open calls of which a copy had been taken for a call of its own before."""
 
     def prepare(self, chunk: Chunk) -> list[int]:
         """Look up all keys of a chunk in one statement; return those of its events, in order."""
@@ -112,7 +114,7 @@ class Judge:
                 plain = key not in seen and owners[key] is None and not traces.is_stood_in(print_)
                 if plain:
                     seen[key] = identity.owner(event, generation)
-                    traces.leave(print_, self._me(event.session))
+                    traces.leave_too(print_, self._me(event.session))
             admitted.append(plain)
         return admitted
 
@@ -148,9 +150,11 @@ class Judge:
                 return Verdict.REPEAT  # it has been counted when its message was there
         if (event.suspect or self.traces.is_stood_in(print_)) and self._is_copy(event):
             return Verdict.FORKED
-        self.traces.leave(print_, self._me(event.session))
         if event.suspect:
+            self.traces.leave(print_, self._me(event.session))
             self.traces.stand_in(print_)
+        else:
+            self.traces.leave_too(print_, self._me(event.session))
         return Verdict.NEW
 
     def note_open(self, calls: Iterable[Invocation]) -> None:
@@ -164,7 +168,7 @@ class Judge:
         if self._owner(key) is not None or (event.suspect and self._is_copy(event)):
             return False
         if not event.suspect:  # of a copy and its original, the first that ends counts
-            self.traces.leave(identity.fingerprint(event), self._me(event.session))
+            self.traces.leave_too(identity.fingerprint(event), self._me(event.session))
         return True
 
     def admit_late(self, step: Step, key: int) -> Verdict:
@@ -188,8 +192,12 @@ class Judge:
         return Verdict.NEW
 
     def _leave_open(self, call: Invocation) -> None:
+        me = self._me(call.session)
         for print_ in _fingerprints(call):
-            self.traces.leave(print_, self._me(call.session))
+            if call.suspect:
+                self.traces.leave(print_, me)
+            elif self.traces.leave_too(print_, me):
+                self.originals.append(call)
 
     def once(self, key: int) -> bool:
         """Say whether a key comes for the first time ever."""
@@ -236,11 +244,7 @@ class Judge:
     def _is_copy(self, event: Judged) -> bool:
         """Say whether another session has an event with the same fingerprint."""
         me = self._me(event.session)
-        for print_ in _fingerprints(event):
-            known = self.traces.owner(print_)
-            if known is not None and known != me:
-                return True
-        return False
+        return any(self.traces.is_left_by_another(print_, me) for print_ in _fingerprints(event))
 
     def _me(self, session: str) -> int:
         if self._session[0] != session:  # events come session by session

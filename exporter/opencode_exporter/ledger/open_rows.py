@@ -187,11 +187,24 @@ class OpenRows:
 
     def take_off(self, place: Place, call: Invocation) -> None:
         """Take a call off a row that shows it for nothing: another source's says how it ended."""
-        if place in self._rows:
-            self._take_off(place, (call.call, call.part), given_up=False)
+        row, name = self._rows.get(place), (call.call, call.part)
+        if row is not None and name in ((one.call, one.part) for one in row.calls):
+            self._take_off(place, name, given_up=False)
             row = self._rows[place]
             if row.table == PART and not (row.calls or row.given_up):
                 self.set(place, None)
+
+    def drop_copies(self, original: Invocation) -> None:
+        """Take the copies of an open call off their rows: they had come before it."""
+        for place, row in [*self._rows.items()]:
+            for call in row.calls:
+                if (
+                    call.suspect
+                    and call.call == original.call
+                    and call.message_created == original.message_created
+                    and call.session != original.session
+                ):
+                    self.take_off(place, call)
 
     def _take_off(self, place: Place, name: tuple[str, str], *, given_up: bool) -> None:
         row = self._rows[place]

@@ -37,7 +37,9 @@ class MessageRows(ABC):
         self._reader = reader
         self._clock = clock
         sessions = reader.layout.sessions[self.generation]
-        self._sessions = Sessions(reader, sessions, with_paths=with_paths)
+        self._sessions = Sessions(
+            reader, sessions, with_paths=with_paths, generation=self.generation
+        )
 
     def last_rowid(self) -> int:
         """Return the highest rowid, 0 for none."""
