@@ -270,6 +270,7 @@ class Poller:
         for chunk in self._tailer.settle(reader, self._ledger.open_rows(label)):
             self._ledger.apply(label, chunk)
         self._look_again(label, reader, self._ledger.talks.overdue_steps())
+        self._ledger.note_read(label)
         health.todos = todos(reader, self._ledger.talks.active())
 
     def _look_again(self, label: str, reader: Reader, rows: Mapping[str, list[str]]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Final
 
+from opencode_exporter.decode.copies import APART_MS
 from opencode_exporter.events import OVERFLOW, TODO_STATUSES, UNKNOWN, Session
 from opencode_exporter.reader import Reader
 
@@ -18,14 +19,15 @@ _LATEST: Final = 2000
 _LONGEST: Final = 65_536  # bytes of a path
 _DEEPEST: Final = 100
 """Sessions above one that are asked for: a damaged source may go round in circles."""
-_FIRST: Final = 4
+_FIRST: Final = 8
 """Messages of a session that are looked at: a fork copies the first ones first."""
-_REWOUND: Final = """
+_REWOUND: Final = f"""
 SELECT 1 FROM (
     SELECT id, time_created, time_updated FROM message
     WHERE session_id = ? AND time_created >= ? ORDER BY time_created LIMIT ?
-) AS m WHERE m.time_updated < m.time_created OR EXISTS (
-    SELECT 1 FROM part WHERE part.message_id = m.id AND part.time_created < m.time_created
+) AS m WHERE m.time_updated < m.time_created - {APART_MS} OR EXISTS (
+    SELECT 1 FROM part
+    WHERE part.message_id = m.id AND part.time_created < m.time_created - {APART_MS}
 ) LIMIT 1
 """
 """Rows that were written before what they tell of: only a copy is."""

@@ -14,6 +14,8 @@ from typing import Final
 
 from opencode_exporter.events import Session
 
+APART_MS: Final = 10_000
+"""So far apart the writes of a row and of what it tells of may be: less says nothing."""
 _COPIED_ID: Final = re.compile(r".+_\d+", re.DOTALL)
 """2.x gives a copy the id of its original and a number."""
 
@@ -27,7 +29,7 @@ def is_suspect_v1(session: Session, created: int, written: int) -> bool:
         created: When its message was made, as it says, ms.
         written: When it was written itself, ms; 0 where nobody knows.
     """
-    return created < session.created or session.is_fork or 0 < written < created
+    return created < session.created or session.is_fork or _is_rewound(created, written)
 
 
 def is_surely_copied_v1(session: Session, created: int, written: int) -> bool:
@@ -38,7 +40,7 @@ def is_surely_copied_v1(session: Session, created: int, written: int) -> bool:
     on, its own rows are older than it as well.  Arguments as above.
     """
     if session.is_fork:
-        return 0 < written < created
+        return _is_rewound(created, written)
     return created < session.created <= written
 
 
@@ -54,6 +56,11 @@ def is_suspect_v2(session: Session, row: str, created: int, written: int) -> boo
     """
     return (
         created < session.created
-        or 0 < written < created
+        or _is_rewound(created, written)
         or (session.is_fork and _COPIED_ID.fullmatch(row) is not None)
     )
+
+
+def _is_rewound(created: int, written: int) -> bool:
+    """Say whether a row was written before what it tells of was there."""
+    return 0 < written < created - APART_MS

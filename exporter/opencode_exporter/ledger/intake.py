@@ -99,15 +99,14 @@ class Intake:
         self.follower: Follower | None = None
         self._first = NEVER
 
-    def begin(self, *, counting: bool, is_live: bool) -> None:
+    def begin(self, *, is_live: bool) -> None:
         """
         Begin a batch.
 
         Args:
-            counting: Whether what comes counts, or is only known from now on.
             is_live: Whether the history is in, so that old events are late ones.
         """
-        self.counting, self.is_live = counting, is_live
+        self.is_live = is_live
         self.since_settled = min(self.since_settled, self._first)
         self._first = NEVER
         self._sums = self._make_sums()
@@ -116,8 +115,16 @@ class Intake:
         self.open.changed = {}
         self._lost: set[str] = set()
 
-    def apply(self, source: str, chunk: Chunk) -> None:
-        """Take in a chunk of a source."""
+    def apply(self, source: str, chunk: Chunk, *, counts: bool) -> None:
+        """
+        Take in a chunk.
+
+        Args:
+            source: Where it comes from.
+            chunk: The chunk.
+            counts: Whether what it brings counts, or is only known from now on.
+        """
+        self.counting = counts
         if chunk.digest is not None:
             self._take(chunk.digest)
         self._take_events(source, chunk)
