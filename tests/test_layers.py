@@ -17,7 +17,7 @@ ROWS = """
 errors times events waker catalog.metric catalog.exporter catalog.sessions catalog.skills \
 catalog.tools catalog
 filters config layout damage reader onlooker source classify decode decode.values \
-decode.condense decode.programs \
+decode.condense decode.copies decode.programs \
 decode.languages decode.details decode.usage decode.endings_v1 decode.calls_v1 \
 decode.parts_v1 decode.steps_v1 \
 decode.shape_v2 decode.wanted decode.steps_v2 decode.rows_v2 series labels identity traces \

@@ -200,6 +200,32 @@ def test_a_ulid_as_call_id_hides_no_running_command(bench: Bench, old: V1) -> No
     assert ended(look()) == {("shell", "completed"): 1}
 
 
+@pytest.mark.parametrize(
+    ("facts", "counts"),
+    [
+        ({"metadata": {"output": "x"}}, {}),
+        ({"metadata": {"output": "x", "description": ""}}, {}),
+        ({"metadata": {"output": "x", "exit": 0, "truncated": False}}, {("completed",): 1}),
+        ({"metadata": {"output": "x", "exit": None, "truncated": False}}, {("completed",): 1}),
+        ({"status": "error", "error": "spawn ENOENT"}, {("error",): 1}),
+        ({"status": "error", "error": "The user rejected permission to use"}, {("denied",): 1}),
+        ({"status": "error", "error": "Tool execution aborted"}, {("aborted",): 1}),
+        ({"tool": "read"}, {("completed",): 1}),
+    ],
+)
+def test_what_a_ulid_hides_outside_of_a_step(
+    bench: Bench, old: V1, facts: dict[str, Any], counts: dict[tuple[str], int]
+) -> None:
+    """Only a command that completed and recorded nothing but its output is the user's."""
+    message = old.message(old.session())
+    typed: dict[str, Any] = {"tool": "bash", "metadata": {"output": ""}}
+    old.tool(message, call="01ARZ3NDEKTSV4RRFFQ69G5FAW", **typed)
+    old.tool(message, call="01ARZ3NDEKTSV4RRFFQ69G5FAV", **{"tool": "bash", **facts})
+    page = bench.read_once()
+    assert page.by(CALLS, "status") == counts
+    assert page.by(REJECTED, "cause") == {}
+
+
 def test_a_command_that_the_user_typed_is_no_invocation_while_it_runs(
     bench: Bench, old: V1
 ) -> None:

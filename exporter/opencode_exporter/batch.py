@@ -30,11 +30,13 @@ class Cursor(msgspec.Struct, frozen=True):
     """Where the next poll of one table begins: after the last anchor."""
 
     anchors: tuple[Anchor, ...] = ()
+    first: int = 1  # the lowest rowid there was, if it is below 1
+    rows: int = 0  # how many rows there were, where no rowid is left above them; else 0
 
     @property
     def position(self) -> int:
-        """The rowid of the newest row read, 0 before the first."""
-        return self.anchors[-1].rowid if self.anchors else 0
+        """The rowid of the newest row read; before the first, one below all."""
+        return self.anchors[-1].rowid if self.anchors else self.first - 1
 
     def extended(self, rows: list[Anchor]) -> Cursor:
         """
@@ -51,7 +53,7 @@ class Cursor(msgspec.Struct, frozen=True):
                 kept.append(anchor)
             if len(kept) == _MOST:
                 break
-        return Cursor(tuple(reversed(kept)))
+        return Cursor(tuple(reversed(kept)), self.first)
 
 
 ITSELF: Final = ("", "")

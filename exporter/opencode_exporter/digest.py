@@ -134,6 +134,7 @@ def _is_plain(event: Event) -> TypeGuard[Invocation]:
         and event.status is not None
         and event.skill is None
         and not event.suspect
+        and event.message_created > 0
     )
 
 

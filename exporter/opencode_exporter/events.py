@@ -46,7 +46,7 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     project: str
     created: int
     parent: str = ""  # id of the session that started it, of a sub-agent's
-    is_fork: bool = False  # says so itself: 2.x only
+    is_fork: bool = False  # 2.x says so; of 1.x known where the clock was set back before
     directory: str = ""  # what its relative paths begin at
     worktree: str = ""  # only where --files.top asks for paths: what they are shown from
     root: str = ""  # id of the session above all others, of a sub-agent's

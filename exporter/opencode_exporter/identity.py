@@ -64,9 +64,15 @@ def invocation_key(event: Invocation) -> int:
     return key(f"i {event.message} {event.call}", event.message_created)
 
 
-def namesake_key(event: Invocation) -> int:
-    """Return the key of a further call with the same message and call id."""
-    return key(f"n {event.message} {event.part} {event.call}", event.message_created)
+def orphan_key(event: Invocation) -> int:
+    """Return the key that an invocation has as long as its message cannot be read."""
+    return key(f"i {event.message} {event.call}")
+
+
+def namesake_keys(event: Invocation) -> tuple[int, int]:
+    """Return the keys of a further call with the same message and call id; the second: orphaned."""
+    text = f"n {event.message} {event.part} {event.call}"
+    return key(text, event.message_created), key(text)
 
 
 def row_key(event: Step | Remark) -> int:

@@ -40,7 +40,7 @@ READABLE: Final[Mapping[str, frozenset[str]]] = {
     "todo": frozenset({"session_id", "status"}) | _ROWID,
     "json_each": frozenset({"value", "json", "root", ""}),  # a function of SQLite, no table
 }
-"""All that may be read, by table."""
+"""All that may be read, by table; the case of a name is nothing to SQLite."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def layout_of(query: Callable[[str], apsw.Cursor]) -> Layout:
     """
     columns = {}
     for table in (*COLUMNS, *_OPTIONAL):
-        found = frozenset(row[1] for row in query(f"PRAGMA table_info({table})"))
+        found = frozenset(str(row[1]).lower() for row in query(f"PRAGMA table_info({table})"))
         if found:
             columns[table] = found
     sessions = {}

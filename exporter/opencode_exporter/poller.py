@@ -25,12 +25,12 @@ from opencode_exporter.errors import (
 )
 from opencode_exporter.health import SourceHealth
 from opencode_exporter.ledger.ledger import Ledger
-from opencode_exporter.read_ahead import WORTH_IT_ROWS, read_ahead
+from opencode_exporter.read_ahead import WORTH_IT_ROWS, Plan, plan, read_ahead, rows_in
 from opencode_exporter.reader import Reader
 from opencode_exporter.sessions import archived, directories, opencode_version, todos
 from opencode_exporter.skills import InstalledSkill, SkillScanner
 from opencode_exporter.source import Signature, Source
-from opencode_exporter.tailer import Tailer
+from opencode_exporter.tailer import Stretch, Tailer
 from opencode_exporter.waker import Clock
 
 log = logging.getLogger(__name__)
@@ -123,11 +123,19 @@ class Poller:
     def _settle(self) -> None:
         """End what has been silent too long; once more if that cannot be written now."""
         try:
+            self._settle_unseen()
             self._ledger.settle(self._tailer.patience.is_over)
         except LedgerDamagedError:
             raise
         except LedgerError as err:
             self.fail(err)
+
+    def _settle_unseen(self) -> None:
+        """End what rests in databases that are not there, or have another name by now."""
+        there = {label for label, source in self.sources.items() if not source.is_gone()}
+        for label in set(self._ledger.open_sources()) - there:
+            for chunk in self._tailer.settle_unseen(self._ledger.open_rows(label)):
+                self._ledger.apply(label, chunk)
 
     def _set_baseline(self) -> None:
         """
@@ -250,9 +258,8 @@ class Poller:
         label = source.label
         intake = self._intake(label, health, reader)
         stretches = self._tailer.ahead(reader, self._ledger.cursors(label))
-        rows_ahead = sum(stretch.rows for stretch in stretches)
-        if rows_ahead >= WORTH_IT_ROWS and not reader.is_unnoticed:
-            ahead = read_ahead(reader, source.path, stretches, self._tailer, self._ledger.is_new)
+        if planned := _worth_reading_ahead(reader, stretches):
+            ahead = read_ahead(reader, source.path, planned, self._tailer, self._ledger.is_new)
             with contextlib.closing(ahead) as chunks:
                 intake(chunks)
             stretches = self._tailer.ahead(reader, self._ledger.cursors(label))
@@ -263,6 +270,7 @@ class Poller:
         for chunk in self._tailer.settle(reader, self._ledger.open_rows(label)):
             self._ledger.apply(label, chunk)
         self._look_again(label, reader, self._ledger.talks.overdue_steps())
+        self._ledger.note_read(label)
         health.todos = todos(reader, self._ledger.talks.active())
 
     def _look_again(self, label: str, reader: Reader, rows: Mapping[str, list[str]]) -> None:
@@ -326,6 +334,14 @@ class Poller:
         if any(row.calls for row in rows) and self._are_due(label):
             return True
         return any(row.calls and self._tailer.patience.is_over(row.silent_since) for row in rows)
+
+
+def _worth_reading_ahead(reader: Reader, stretches: Sequence[Stretch]) -> Plan:
+    """Return how other processes read what is new, or nothing where that is not worth it."""
+    if reader.is_unnoticed or sum(stretch.rows for stretch in stretches) < WORTH_IT_ROWS:
+        return ()
+    planned = plan(reader, stretches)  # rowids have gaps
+    return planned if rows_in(planned) >= WORTH_IT_ROWS else ()
 
 
 def _defect(err: Exception) -> SourceError:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
+import apsw
 import msgspec
 
 from opencode_exporter.batch import DENSE, Anchor, Chunk
@@ -49,20 +50,45 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Taken).decode
 
 
+class Window(msgspec.Struct, frozen=True, array_like=True):
+    """Rowids that one reader reads in a turn, the first and the last; they may have gaps."""
+
+    first: int
+    last: int
+    rows: int  # at most
+
+
+Plan = Sequence[tuple[Stretch, Sequence[Window]]]
+"""What is read: some stretches, and the windows of each, in their order."""
+
+
 class _Task(msgspec.Struct):
     """What a reader is told on its standard input."""
 
     path: str
-    stretches: Sequence[Stretch]
-    window_rows: int
+    plan: Plan
     reader: int
     with_paths: bool
+
+
+def plan(reader: Reader, stretches: Iterable[Stretch]) -> Plan:
+    """
+    Return by which windows some stretches can be read, as far as that can be seen.
+
+    Decided once, by us: readers that looked for themselves could see different rows.
+    """
+    return [(stretch, [*_windows(reader, stretch)]) for stretch in stretches]
+
+
+def rows_in(planned: Plan) -> int:
+    """Return the most rows that there can be."""
+    return sum(window.rows for _, windows in planned for window in windows)
 
 
 def read_ahead(
     reader: Reader,
     path: Path,
-    stretches: Sequence[Stretch],
+    planned: Plan,
     tailer: Tailer,
     is_new: Callable[[Digest], bool],
 ) -> Generator[Chunk]:
@@ -75,24 +101,22 @@ def read_ahead(
     Args:
         reader: Our own connection to the database.
         path: The database.
-        stretches: What to read.
+        planned: What to read.
         tailer: Reads again, event by event, what cannot be counted as a digest.
         is_new: Says, with all chunks before taken in, whether a digest can.
     """
     with contextlib.ExitStack() as running:
         try:
             pipes = [
-                running.enter_context(
-                    _reader(_Task(str(path), stretches, _WINDOW_ROWS, number, tailer.with_paths))
-                )
+                running.enter_context(_reader(_Task(str(path), planned, number, tailer.with_paths)))
                 for number in range(_READERS)
             ]
         except OSError as err:  # no process, no file or no pipe of that size for us
             log.warning("no reader processes, reading without them", extra={"err": str(err)})
             return
         try:
-            for stretch in stretches:
-                if not (yield from _chunks(reader, stretch, pipes, tailer, is_new)):
+            for stretch, windows in planned:
+                if not (yield from _chunks(reader, stretch, windows, pipes, tailer, is_new)):
                     return
         except (EOFError, msgspec.DecodeError):
             log.warning("reader process ended early, reading on without it")
@@ -101,30 +125,51 @@ def read_ahead(
 def _chunks(
     reader: Reader,
     left: Stretch,
+    windows: Iterable[Window],
     pipes: Sequence[IO[bytes]],
     tailer: Tailer,
     is_new: Callable[[Digest], bool],
 ) -> Generator[Chunk, None, bool]:
     """Yield the chunks of a stretch; return whether no deletion overtook it."""
-    for number, _, last in _windows(left, _WINDOW_ROWS):
-        for taken in _frames(pipes[number]):
+    for turn, window in enumerate(windows):
+        for taken in _frames(pipes[turn % _READERS]):
             if not is_there(reader, left.table, left.after):
                 return False
             found: Iterable[Taken] = [taken]
             if taken.chunk.digest is not None and not is_new(taken.chunk.digest):
-                found = tailer.stretch(reader, left, last)
+                found = tailer.stretch(reader, left, window.last)
             for one in found:
                 left = left.without(one)
                 yield one.chunk
     return True
 
 
-def _windows(stretch: Stretch, rows: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (reader, first, last): who reads which rowids, turn by turn."""
-    start = stretch.cursor.position
-    rows = max(1, rows // _WEIGHT.get(stretch.table, 1))
-    for turn, first in enumerate(range(start, stretch.last, rows)):
-        yield turn % _READERS, first, min(first + rows, stretch.last)
+def _windows(reader: Reader, stretch: Stretch) -> Iterator[Window]:
+    """Yield windows of about as many rows each; a gap is in none, or costs nothing there."""
+    rows = max(1, _WINDOW_ROWS // _WEIGHT.get(stretch.table, 1))
+    with contextlib.suppress(apsw.CorruptError):  # up to there: the tailer reads around it
+        first = _row_at(reader, stretch, stretch.after.rowid + 1)
+        while first is not None:
+            last = min(first + rows - 1, stretch.last)
+            following = _row_at(reader, stretch, last + 1)
+            if following is not None and following - last > rows:  # rows are few and far between
+                end = _row_at(reader, stretch, first, skip=rows - 1)
+                last = stretch.last if end is None else end
+                following = _row_at(reader, stretch, last + 1)
+            yield Window(first, last, min(rows, last - first + 1))
+            first = following
+
+
+def _row_at(reader: Reader, stretch: Stretch, first: int, skip: int = 0) -> int | None:
+    """Return the first rowid of a stretch from one on that is a row's, or one some rows later."""
+    if first > stretch.last:
+        return None
+    sql = (
+        f"SELECT rowid FROM {stretch.table} WHERE rowid >= ? AND rowid <= ? "
+        "ORDER BY rowid LIMIT 1 OFFSET ?"
+    )
+    row = reader.query(sql, (first, stretch.last, skip)).fetchone()
+    return int(row[0]) if row else None
 
 
 @contextlib.contextmanager
@@ -171,12 +216,11 @@ def main(given: BinaryIO, out: BinaryIO) -> None:
         Source(Path(task.path), "").open() as reader,
     ):
         by_name = {table.name: table for table in tables(reader, clock, with_paths=task.with_paths)}
-        for stretch in task.stretches:
+        for stretch, windows in task.plan:
             table = by_name[stretch.table]
-            for number, first, last in _windows(stretch, task.window_rows):
-                if number != task.reader:
-                    continue
-                found = _verified(reader, tailer.between(reader, table, Anchor(first, ""), last))
+            for window in windows[task.reader :: _READERS]:
+                after = Anchor(window.first - 1, "")
+                found = _verified(reader, tailer.between(reader, table, after, window.last))
                 for taken in _summed(table, found) if stretch.is_first else found:
                     data = _encode(taken)
                     out.write(len(data).to_bytes(_LENGTH_BYTES) + data)

@@ -178,13 +178,18 @@ def _authorize(
     """Deny everything but our reads: other tables hold secrets, or gigabytes."""
     allowed = (
         action == apsw.SQLITE_SELECT
-        or (action == apsw.SQLITE_READ and second in READABLE.get(first or "", ()))
+        or (action == apsw.SQLITE_READ and _is_readable(first or "", second or ""))
         or (action == apsw.SQLITE_FUNCTION and second in _FUNCTIONS)
         or (action == apsw.SQLITE_PRAGMA and first == "table_info" and second in READABLE)
         or (action == apsw.SQLITE_TRANSACTION and first in ("BEGIN", "ROLLBACK"))
         or (action == apsw.SQLITE_PRAGMA and first == "user_version" and second is None)
     )
     return apsw.SQLITE_OK if allowed else apsw.SQLITE_DENY
+
+
+def _is_readable(table: str, column: str) -> bool:
+    names = READABLE.get(table.lower(), frozenset())
+    return column in names or column.lower() in names
 
 
 def changed() -> SourceChangedError:

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Final
 
+from opencode_exporter.decode.copies import APART_MS
 from opencode_exporter.events import OVERFLOW, TODO_STATUSES, UNKNOWN, Session
 from opencode_exporter.reader import Reader
 
@@ -18,6 +19,18 @@ _LATEST: Final = 2000
 _LONGEST: Final = 65_536  # bytes of a path
 _DEEPEST: Final = 100
 """Sessions above one that are asked for: a damaged source may go round in circles."""
+_FIRST: Final = 8
+"""Messages of a session that are looked at: a fork copies the first ones first."""
+_REWOUND: Final = f"""
+SELECT 1 FROM (
+    SELECT id, time_created, time_updated FROM message
+    WHERE session_id = ? AND time_created >= ? ORDER BY time_created LIMIT ?
+) AS m WHERE m.time_updated < m.time_created - {APART_MS} OR EXISTS (
+    SELECT 1 FROM part
+    WHERE part.message_id = m.id AND part.time_created < m.time_created - {APART_MS}
+) LIMIT 1
+"""
+"""Rows that were written before what they tell of: only a copy is."""
 
 
 def project_of(project_id: object, worktree: object) -> str:
@@ -31,7 +44,10 @@ def project_of(project_id: object, worktree: object) -> str:
 class Sessions:
     """Sessions by id, remembered for one poll."""
 
-    def __init__(self, reader: Reader, table: str, *, with_paths: bool = False) -> None:
+    def __init__(
+        self, reader: Reader, table: str, *, with_paths: bool = False, generation: str = ""
+    ) -> None:
+        self._generation = generation
         self._with_paths = with_paths
         has = reader.layout.columns.get(table, frozenset())
         # As bytes: reading a text that is no UTF-8 fails.
@@ -73,11 +89,17 @@ class Sessions:
             project_of(_GLOBAL if is_global else None, worktree),
             created if isinstance(created, int) else 0,
             parent or "",
-            bool(origin),
+            bool(origin) or self._is_rewound(session_id, created),
             directory or "",
             (worktree or "") if self._with_paths else "",
             self._root(parent or ""),
         )
+
+    def _is_rewound(self, session_id: str, created: object) -> bool:
+        """Say whether a session of 1.x is a fork that was made after the clock was set back."""
+        if self._generation != "v1":
+            return False
+        return self._reader.one("message", _REWOUND, (session_id, created, _FIRST)) is not None
 
     def _root(self, parent: str) -> str:
         """Return the topmost session above one, as far as there are rows; nothing for none."""

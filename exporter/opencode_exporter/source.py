@@ -93,6 +93,13 @@ class Source:
         except OSError as err:
             raise _unreadable(err) from err
 
+    def is_gone(self) -> bool:
+        """Say whether there is no file, as far as that can be seen."""
+        try:
+            return _stat(self.path) is None
+        except OSError:
+            return False
+
     def sizes(self) -> dict[str, int]:
         """Return the bytes of ``main`` and ``wal``."""
         main, wal = _stat(self.path), _stat(self.wal)
@@ -288,6 +295,11 @@ def _sqlite_error(err: apsw.Error) -> SourceError:
             "the database is corrupt",
             hint="'PRAGMA integrity_check' says where; save what there is of a copy with "
             "'sqlite3 copy.db .recover | sqlite3 new.db', or restore a backup",
+        )
+    if isinstance(err, apsw.AuthError) or "no such column: rowid" in str(err):
+        return SourceUnsupportedError(
+            "a view, or a table without rowids, is where OpenCode has a table",
+            hint=f"name OpenCode's own file with --source.path (SQLite says: {err})",
         )
     if getattr(err, "extendedresult", 0) == apsw.SQLITE_READONLY_ROLLBACK:
         return hot_journal()

@@ -30,6 +30,8 @@ CHUNK_ROWS: Final = 1000  # measured: more or fewer are slower
 _BYTES: Final = 4_000_000
 _SECONDS: Final = 0.05
 _IDS: Final = 500
+_LAST_ROWID: Final = (1 << 63) - 1
+"""Where it is taken, SQLite gives further rows any free rowid below it."""
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -39,21 +41,26 @@ class Stretch(msgspec.Struct, frozen=True):
     cursor: Cursor
     last: int
     is_first: bool = False  # nothing of the source has been read before
+    all_rows: int = 0  # of the table, where no rowid is left above them; else 0
 
     @property
     def rows(self) -> int:
-        """About how many there are."""
+        """How many there may be: rowids have gaps."""
         return max(0, self.last - self.cursor.position)
 
     @property
     def after(self) -> Anchor:
         """The row before the first of them; without an id where there is none."""
-        return self.cursor.anchors[-1] if self.cursor.anchors else Anchor(0, "")
+        return self.cursor.anchors[-1] if self.cursor.anchors else Anchor(self.cursor.position, "")
 
     def without(self, taken: Taken) -> Stretch:
         """Return what is left after a chunk, which gets its cursor and progress here."""
-        cursor = taken.chunk.cursor = self.cursor.extended(taken.newest)
-        taken.chunk.progress = min(1.0, cursor.position / self.last)
+        cursor = self.cursor.extended(taken.newest)
+        if cursor.position >= self.last:
+            cursor = msgspec.structs.replace(cursor, rows=self.all_rows)
+        before = cursor.first - 1
+        taken.chunk.cursor = cursor
+        taken.chunk.progress = min(1.0, (cursor.position - before) / (self.last - before))
         return msgspec.structs.replace(self, cursor=cursor)
 
 
@@ -177,6 +184,16 @@ class Tailer:
                     events=[_abandoned(call) for call in lost],
                 )
 
+    def settle_unseen(self, open_rows: Iterable[OpenRow]) -> Iterator[Chunk]:
+        """Yield the open calls of a database that is not there, when they have rested too long."""
+        for row in open_rows:
+            if row.calls and self.patience.is_over(row.silent_since):
+                yield Chunk(
+                    row.table,
+                    "v2" if row.table == "session_message" else "v1",
+                    events=[_abandoned(call) for call in row.calls],
+                )
+
     def _is_lost(self, reader: Reader, table: Table | None, row: OpenRow, call: Invocation) -> bool:
         if self.patience.is_over(row.silent_since):
             return True
@@ -223,14 +240,33 @@ class Tailer:
 
 
 def _stretch(reader: Reader, table: Table, cursor: Cursor) -> Stretch:
+    first = _first_rowid(reader, table.name)
     position = resume(reader, table.name, cursor)
-    if position < cursor.position:
-        cursor = Cursor(tuple(a for a in cursor.anchors if a.rowid <= position))
+    if first < cursor.first:
+        cursor = Cursor(first=first)
+    elif position < cursor.position:
+        cursor = Cursor(tuple(a for a in cursor.anchors if a.rowid <= position), cursor.first)
     try:
         last = table.last_rowid()
     except apsw.CorruptError:
         last = last_readable(reader, table, cursor.position)
-    return Stretch(table.name, cursor, last)
+    all_rows = 0
+    if last == _LAST_ROWID:
+        all_rows = _count(reader, table.name)
+        if all_rows != cursor.rows:  # some are new, or gone: nobody knows which
+            cursor = Cursor(first=first)
+    return Stretch(table.name, cursor, last, all_rows=all_rows)
+
+
+def _first_rowid(reader: Reader, table: str) -> int:
+    """Return the lowest rowid if it is below those that SQLite gives, else 1."""
+    row = reader.one(table, f"SELECT rowid FROM {table} ORDER BY rowid LIMIT 1")
+    return min(1, integer(row[0])) if row is not None else 1
+
+
+def _count(reader: Reader, table: str) -> int:
+    row = reader.one(table, f"SELECT count(*) FROM {table}")
+    return integer(row[0]) if row is not None else 0
 
 
 def resume(reader: Reader, table: str, cursor: Cursor) -> int:
@@ -244,7 +280,7 @@ def resume(reader: Reader, table: str, cursor: Cursor) -> int:
     keys of what was counted.
     """
     found = _occupants(reader, table, cursor.anchors)
-    position = 0
+    position = beginning = cursor.first - 1
     for anchor in cursor.anchors:
         there = found.get(anchor.rowid)
         if there == anchor:
@@ -252,7 +288,7 @@ def resume(reader: Reader, table: str, cursor: Cursor) -> int:
             continue
         moved = reader.one(table, f"SELECT 1 FROM {table} WHERE id = ?", (anchor.id,))
         if moved is not None:
-            return 0
+            return beginning
         if there is not None:
             break
     return position

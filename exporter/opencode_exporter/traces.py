@@ -43,6 +43,7 @@ class Traces:
         """Begin a batch: the one before has been committed, or thrown away."""
         self._new: dict[int, array[int]] = {}
         self._known: dict[int, dict[int, int]] = {}
+        self._shared: set[int] = set()  # prints that several sessions have left
 
     def new(self) -> Blocks:
         """Return what the batch adds to each block."""
@@ -59,9 +60,19 @@ class Traces:
             block = unpacked(stored.get(time, b""))
             block.extend(self._new.get(time, ()))
             # The first session that left a print owns it.
-            self._known[time] = {
+            known = self._known[time] = {
                 trace >> SESSION_BITS: trace & _SESSION_MASK for trace in reversed(block)
             }
+            if len(known) < len(block):
+                self._note_shared(time, block)
+
+    def _note_shared(self, time: int, traces: Iterable[int]) -> None:
+        known = self._known[time]
+        self._shared.update(
+            time << PRINT_BITS | trace >> SESSION_BITS
+            for trace in traces
+            if known[trace >> SESSION_BITS] != trace & _SESSION_MASK
+        )
 
     def owner(self, print_: int) -> int | None:
         """Return the session that left a print, if one did."""
@@ -75,6 +86,23 @@ class Traces:
             time = print_ >> PRINT_BITS
             self._known[time][print_ & _PRINT_MASK] = session
             self._new.setdefault(time, array("Q")).append(packed(print_, session))
+
+    def leave_too(self, print_: int, session: int) -> bool:
+        """Note that a session left a print, and return whether another did first."""
+        owner = self.owner(print_)
+        if owner is None:
+            self.leave(print_, session)
+        elif owner != session and print_ not in self._shared:
+            self._shared.add(print_)
+            time = print_ >> PRINT_BITS
+            self._new.setdefault(time, array("Q")).append(packed(print_, session))
+            return True
+        return False
+
+    def is_left_by_another(self, print_: int, session: int) -> bool:
+        """Say whether a session other than this one has left a print."""
+        owner = self.owner(print_)
+        return owner is not None and (owner != session or print_ in self._shared)
 
     def stand_in(self, print_: int) -> None:
         """Note that a copy was counted instead of its original, which had not been seen."""
@@ -106,6 +134,7 @@ class Traces:
             if known is not None:
                 for trace in more:
                     known.setdefault(trace >> SESSION_BITS, trace & _SESSION_MASK)
+                self._note_shared(time, more)
 
 
 def packed(print_: int, session: int) -> int:

@@ -73,13 +73,16 @@ def is_typed(part: dict[str, Any], *, stepped: bool = False) -> bool:
     Say whether a v1 part is a command that the user typed: "is not an invocation".
 
     "(`!cmd`: `completed`, ULID call id, and no `step-start` in its message) …; a ULID as
-    call id alone says nothing."
+    call id alone says nothing."  Its metadata are the output alone, so what has an exit
+    code or says whether it was cut ran as a tool.
 
     Args:
         part: The part.
         stepped: Whether its message has a ``step-start``.
     """
-    ended = obj(part.get("state")).get("status") == "completed"
+    state = obj(part.get("state"))
+    ran = not {"exit", "truncated"}.isdisjoint(obj(state.get("metadata")))
+    ended = state.get("status") == "completed" and not ran
     by_hand = _ULID.fullmatch(word(part.get("callID"), default="")) is not None
     return part.get("tool") == "bash" and ended and by_hand and not stepped
 

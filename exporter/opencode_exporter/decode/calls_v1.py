@@ -14,8 +14,16 @@ import msgspec
 
 from opencode_exporter import classify, times
 from opencode_exporter.decode.condense import LEFT_OUT
+from opencode_exporter.decode.copies import is_surely_copied_v1, is_suspect_v1
 from opencode_exporter.decode.details import amount
-from opencode_exporter.decode.endings_v1 import asked_of, ending_of, ran_by_provider
+from opencode_exporter.decode.endings_v1 import (
+    asked_of,
+    ending_of,
+    is_typed,
+    looks_typed,
+    ran_by_provider,
+    ran_tool,
+)
 from opencode_exporter.decode.programs import program_of
 from opencode_exporter.decode.values import (
     REFUSED,
@@ -24,6 +32,7 @@ from opencode_exporter.decode.values import (
     loads,
     mapping,
     moment,
+    name_of,
     text_bytes,
     text_or,
     whole,
@@ -112,9 +121,10 @@ def _parse_leniently(data: bytes) -> ToolPart | None:
         raise Unusable("shape")
     if found.get("type") != "tool":
         return None
-    for name, cause in (("tool", "tool_name"), ("callID", "call_id")):
-        if not isinstance(found.get(name), str):
-            raise Unusable(cause)
+    tool = name_of(found.get("tool", ""), "tool_name")
+    call_id = found.get("callID", "")
+    if not isinstance(call_id, str):
+        raise Unusable("call_id")
     raw = found.get("state")
     if not isinstance(raw, dict):
         raise Unusable("state")
@@ -132,8 +142,7 @@ def _parse_leniently(data: bytes) -> ToolPart | None:
         time=_Time(times.get("start"), times.get("end")),
         left_out=amount(raw.get(f"output{LEFT_OUT}")),
     )
-    metadata = found.get("metadata")
-    return ToolPart("tool", whole(found["tool"]), whole(found["callID"]), state, metadata)
+    return ToolPart("tool", tool, whole(call_id), state, found.get("metadata"))
 
 
 def _names(given: dict[str, Any]) -> dict[str, str]:
@@ -150,9 +159,34 @@ def message(data: bytes, created: int) -> Message:
     try:
         found = _message(data)
     except REFUSED:
-        return Message(UNKNOWN, created)
-    agent = found.agent or found.mode
-    return Message(agent if type(agent) is str else UNKNOWN, created)
+        found = _message_leniently(data)
+    return Message(text_or(found.agent, text_or(found.mode, UNKNOWN)), created)
+
+
+def _message_leniently(data: bytes) -> _MessageData:
+    try:
+        found = mapping(loads(data))
+    except Unusable:
+        return _MessageData()
+    return _MessageData(whole(found.get("agent")), whole(found.get("mode")))
+
+
+def may_be_typed(part: ToolPart) -> bool:
+    """Say whether a call outside of a step is a command of the user's, or may become one."""
+    state = part.state
+    if state is None or state.status in ("error", ""):
+        return False
+    if part.tool != "bash" or not looks_typed(part.callID):
+        return False
+    return state.status != "completed" or was_typed(part)
+
+
+def was_typed(part: ToolPart) -> bool:
+    """Say whether a call outside of a step is a command that the user typed."""
+    state = part.state or State()
+    meta = state.metadata or Metadata()
+    known = ran_tool(meta.exit, meta.truncated)
+    return is_typed(part.callID, state.status, in_step=False, ran_tool=known)
 
 
 class PartRow(NamedTuple):
@@ -194,7 +228,10 @@ def invocation(
     stamped = moment(start, now) if start is not None else 0
     running = state.status == "running"
     tool = classify.canonical(part.tool)
-    suspect = (stamped or about.created) < session.created
+    if stamped:
+        suspect = stamped < session.created or is_suspect_v1(session, about.created, row.created)
+    else:
+        suspect = is_surely_copied_v1(session, about.created, row.created)
     started = stamped
     if tool == classify.SHELL_TOOL and not suspect and _has_printed(state):
         started = _true_start(stamped, row, about)
@@ -256,7 +293,8 @@ def _ended(
         output=output,
         code=code,
     )
-    started, suspect = stamped, stamped < session.created
+    started = stamped
+    suspect = stamped < session.created or is_suspect_v1(session, about.created, row.created)
     program = how = child = ""
     skill = None
     if tool == classify.SHELL_TOOL:
@@ -299,10 +337,19 @@ def _ended(
 
 
 def _asked(state: State) -> _Input:
+    if not isinstance(state.input, msgspec.Raw):
+        return _NOTHING
     try:
-        return _input(state.input) if isinstance(state.input, msgspec.Raw) else _Input()
+        return _input(state.input)
     except REFUSED:
-        return _Input()
+        return _asked_leniently(bytes(state.input))
+
+
+def _asked_leniently(data: bytes) -> _Input:
+    try:
+        return _Input(**_names(mapping(loads(data))))
+    except Unusable:
+        return _NOTHING
 
 
 def _skill(state: State) -> str:
@@ -331,7 +378,15 @@ def is_step_over(data: bytes) -> bool | None:
     try:
         found = _step(data)
     except REFUSED:
-        return None
+        found = _step_leniently(data)
     if found.role != "assistant":
         return None
     return found.time is not None and found.time.completed is not None
+
+
+def _step_leniently(data: bytes) -> _Step:
+    try:
+        found = mapping(loads(data))
+    except Unusable:
+        return _Step()
+    return _Step(found.get("role"), _StepTime(mapping(found.get("time")).get("completed")))

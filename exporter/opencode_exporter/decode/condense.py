@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from opencode_exporter.decode.values import Unusable
+from opencode_exporter.decode.values import Unusable, loads
 
 LEFT_OUT: Final = " left out"
 """Ends the name of the member that says how many bytes are missing from a text."""
@@ -212,10 +212,7 @@ class _Condenser:
         if self._next() != b'"':
             raise Unusable("json")
         head, _, tail, missing = self._pieces(Leaf(_NAME))
-        try:
-            return str(json.loads(b'"%b%b"' % (head, tail))) if not missing else ""
-        except ValueError as err:
-            raise Unusable("json") from err
+        return str(loads(b'"%b%b"' % (head, tail))) if not missing else ""
 
     def _text(self, leaf: Leaf) -> int:
         self._at += 1

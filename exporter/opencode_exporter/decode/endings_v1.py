@@ -48,19 +48,25 @@ def ran_by_provider(metadata: object) -> bool:
     return mapping(metadata).get("providerExecuted") is True
 
 
-def is_typed(call_id: str, status: str, *, in_step: bool) -> bool:
+def is_typed(call_id: str, status: str, *, in_step: bool, ran_tool: bool) -> bool:
     """
     Say whether a shell part is a command that the user typed (``!cmd``): no invocation.
 
     Providers, too, give out ids that are ULIDs; but OpenCode begins what a model does
-    with a ``step-start``.
+    with a ``step-start``, and its tool records more than the output.
 
     Args:
         call_id: The part's call id.
         status: The word of its state.
         in_step: Whether its message has a ``step-start``.
+        ran_tool: What `ran_tool` says of its metadata.
     """
-    return status == "completed" and not in_step and looks_typed(call_id)
+    return status == "completed" and not (in_step or ran_tool) and looks_typed(call_id)
+
+
+def ran_tool(code: object, truncated: object) -> bool:
+    """Say whether the tool ``bash`` ran a command: of one that is typed neither is recorded."""
+    return code is not None or truncated is not None
 
 
 def looks_typed(call_id: str) -> bool:

@@ -14,7 +14,15 @@ import msgspec
 
 from opencode_exporter.decode.details import Recorded, Unread, asked_raw, recorded_fields
 from opencode_exporter.decode.usage import Used, used_leniently
-from opencode_exporter.decode.values import REFUSED, Unusable, loads, mapping, text_or, whole
+from opencode_exporter.decode.values import (
+    REFUSED,
+    Unusable,
+    is_damaged,
+    loads,
+    mapping,
+    text_or,
+    whole,
+)
 
 
 class Time(msgspec.Struct, gc=False):
@@ -38,10 +46,12 @@ class State(msgspec.Struct, gc=False):
     @property
     def told(self) -> str:
         """The output, as a text."""
-        try:
-            return _text(self.output) if isinstance(self.output, msgspec.Raw) else ""
-        except REFUSED:
+        if not isinstance(self.output, msgspec.Raw):
             return ""
+        try:
+            return _text(self.output)
+        except REFUSED:
+            return _told_leniently(bytes(self.output))
 
 
 class Part(msgspec.Struct, gc=False):
@@ -91,16 +101,26 @@ def parse_part(data: bytes | None) -> Part:
         return _part_leniently(data)
 
 
+def _told_leniently(output: bytes) -> str:
+    try:
+        return text_or(loads(output), "")
+    except Unusable:
+        return ""
+
+
 def _part_leniently(data: bytes) -> Part:
     try:
         found = mapping(loads(data))
     except Unusable:  # the table of parts counts it as rejected
         return OTHER_PART
+    tool = text_or(found.get("tool"), "")
+    if is_damaged(tool):  # as above
+        return OTHER_PART
     state = mapping(found.get("state"))
     times = mapping(state.get("time"))
     return Part(
         type=text_or(found.get("type"), ""),
-        tool=whole(text_or(found.get("tool"), "")),
+        tool=whole(tool),
         callID=text_or(found.get("callID"), ""),
         state=State(
             text_or(state.get("status"), ""),

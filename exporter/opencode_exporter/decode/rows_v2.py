@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from opencode_exporter import classify, times
+from opencode_exporter.decode.copies import is_suspect_v2
 from opencode_exporter.decode.details import Asked, amount, parse_asked
 from opencode_exporter.decode.endings_v1 import asked_of, ran_by_provider
 from opencode_exporter.decode.programs import program_of
@@ -144,7 +145,7 @@ def _invocation(
         started=created,
         agent=agent,
         project=session.project,
-        suspect=created < session.created,
+        suspect=is_suspect_v2(session, row.id, created, row.changed),
         message_created=row.created,
         skill=_skill(state, asked) if tool == classify.SKILL_TOOL else None,
         root=session.root,
@@ -241,7 +242,7 @@ def _user_loads(row: Row, data: Data, session: Session, now: int) -> list[UserSk
             at=at,
             content_bytes=text_bytes(text) + left_out,
             project=session.project,
-            suspect=at < session.created,
+            suspect=is_suspect_v2(session, row.id, at, row.changed),
         )
         for position, (name, text, left_out) in enumerate(named)
     ]

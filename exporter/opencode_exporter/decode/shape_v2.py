@@ -21,7 +21,15 @@ from opencode_exporter.decode.details import (
     recorded_fields,
 )
 from opencode_exporter.decode.usage import Used, used_leniently
-from opencode_exporter.decode.values import REFUSED, Unusable, loads, mapping, text_or, whole
+from opencode_exporter.decode.values import (
+    REFUSED,
+    Unusable,
+    loads,
+    mapping,
+    name_of,
+    text_or,
+    whole,
+)
 
 
 class Row(NamedTuple):
@@ -192,9 +200,10 @@ def _parse_leniently(found: Any) -> tuple[Data, list[str]]:
 
 
 def _item_leniently(raw: dict[str, Any]) -> Item:
-    for key, cause in (("name", "tool_name"), ("id", "call_id")):
-        if not isinstance(raw.get(key), str):
-            raise Unusable(cause)
+    name = name_of(raw.get("name", ""), "tool_name")
+    call_id = raw.get("id", "")
+    if not isinstance(call_id, str):
+        raise Unusable("call_id")
     state = raw.get("state")
     if not isinstance(state, dict):
         raise Unusable("state")
@@ -202,8 +211,8 @@ def _item_leniently(raw: dict[str, Any]) -> Item:
     parts = state.get("content")
     return Item(
         type="tool",
-        id=whole(raw["id"]),
-        name=whole(raw["name"]),
+        id=whole(call_id),
+        name=name,
         state=State(
             status=text_or(state.get("status"), ""),
             input=asked_raw(state.get("input")),
@@ -245,5 +254,13 @@ def is_step_over(data: bytes) -> bool | None:
     try:
         found = _step(data)
     except REFUSED:
-        return None
+        return _is_step_over_leniently(data)
     return found.time is not None and found.time.completed is not None
+
+
+def _is_step_over_leniently(data: bytes) -> bool | None:
+    try:
+        found = mapping(loads(data))
+    except Unusable:
+        return None
+    return mapping(found.get("time")).get("completed") is not None

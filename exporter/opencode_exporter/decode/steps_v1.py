@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from opencode_exporter import classify
+from opencode_exporter.decode.copies import is_suspect_v1
 from opencode_exporter.decode.details import (
     Asked,
     Recorded,
@@ -19,7 +20,13 @@ from opencode_exporter.decode.details import (
     parse_asked,
     targets,
 )
-from opencode_exporter.decode.endings_v1 import asked_of, ending_of, is_typed, ran_by_provider
+from opencode_exporter.decode.endings_v1 import (
+    asked_of,
+    ending_of,
+    is_typed,
+    ran_by_provider,
+    ran_tool,
+)
 from opencode_exporter.decode.parts_v1 import (
     MessageData,
     Part,
@@ -109,7 +116,7 @@ def _remark(
         agent=_agent(data),
         compaction=compaction,
         where=session.kept(),
-        suspect=row.created < session.created,
+        suspect=is_suspect_v1(session, row.created, row.updated),
     )
 
 
@@ -164,7 +171,7 @@ def _step(
         is_summary=isinstance(data.summary, msgspec.Raw) and bytes(data.summary) == b"true",
         is_note=typed and not calls and not finish,
         where=session.kept(),
-        suspect=row.created < session.created,
+        suspect=is_suspect_v1(session, row.created, row.updated),
         parent=whole(text_or(data.parentID, "")),
         changed=max(row.updated, row.changed),
     )
@@ -212,8 +219,12 @@ def _call(part: Part, session: Session, now: int) -> StepCall:
 
 def _is_typed(part: Part, *, in_step: bool) -> bool:
     """Say whether a call is a command that the user typed."""
-    status = part.state.status if part.state else ""
-    return part.tool == "bash" and is_typed(part.callID, status, in_step=in_step)
+    state = part.state or State()
+    meta = state.metadata or Recorded()
+    known = ran_tool(meta.exit, meta.truncated)
+    return part.tool == "bash" and is_typed(
+        part.callID, state.status, in_step=in_step, ran_tool=known
+    )
 
 
 def _agent(data: MessageData) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from opencode_exporter import classify
+from opencode_exporter.decode.copies import is_suspect_v2
 from opencode_exporter.decode.details import Asked, Recorded, file_changes, targets
 from opencode_exporter.decode.endings_v1 import ran_by_provider
 from opencode_exporter.decode.shape_v2 import Data, Item, MessageTimes, Model, Row, State
@@ -96,7 +97,7 @@ def step(row: Row, data: Data, calls: list[StepCall], session: Session, now: int
         retries=int(bool(mapping(data.retry))),
         calls=tuple(calls),
         where=session.kept(),
-        suspect=row.created < session.created,
+        suspect=is_suspect_v2(session, row.id, row.created, row.changed),
         changed=row.changed,
     )
 
@@ -127,7 +128,7 @@ def remark(row: Row, data: Data, skills: tuple[str, ...], session: Session) -> R
         outcome=_outcome(data.outcome) if kind == "idle" else "",
         skills=skills,
         where=session.kept(),
-        suspect=row.created < session.created,
+        suspect=is_suspect_v2(session, row.id, row.created, row.changed),
     )
     return _compaction(found, data) if row.type == _COMPACTION else found
 

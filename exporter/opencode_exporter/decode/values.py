@@ -34,17 +34,53 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     created: int = 0
 
 
-def loads(data: bytes | str) -> Any:
+def loads(data: bytes | None) -> Any:
     """
     Decode JSON as JavaScript would, lone surrogates included.
+
+    Bytes that are no text become U+FFFD, there as here: they spoil no more than the
+    text that they are in.
 
     Raises:
         Unusable: It is not JSON.
     """
+    if not isinstance(data, bytes):  # NULL, or a number
+        raise Unusable("json")
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError, TypeError) as err:
+        return json.loads(_decoded(data))
+    except (ValueError, RecursionError) as err:
         raise Unusable("json") from err
+
+
+def _decoded(data: bytes) -> str:
+    encoding = json.detect_encoding(data)
+    try:
+        return data.decode(encoding, "surrogatepass")
+    except UnicodeDecodeError:
+        return data.decode(encoding, "replace")
+
+
+def name_of(value: object, cause: str) -> str:
+    """
+    Return the name that a call needs, without lone surrogates.
+
+    Args:
+        value: What stands in its place.
+        cause: Why the call cannot be used if that is no text.
+
+    Raises:
+        Unusable: It is none, or its bytes are damaged: it would be a name of nothing.
+    """
+    if not isinstance(value, str):
+        raise Unusable(cause)
+    if is_damaged(value):
+        raise Unusable("json")
+    return str(whole(value))
+
+
+def is_damaged(name: str) -> bool:
+    """Say whether some bytes of a name were no text."""
+    return "\ufffd" in name
 
 
 def moment(value: object, now: int) -> int:

@@ -19,6 +19,7 @@ from opencode_exporter.digest import NEVER, Digest, first_of
 from opencode_exporter.events import (
     ABANDONED,
     COMPLETED,
+    Event,
     Invocation,
     Remark,
     Step,
@@ -55,6 +56,7 @@ class Intake:
         abandon_after_ms: How long something open may stay without a change.
         scope: What counts, of all that is read.
         is_empty: Whether nothing has been read before.
+        has_orphans: Whether a call was counted whose message could not be read.
         late_ms: When, by the stopwatch, old events last came in; 0 for never.
         sums: Makes the sums of a batch.
     """
@@ -71,6 +73,7 @@ class Intake:
         abandon_after_ms: int,
         scope: Scope,
         is_empty: bool,
+        has_orphans: bool,
         late_ms: int,
         sums: Callable[[], Sums],
     ) -> None:
@@ -80,7 +83,13 @@ class Intake:
         self.names = names
         self.open = rows
         self.hot = hot
-        self.judge = Judge(store.owners, store.traces, is_empty=is_empty)
+        self.judge = Judge(
+            store.owners,
+            store.traces,
+            is_empty=is_empty,
+            has_orphans=has_orphans,
+            is_open=rows.concerns,
+        )
         self.talks = Talks(
             store, salt, abandon_after_ms, admit=self._admit_lost, now=clock.now_ms, at=self._at
         )
@@ -90,15 +99,14 @@ class Intake:
         self.follower: Follower | None = None
         self._first = NEVER
 
-    def begin(self, *, counting: bool, is_live: bool) -> None:
+    def begin(self, *, is_live: bool) -> None:
         """
         Begin a batch.
 
         Args:
-            counting: Whether what comes counts, or is only known from now on.
             is_live: Whether the history is in, so that old events are late ones.
         """
-        self.counting, self.is_live = counting, is_live
+        self.is_live = is_live
         self.since_settled = min(self.since_settled, self._first)
         self._first = NEVER
         self._sums = self._make_sums()
@@ -107,16 +115,28 @@ class Intake:
         self.open.changed = {}
         self._lost: set[str] = set()
 
-    def apply(self, source: str, chunk: Chunk) -> None:
-        """Take in a chunk of a source."""
+    def apply(self, source: str, chunk: Chunk, *, counts: bool) -> None:
+        """
+        Take in a chunk.
+
+        Args:
+            source: Where it comes from.
+            chunk: The chunk.
+            counts: Whether what it brings counts, or is only known from now on.
+        """
+        self.counting = counts
         if chunk.digest is not None:
             self._take(chunk.digest)
         self._take_events(source, chunk)
         for row in chunk.open_rows:
             self._keep_open((source, chunk.table, row.row), chunk, row)
+        while self.judge.originals:
+            self.open.drop_copies(self.judge.originals.pop())
         for row in chunk.unreadable:
             self.open.note((source, chunk.table, row.row), row)
-        self.talks.gone(chunk.settled)
+        self.talks.gone(
+            [row for row in chunk.settled if not self.open.is_elsewhere((source, chunk.table, row))]
+        )
         for row_id in chunk.settled:
             self.open.set((source, chunk.table, row_id), None)
         if chunk.rows:
@@ -140,6 +160,8 @@ class Intake:
         return min(self._first, self._clock.now_ms())
 
     def _take_events(self, source: str, chunk: Chunk) -> None:
+        if len(self.open.sources()) > 1:
+            chunk.events = [e for e in chunk.events if not self._goes_on(source, chunk, e)]
         keys = self.judge.prepare(chunk)
         self.talks.prepare(chunk.events)
         self.judge.note_open(call for row in chunk.open_rows for call in row.calls)
@@ -179,6 +201,17 @@ class Intake:
         self.note(digest.first)
         self._note_lateness(digest.first_end)
 
+    def _goes_on(self, source: str, chunk: Chunk, event: Event) -> bool:
+        """Say whether an event gives up a call that another source goes on with."""
+        if not isinstance(event, Invocation) or event.status != ABANDONED:
+            return False
+        place = _place(source, chunk, event)
+        is_gone = place[2] in chunk.settled
+        if not self.open.goes_on_elsewhere(place, event, is_gone=is_gone):
+            return False
+        self.open.take_off(place, event)
+        return True
+
     def _take_row(self, event: Step | Remark, key: int) -> None:
         """Take in a row of a session: it moves the session's turns on, if it is new."""
         if isinstance(event, Step):
@@ -212,11 +245,10 @@ class Intake:
         self, source: str, chunk: Chunk, event: Invocation, key: int, *, admitted: bool
     ) -> None:
         """Count an invocation that has ended, if it is new."""
+        place = _place(source, chunk, event)
         verdict = Verdict.NEW
         if not admitted:
             verdict = self.judge.admit(event, key, chunk.generation)
-        row = event.part if chunk.generation == "v1" else event.message
-        place = (source, chunk.table, row)
         if verdict is Verdict.NEW:
             if self.open.concerns(key):
                 if chunk.generation == "v1":
@@ -227,6 +259,8 @@ class Intake:
             self._sums.add(c.LATE_ENDS, (event.status or "",))
         elif verdict is not Verdict.REPEAT:
             self._sums.add(c.COPIES_SKIPPED, (_CAUSES[verdict],))
+        if verdict is not Verdict.NEW and event.status == ABANDONED:
+            self.open.take_off(place, event)  # another's end is its own
 
     def _count(self, event: Invocation) -> None:
         first: bool | None = None
@@ -295,3 +329,8 @@ class Intake:
         only_repeats = chunk.generation == "v1" and row.calls and not calls and not given_up
         kept = msgspec.structs.replace(row, calls=tuple(calls), given_up=given_up)
         self.open.set(place, None if only_repeats else kept)
+
+
+def _place(source: str, chunk: Chunk, call: Invocation) -> Place:
+    """Return the row that shows a call."""
+    return source, chunk.table, call.part if chunk.generation == "v1" else call.message

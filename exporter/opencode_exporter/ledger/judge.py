@@ -37,10 +37,32 @@ _ONCE: Final = 0  # owner of keys that only say: this has happened
 
 
 class Judge:
-    """The keys of what was counted; ``seen`` and ``traces`` hold the batch's new ones."""
+    """
+    The keys of what was counted; ``seen`` and ``traces`` hold the batch's new ones.
 
-    def __init__(self, lookup: KeyLookup, blocks: BlockLookup, *, is_empty: bool) -> None:
+    A key has the time of its message.  A part of 1.x whose message is not there, or on a
+    damaged page, is an orphan: its key has no time, and is looked for as well from then on.
+
+    Args:
+        lookup: Reads keys from the ledger.
+        blocks: Reads traces from there.
+        is_empty: Whether the ledger has none yet.
+        has_orphans: Whether one was counted by the key of an orphan.
+        is_open: Says of a key whether a call with it is open.
+    """
+
+    def __init__(
+        self,
+        lookup: KeyLookup,
+        blocks: BlockLookup,
+        *,
+        is_empty: bool,
+        has_orphans: bool,
+        is_open: Callable[[int], bool],
+    ) -> None:
         self._lookup = lookup
+        self.has_orphans = has_orphans
+        self._is_open = is_open
         self.traces = Traces(blocks, is_empty=is_empty)
         self._session = ("", 0)
         self.begin()
@@ -50,6 +72,8 @@ class Judge:
         self.seen: dict[int, int] = {}
         self._owners: dict[int, int | None] = {}
         self.traces.begin()
+        self.originals: list[Invocation] = []
+        """Open calls of which a copy had been taken for a call of its own before."""
 
     def prepare(self, chunk: Chunk) -> list[int]:
         """Look up all keys of a chunk in one statement; return those of its events, in order."""
@@ -60,6 +84,9 @@ class Judge:
         ]
         calls = [call for row in chunk.open_rows for call in row.calls]
         wanted = [*keys, *map(of, calls), *_first_load_keys(chunk.events)]
+        if self.has_orphans:
+            ended = (event for event in chunk.events if isinstance(event, Invocation))
+            wanted += map(identity.orphan_key, (*ended, *calls))
         self._owners = dict.fromkeys(wanted) | self._lookup(wanted)
         self.traces.prepare(
             print_
@@ -77,22 +104,25 @@ class Judge:
         have copied, under a key that nobody has.  The others are left to `admit`.
         """
         seen, owners, traces = self.seen, self._owners, self.traces
+        if self.has_orphans:
+            return [False] * len(events)
         admitted = []
         for event, key in zip(events, keys, strict=True):
             plain = False
-            if isinstance(event, Invocation) and not event.suspect:
+            if isinstance(event, Invocation) and not event.suspect and event.message_created:
                 print_ = identity.fingerprint(event)
                 plain = key not in seen and owners[key] is None and not traces.is_stood_in(print_)
                 if plain:
                     seen[key] = identity.owner(event, generation)
-                    traces.leave(print_, self._me(event.session))
+                    traces.leave_too(print_, self._me(event.session))
             admitted.append(plain)
         return admitted
 
     def is_new(self, digest: Digest, keys: list[int]) -> bool:
         """Say whether nobody has any of a digest's keys, nor has been counted in their place."""
         return (
-            self.seen.keys().isdisjoint(keys)
+            not self.has_orphans
+            and self.seen.keys().isdisjoint(keys)
             and not self._lookup(keys)
             and not self.traces.any_stood_in(digest.traces)
         )
@@ -105,7 +135,7 @@ class Judge:
     def admit(self, event: Judged, key: int, generation: str) -> Verdict:
         """Decide about an event that has ended, and note the verdict."""
         me = identity.owner(event, generation)
-        known = self._owner(key)
+        known, key = self._find(event, key)
         if known is not None:
             verdict, key = self._known(event, key, known, me)
             if verdict is not Verdict.NEW:
@@ -114,11 +144,17 @@ class Judge:
                 return verdict
         self.seen[key] = me
         print_ = identity.fingerprint(event)
+        if isinstance(event, Invocation) and not event.message_created:
+            self.has_orphans = True
+            if not self._is_open(key) and self.traces.owner(print_) == self._me(event.session):
+                return Verdict.REPEAT  # it has been counted when its message was there
         if (event.suspect or self.traces.is_stood_in(print_)) and self._is_copy(event):
             return Verdict.FORKED
-        self.traces.leave(print_, self._me(event.session))
         if event.suspect:
+            self.traces.leave(print_, self._me(event.session))
             self.traces.stand_in(print_)
+        else:
+            self.traces.leave_too(print_, self._me(event.session))
         return Verdict.NEW
 
     def note_open(self, calls: Iterable[Invocation]) -> None:
@@ -132,7 +168,7 @@ class Judge:
         if self._owner(key) is not None or (event.suspect and self._is_copy(event)):
             return False
         if not event.suspect:  # of a copy and its original, the first that ends counts
-            self.traces.leave(identity.fingerprint(event), self._me(event.session))
+            self.traces.leave_too(identity.fingerprint(event), self._me(event.session))
         return True
 
     def admit_late(self, step: Step, key: int) -> Verdict:
@@ -142,7 +178,7 @@ class Judge:
 
     def admit_open(self, call: Invocation, key: int, generation: str) -> Verdict:
         """Decide about a call that has not ended; NEW leaves it to be admitted at its end."""
-        known = self._owner(key)
+        known, key = self._find(call, key)
         me = identity.owner(call, generation)
         if known is not None:
             verdict, key = self._known(call, key, known, me)
@@ -156,8 +192,12 @@ class Judge:
         return Verdict.NEW
 
     def _leave_open(self, call: Invocation) -> None:
+        me = self._me(call.session)
         for print_ in _fingerprints(call):
-            self.traces.leave(print_, self._me(call.session))
+            if call.suspect:
+                self.traces.leave(print_, me)
+            elif self.traces.leave_too(print_, me):
+                self.originals.append(call)
 
     def once(self, key: int) -> bool:
         """Say whether a key comes for the first time ever."""
@@ -176,8 +216,20 @@ class Judge:
         if identity.same_row(known, me) or not isinstance(event, Invocation):
             return Verdict.REPEAT, key
         # Another call of the message with the same call id.
-        key = identity.namesake_key(event)
-        return Verdict.NEW if self._ask(key) is None else Verdict.REPEAT, key
+        key, orphaned = identity.namesake_keys(event)
+        is_known = self._ask(key) is not None or (
+            self.has_orphans and self._ask(orphaned) is not None
+        )
+        return Verdict.REPEAT if is_known else Verdict.NEW, key
+
+    def _find(self, event: Judged, key: int) -> tuple[int | None, int]:
+        """Return who has the key of an event, or the key that it had as an orphan; and that key."""
+        known = self._owner(key)
+        if known is None and self.has_orphans and isinstance(event, Invocation):
+            orphaned = identity.orphan_key(event)
+            if (found := self._ask(orphaned)) is not None:
+                return found, orphaned
+        return known, key
 
     def _owner(self, key: int) -> int | None:
         found = self.seen.get(key)
@@ -192,11 +244,7 @@ class Judge:
     def _is_copy(self, event: Judged) -> bool:
         """Say whether another session has an event with the same fingerprint."""
         me = self._me(event.session)
-        for print_ in _fingerprints(event):
-            known = self.traces.owner(print_)
-            if known is not None and known != me:
-                return True
-        return False
+        return any(self.traces.is_left_by_another(print_, me) for print_ in _fingerprints(event))
 
     def _me(self, session: str) -> int:
         if self._session[0] != session:  # events come session by session

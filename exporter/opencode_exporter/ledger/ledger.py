@@ -9,7 +9,7 @@ committed.  Nothing here reads opencode.db, and nothing here knows about HTTP.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from opencode_exporter import identity
 from opencode_exporter.batch import Chunk, Cursor, OpenRow
@@ -32,6 +32,8 @@ from opencode_exporter.turns.talks import FIRST, NEVER, Place, Talks
 from opencode_exporter.waker import Clock
 
 T = TypeVar("T")
+_READ: Final = "read"
+"""Begins the name of the note that a source's history is in."""
 
 
 class Published(NamedTuple):
@@ -59,7 +61,7 @@ class Ledger:
         store: The file.
         clock: Time of day.
         series_limit: The most series that one metric may have.
-        counts_history: Whether what the source holds before the baseline counts.
+        counts_history: Whether what a source holds at its first read counts.
         abandon_after_ms: How long something open may stay without a change.
         scope: What counts, of all that is read.
         files_top: How many of the most edited files to show.
@@ -132,6 +134,7 @@ class Ledger:
             abandon_after_ms=self._abandon_after,
             scope=self._scope,
             is_empty=not self._cursors,
+            has_orphans="orphans" in self.meta,
             late_ms=self._late_ms,
             sums=self._make_sums,
         )
@@ -144,6 +147,9 @@ class Ledger:
         self._viewers = viewers
         self._publish(series, starts, born)
         self._begin()
+        if self.baseline_ms and not any(name.startswith(f"{_READ} ") for name in self.meta):
+            for source, _ in self._cursors:  # in the ledger of an exporter that did not note it
+                self.note_read(source)
 
     def _publish(self, series: Series, starts: Numbers, born: Numbers) -> None:
         self._late_ms = self._intake.late_ms
@@ -166,9 +172,7 @@ class Ledger:
 
     def _begin(self) -> None:
         self._batch = Batch()
-        skips = not self._counts_history or self.meta.get("history") == "skip"
-        is_live = self.baseline_ms > 0
-        self._intake.begin(counting=is_live or not skips, is_live=is_live)
+        self._intake.begin(is_live=self.baseline_ms > 0)
         if "began_ms" not in self.meta:
             self._note("began_ms", str(self._opened_ms))
 
@@ -194,6 +198,10 @@ class Ledger:
     def open_rows(self, source: str) -> list[OpenRow]:
         """Return the rows of a source that may change at any time."""
         return self._intake.open.awake(source)
+
+    def open_sources(self) -> list[str]:
+        """Return the sources that have such rows, whether they are there or not."""
+        return self._intake.open.sources()
 
     def sleeping_rows(self, source: str, before_ms: int) -> list[OpenRow]:
         """Return those that hardly will: nothing runs in them since, or ever again."""
@@ -234,10 +242,20 @@ class Ledger:
 
     def apply(self, source: str, chunk: Chunk) -> None:
         """Take in a chunk.  It counts with the next `commit`, with all of its batch."""
-        self._intake.apply(source, chunk)
+        self._intake.apply(source, chunk, counts=self._counts(source))
         if chunk.cursor is not None:
             self._cursors[source, chunk.table] = chunk.cursor
             self._batch.cursors[source, chunk.table] = chunk.cursor
+
+    def _counts(self, source: str) -> bool:
+        """Say whether what comes of a source counts: each has a history that may be skipped."""
+        skips = not self._counts_history or self.meta.get("history") == "skip"
+        return not skips or f"{_READ} {source}" in self.meta
+
+    def note_read(self, source: str) -> None:
+        """Note, with the next commit, that all that a source held has been read once."""
+        if f"{_READ} {source}" not in self.meta:
+            self._note(f"{_READ} {source}", "yes")
 
     def is_new(self, digest: Digest) -> bool:
         """Say whether what is in a digest may be counted unseen."""
@@ -284,6 +302,8 @@ class Ledger:
             changed = changed_by(intake.folded(), self.published.series, self._limit)
             batch.slots = self.names.slots.new
             batch.seen, batch.traces = intake.judge.seen, intake.judge.traces.new()
+            if intake.judge.has_orphans and "orphans" not in self.meta:
+                self._note("orphans", "yes")
             batch.open_rows = intake.open.changed
             batch.edited = intake.hot.taken()
             batch.talks = {

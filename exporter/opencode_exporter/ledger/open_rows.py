@@ -20,6 +20,8 @@ from opencode_exporter.events import Invocation
 from opencode_exporter.ledger.store import Place
 from opencode_exporter.times import lasted
 
+PART: Final = "part"
+"""The table of which a row holds one call and nothing else."""
 _FRESH_MS: Final = 15 * 60_000
 """What has changed so recently stays awake, though it was given up: it may go on after all."""
 
@@ -66,10 +68,19 @@ class OpenRows:
         ]
 
     def running(self) -> Iterator[Invocation]:
-        """Yield the calls that run now."""
-        for rows in self._awake.values():
-            for row in rows.values():
-                yield from (call for call in row.calls if call.running)
+        """Yield the calls that run now; one that two databases show, once."""
+        found = {
+            (call.message, call.call, call.part): call
+            for rows in self._awake.values()
+            for row in rows.values()
+            for call in row.calls
+            if call.running
+        }
+        yield from found.values()
+
+    def sources(self) -> list[str]:
+        """Return the sources of which rows are open."""
+        return [source for source, rows in self._awake.items() if rows]
 
     def set(self, place: Place, row: OpenRow | None) -> None:
         """Put a row at its place; None: it is settled."""
@@ -106,19 +117,50 @@ class OpenRows:
 
         1.14.48 to 1.18.20 stamp the start of a command anew whenever it prints.
         """
-        row = self._rows.get(place)
         name = (call.call, call.part)
-        started = next(
-            (one.started for one in row.calls if (one.call, one.part) == name) if row else iter(()),
-            0,
-        )
-        if not started or started == call.started:
+        starts = [
+            one.started
+            for row in (self._rows.get(place), *(row for _, row in self._elsewhere(place)))
+            for one in (row.calls if row else ())
+            if (one.call, one.part) == name and one.started
+        ]
+        if not starts or min(starts) == call.started:
             return call
         return msgspec.structs.replace(
             call,
-            started=started,
+            started=min(starts),
             stamped=call.stamped or call.started,
-            duration=lasted(started, call.ended, call.message_created),
+            duration=lasted(min(starts), call.ended, call.message_created),
+        )
+
+    def _elsewhere(self, place: Place) -> list[tuple[Place, OpenRow]]:
+        """Return the same row in other sources: copies of a database, or it under another name."""
+        return [
+            (other, self._rows[other])
+            for other in self._places.get(place[2], ())
+            if other[0] != place[0] and other[1] == place[1]
+        ]
+
+    def is_elsewhere(self, place: Place) -> bool:
+        """Say whether the same row is open in another source."""
+        return bool(self._elsewhere(place))
+
+    def goes_on_elsewhere(self, place: Place, call: Invocation, *, is_gone: bool) -> bool:
+        """
+        Say whether a call that was given up here is still waited for in another source.
+
+        A copy that was made while it ran shows it as it was then, for ever.
+
+        Args:
+            place: The row that was left.
+            call: The call.
+            is_gone: Whether the row is not there any more; else it has rested for too long.
+        """
+        name, row = (call.call, call.part), self._rows.get(place)
+        return any(
+            name in ((one.call, one.part) for one in other.calls)
+            and (is_gone or row is None or other.silent_since > row.silent_since)
+            for _, other in self._elsewhere(place)
         )
 
     def concerns(self, key: int) -> bool:
@@ -130,14 +172,39 @@ class OpenRows:
         return not self._calls.keys().isdisjoint(keys)
 
     def end(self, place: Place, call: Invocation, key: int, *, given_up: bool) -> None:
-        """Take a call that has been counted off its row, and off the other generation's."""
+        """Take a call that has been counted off its row, and off all others that show it."""
+        name = (call.call, call.part)
         if place in self._rows:
-            self._take_off(place, (call.call, call.part), given_up=given_up)
+            self._take_off(place, name, given_up=given_up)
+        for other, row in self._elsewhere(place):
+            if name in ((one.call, one.part) for one in row.calls):
+                self.take_off(other, call)
         # The upgrade ends in one generation what stays open in the other for ever.
         for other in [place_ for place_ in self._calls.get(key, ()) if place_[1] != place[1]]:
             for twin in self._rows[other].calls:
                 if identity.invocation_key(twin) == key:
                     self._take_off(other, (twin.call, twin.part), given_up=True)
+
+    def take_off(self, place: Place, call: Invocation) -> None:
+        """Take a call off a row that shows it for nothing: another source's says how it ended."""
+        row, name = self._rows.get(place), (call.call, call.part)
+        if row is not None and name in ((one.call, one.part) for one in row.calls):
+            self._take_off(place, name, given_up=False)
+            row = self._rows[place]
+            if row.table == PART and not (row.calls or row.given_up):
+                self.set(place, None)
+
+    def drop_copies(self, original: Invocation) -> None:
+        """Take the copies of an open call off their rows: they had come before it."""
+        for place, row in [*self._rows.items()]:
+            for call in row.calls:
+                if (
+                    call.suspect
+                    and call.call == original.call
+                    and call.message_created == original.message_created
+                    and call.session != original.session
+                ):
+                    self.take_off(place, call)
 
     def _take_off(self, place: Place, name: tuple[str, str], *, given_up: bool) -> None:
         row = self._rows[place]

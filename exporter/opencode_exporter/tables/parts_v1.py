@@ -11,7 +11,7 @@ import apsw
 
 from opencode_exporter.batch import DENSE, Anchor, Chunk, OpenRow
 from opencode_exporter.decode import calls_v1 as decode_v1
-from opencode_exporter.decode.endings_v1 import is_typed, looks_typed
+from opencode_exporter.decode.endings_v1 import looks_typed
 from opencode_exporter.decode.values import Message, Unusable
 from opencode_exporter.events import UNKNOWN, Event, Invocation, Rejection, Session
 from opencode_exporter.reader import LARGEST, Reader
@@ -117,7 +117,7 @@ class PartTable:
     def __init__(self, reader: Reader, clock: Clock) -> None:
         self._reader = reader
         self._clock = clock
-        self._sessions = Sessions(reader, reader.layout.sessions["v1"])
+        self._sessions = Sessions(reader, reader.layout.sessions["v1"], generation="v1")
 
     def last_rowid(self) -> int:
         """Return the highest rowid, 0 for none."""
@@ -131,21 +131,25 @@ class PartTable:
             return self._read_after(rowid, bounds, known, f"{self._CAREFULLY} {self._OR_LARGE}")
 
     def _read_after(self, rowid: int, bounds: Bounds, known: Collection[str], sql: str) -> Taken:
-        last = min(rowid + bounds.rows, bounds.last)
+        first, last = rowid + 1, self._last_of(rowid + 1, bounds)
         cursor = self._reader.query(
-            f"{sql} AND rowid > ? AND rowid <= ? ORDER BY rowid", (rowid, last)
+            f"{sql} AND rowid >= ? AND rowid <= ? ORDER BY rowid", (first, last)
         )
         chunk, stopped = self._take(cursor, bounds, known)
-        sql = f"{self._ANCHOR} WHERE rowid > ? AND rowid <= ? ORDER BY rowid DESC LIMIT ?"
-        newest = self._reader.query(sql, (rowid, stopped or last, DENSE)).fetchall()
-        if not newest:  # a gap in the rowids: go on behind it
-            sql = "SELECT rowid FROM part WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT 1"
-            following = self._reader.query(sql, (last, bounds.last)).fetchone()
-            return (
-                self.read_after(following[0] - 1, bounds, known) if following else Taken(chunk, [])
-            )
+        if stopped is not None:
+            last = stopped
+        sql = f"{self._ANCHOR} WHERE rowid >= ? AND rowid <= ? ORDER BY rowid DESC LIMIT ?"
+        newest = self._reader.query(sql, (first, last, DENSE)).fetchall()
         chunk.newest = max([chunk.newest, *self._believable(row[3] for row in newest)])
         return Taken(chunk, [_anchor(row) for row in reversed(newest)])
+
+    def _last_of(self, first: int, bounds: Bounds) -> int:
+        """Return the last of as many rows as may be read: rowids have gaps."""
+        sql = (
+            "SELECT rowid FROM part WHERE rowid >= ? AND rowid <= ? ORDER BY rowid LIMIT 1 OFFSET ?"
+        )
+        row = self._reader.query(sql, (first, bounds.last, bounds.rows - 1)).fetchone()
+        return row[0] if row else bounds.last
 
     def _believable(self, times: Iterable[object]) -> list[int]:
         now = self._clock.now_ms()
@@ -181,12 +185,13 @@ class PartTable:
 
     def _take(
         self, cursor: apsw.Cursor, bounds: Bounds, known: Collection[str]
-    ) -> tuple[Chunk, int]:
-        """Return what the rows say, and the rowid at which a bound was met, or 0."""
+    ) -> tuple[Chunk, int | None]:
+        """Return what the rows say, and the rowid at which a bound was met, if one was."""
         now = self._clock.now_ms()
         intake = Intake(self.name, self.generation, now, known)
         tools: list[_ToolRow] = []
-        rows = size = stopped = 0
+        rows = size = 0
+        stopped: int | None = None
         for row in cursor:
             rows += 1
             if type(row[1]) is bytes:
@@ -225,13 +230,11 @@ class PartTable:
             if session.id != session_id:  # rows come session by session
                 session = self._sessions.get(session_id)
             events: list[Event]
-            if message_id in outside and looks_typed(part.callID):
+            if message_id in outside and decode_v1.may_be_typed(part):
                 # What the user typed, or will have: nothing says so while it runs.
-                status = part.state.status if part.state else ""
-                if status not in ("error", ""):
-                    final = is_typed(part.callID, status, in_step=False)
-                    intake.add(part_id, updated, size, 0, [], final=final)
-                    continue
+                final = decode_v1.was_typed(part)
+                intake.add(part_id, updated, size, 0, [], final=final)
+                continue
             try:
                 row = decode_v1.PartRow(part_id, message_id, created)
                 event = invocation(part, row, about(message_id, nothing), session, now)
@@ -279,12 +282,16 @@ class PartTable:
 
     def went_on(self, call: Invocation, row: OpenRow, now: int) -> bool:
         """Say whether the session went on without the call: a later step that can be read."""
+        sql = "SELECT rowid FROM message WHERE id = ?"
+        own = self._reader.query(sql, (call.message,)).fetchone()
         rows = self._reader.query(
             f"SELECT rowid, id, {number_of('time_created')}, {DATA}, octet_length(data) "
             "FROM message WHERE session_id = ? AND time_created >= ?",
             (call.session, call.message_created),
         )
         for rowid, name, created, data, size in rows:
+            if own and rowid < own[0]:  # it came before, by a clock that was set back since
+                continue
             if is_large(data, size):
                 data = any_data(self._reader, "message", rowid)  # noqa: PLW2901
             is_over = decode_v1.is_step_over(data)

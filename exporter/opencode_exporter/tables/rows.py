@@ -37,7 +37,9 @@ class MessageRows(ABC):
         self._reader = reader
         self._clock = clock
         sessions = reader.layout.sessions[self.generation]
-        self._sessions = Sessions(reader, sessions, with_paths=with_paths)
+        self._sessions = Sessions(
+            reader, sessions, with_paths=with_paths, generation=self.generation
+        )
 
     def last_rowid(self) -> int:
         """Return the highest rowid, 0 for none."""
@@ -45,7 +47,7 @@ class MessageRows(ABC):
 
     def read_after(self, rowid: int, bounds: Bounds, known: Collection[str]) -> Taken:
         """Read the rows after a rowid, in its order, until a bound is met."""
-        where, values = "WHERE rowid > ? AND rowid <= ? ORDER BY rowid", (rowid, bounds.last)
+        where, values = "WHERE rowid >= ? AND rowid <= ? ORDER BY rowid", (rowid + 1, bounds.last)
         try:
             with closing(self._reader.query(f"{self._SELECT} {where}", values)) as rows:
                 return self._take(rows, bounds, known)
