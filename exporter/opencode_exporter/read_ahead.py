@@ -131,7 +131,7 @@ def _windows(stretch: Stretch, rows: int) -> Iterator[tuple[int, int, int]]:
 def _reader(task: _Task) -> Iterator[IO[bytes]]:
     """Start a reader, and yield what it writes."""
     process = subprocess.Popen(  # noqa: S603  # our own module, no shell
-        [sys.executable, "-m", __name__],
+        [sys.executable, "-P", "-m", __name__],  # -P: nothing from where the user stands
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         pipesize=_PIPE_BYTES,
