@@ -14,8 +14,8 @@ import opencode_exporter
 PACKAGE = Path(opencode_exporter.__file__).parent
 
 ROWS = """
-errors times events waker catalog.metric catalog.exporter catalog.sessions catalog.skills \
-catalog.tools catalog
+printable errors times events waker catalog.metric catalog.exporter catalog.sessions \
+catalog.skills catalog.tools catalog
 filters config layout damage reader onlooker source classify decode decode.values \
 decode.condense decode.programs \
 decode.languages decode.details decode.usage decode.endings_v1 decode.calls_v1 \

@@ -52,7 +52,7 @@ _decode = msgspec.msgpack.Decoder(Taken).decode
 class _Task(msgspec.Struct):
     """What a reader is told on its standard input."""
 
-    path: str
+    path: bytes  # it need not be UTF-8
     stretches: Sequence[Stretch]
     window_rows: int
     reader: int
@@ -83,7 +83,9 @@ def read_ahead(
         try:
             pipes = [
                 running.enter_context(
-                    _reader(_Task(str(path), stretches, _WINDOW_ROWS, number, tailer.with_paths))
+                    _reader(
+                        _Task(os.fsencode(path), stretches, _WINDOW_ROWS, number, tailer.with_paths)
+                    )
                 )
                 for number in range(_READERS)
             ]
@@ -168,7 +170,7 @@ def main(given: BinaryIO, out: BinaryIO) -> None:
     # Whoever started us may end first, and meets a failing source again by itself.
     with (
         contextlib.suppress(BrokenPipeError, SourceError, KeyboardInterrupt),
-        Source(Path(task.path), "").open() as reader,
+        Source(Path(os.fsdecode(task.path)), "").open() as reader,
     ):
         by_name = {table.name: table for table in tables(reader, clock, with_paths=task.with_paths)}
         for stretch in task.stretches:
