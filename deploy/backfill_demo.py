@@ -9,7 +9,6 @@ then. Nothing here knows a metric but the one that it shows.
 
 from __future__ import annotations
 
-import multiprocessing
 import re
 import shlex
 import subprocess
@@ -29,6 +28,7 @@ from stack import (
     find,
     handle_signals,
     lay_out,
+    prepare_to_start,
     prometheus,
     refuse_busy_ports,
     run_until_the_end,
@@ -65,7 +65,7 @@ class Steps:
 def serving(source: Path, run: Path, port: int) -> Program:
     """Return the exporter on a source, as a user starts it."""
     command = [
-        *(sys.executable, "-m", "opencode_exporter", "serve", "--log.level=warning"),
+        *(sys.executable, "-P", "-m", "opencode_exporter", "serve", "--log.level=warning"),
         *(f"--source.path={source}", f"--ledger.path={run / 'ledger.db'}"),
         f"--web.listen-address={HOST}:{port}",
     ]
@@ -89,7 +89,7 @@ def count(exporter: Program) -> None:
 def write(source: Path, run: Path, port: int, step: str) -> str:
     """Write the history; return the command that brings it into Prometheus."""
     command = [
-        *(sys.executable, "-m", "opencode_exporter", "backfill", "--log.level=warning"),
+        *(sys.executable, "-P", "-m", "opencode_exporter", "backfill", "--log.level=warning"),
         *(f"--source.path={source}", f"--ledger.path={run / 'ledger.db'}"),
         *("--label=job=opencode", f"--label=instance={HOST}:{port}", f"--step={step}"),
         f"--output={run / 'history.om'}",
@@ -132,7 +132,7 @@ def main(
     prometheus_port: int,
 ) -> None:
     """Bring a year before the exporter into Prometheus, then serve and scrape what follows."""
-    multiprocessing.set_start_method("spawn")
+    prepare_to_start()
     handle_signals()
     server, promtool = find("prometheus"), find("promtool")
     if server is None or promtool is None:

@@ -116,7 +116,7 @@ def find(*names: str) -> str | None:
 
 def exporter(port: int) -> Program:
     """Return the exporter with its simulated agent."""
-    command = [sys.executable, "-m", "opencode_exporter", "demo", "--log.level=warning"]
+    command = [sys.executable, "-P", "-m", "opencode_exporter", "demo", "--log.level=warning"]
     command.append(f"--web.listen-address={HOST}:{port}")
     return Program("exporter", command, port, 10777, "/metrics")
 
@@ -224,6 +224,14 @@ def run_until_the_end(started: list[Program], run: Path, *remarks: str) -> Stack
     return stack
 
 
+def prepare_to_start() -> None:
+    """Let programs start beside a thread, and import nothing from where the user stands."""
+    # A fork could copy a lock that the thread holds.
+    multiprocessing.set_start_method("spawn")
+    # multiprocessing starts `python -c`, which looks for modules in the current directory first.
+    os.environ["PYTHONSAFEPATH"] = "1"
+
+
 def handle_signals() -> None:
     """End in order from the first moment on, and when the terminal is closed as well."""
     for name in SIGNALS:
@@ -237,8 +245,7 @@ def handle_signals() -> None:
 @click.option("--alertmanager-port", default=9093, show_default=True, help="Port of Alertmanager.")
 def main(**ports: int) -> None:
     """Serve a demo source, scrape it, and watch over it: all on this machine, on loopback."""
-    # Programs are started beside a thread: a fork could copy a lock that it holds.
-    multiprocessing.set_start_method("spawn")
+    prepare_to_start()
     handle_signals()
     by_name = {option.removesuffix("_port"): port for option, port in ports.items()}
     with tempfile.TemporaryDirectory(prefix="opencode-stack-", ignore_cleanup_errors=True) as name:

@@ -29,16 +29,23 @@ class Stack:
     """
     The script in a process of its own, with ports and a temporary folder of its own.
 
-    It is one of deploy/, or of a copy of that if it is a whole path.
+    It is one of deploy/, or of a copy of that if it is a whole path; ``within`` is where the
+    user stands.
     """
 
     def __init__(
-        self, directory: Path, script: str = STACK, *words: str, **environment: str
+        self,
+        directory: Path,
+        script: str = STACK,
+        *words: str,
+        within: Path | None = None,
+        **environment: str,
     ) -> None:
         also = ["alertmanager"] if Path(script).name == STACK else []
         programs = ("exporter", "prometheus", *also)
         self.ports = {name: free_port() for name in programs}
         self._words = [str(DEPLOY / script), *words]
+        self._within = within
         self.temporary = directory / "temporary"
         self.temporary.mkdir()
         self._log = directory / "log"
@@ -52,6 +59,7 @@ class Stack:
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *self._words, *ports],
+                cwd=self._within,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

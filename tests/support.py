@@ -49,6 +49,17 @@ def real_opencode(version: str) -> Binary:
     )
 
 
+def not_utf8(directory: Path, name: str) -> Path:
+    """Return a path whose name is Latin-1, or skip where the file system has no such names."""
+    path = Path(os.fsdecode(os.fsencode(directory) + b"/" + name.encode("latin-1")))
+    try:
+        path.mkdir(parents=True)
+    except OSError:
+        pytest.skip("every name is UTF-8 on this file system")
+    path.rmdir()
+    return path
+
+
 PATIENCE_S = 60.0
 """How long something may take that does happen, on a machine that is busy with other things."""
 SOON_S = 8.0
@@ -144,7 +155,7 @@ class Bench:
     @property
     def ledger(self) -> Path:
         """Where the ledger is."""
-        return self.directory / "state" / "ledger.db"
+        return self.directory / "state" / "opencode-exporter" / "ledger.db"
 
     def exporter(self, *, in_memory: bool = False, **settings: Any) -> Exporter:
         """Start an exporter (no server) on the source and its ledger."""

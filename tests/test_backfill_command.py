@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,10 @@ import pytest
 
 from backfilling import SCRAPE, Past
 from command import ANYWHERE, Place
-from faults import mounted
+from faults import PAGE, mounted, overwrite
 from opencode_exporter.backfill import Job, Written, advice
 from opencode_exporter.demo import Demo
+from opencode_exporter.disk import take_after
 from support import HOUR_MS, PATIENCE_S, Exposed, unpack, wait_for
 
 LABELS = ("--label", "job=opencode", "--label", "instance=ada")
@@ -153,8 +155,8 @@ def test_the_exporter_has_to_be_stopped(counted: Place) -> None:
 
 def test_a_damaged_ledger_is_left_where_it_is(counted: Place) -> None:
     """To keep it aside is for the exporter, which then counts on."""
-    damaged = b"SQLite format 3\0" + b"no ledger" * 1000
-    ledger(counted).write_bytes(damaged)
+    overwrite(ledger(counted), PAGE, ledger(counted).stat().st_size)
+    damaged = ledger(counted).read_bytes()
     assert "is damaged" in refused(counted, *flags(counted), *LABELS)
     assert ledger(counted).read_bytes() == damaged
 
@@ -197,6 +199,58 @@ def test_a_directory_is_no_file(output: str, tmp_path: Path) -> None:
     done = Place(tmp_path).run("backfill", *LABELS, "--output", output)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o604, 0o400])
+def test_a_file_keeps_its_mode(mode: int, counted: Place) -> None:
+    """What nobody else could read was there for all to read after it was written anew."""
+    output = counted.home / "history.om"
+    output.touch()
+    output.chmod(mode)
+    (counted.home / "link").symlink_to(output)
+    words = ("--output", str(counted.home / "link"))
+    assert counted.run("backfill", *flags(counted), *LABELS, *words).returncode == 0
+    assert output.read_bytes().endswith(b"# EOF\n")
+    assert stat.S_IMODE(output.stat().st_mode) == mode
+
+
+def test_a_file_is_as_private_while_it_is_written(counted: Place) -> None:
+    """The file beside it, which takes its place in the end, could be read by all."""
+    output = counted.home / "history.om"
+    output.touch(mode=0o600)
+    words = ("backfill", *flags(counted), *LABELS, "--step=1s", "--output", str(output))
+    with subprocess.Popen(
+        [sys.executable, "-m", "opencode_exporter", *words],
+        env=counted.environment(),
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        (part,) = wait_for(lambda: list(counted.home.glob("*.part")))
+        assert stat.S_IMODE(part.stat().st_mode) == 0o600
+        process.terminate()
+
+
+@pytest.mark.parametrize("may", [True, False])
+def test_a_mode_for_another_group_is_not_taken_over(
+    may: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group may read a file: where the new one cannot be given to it, its own group may not."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    for path in (old, new):
+        path.touch(mode=0o600)
+    old.chmod(0o640)
+    try:
+        os.chown(old, -1, 12345)
+    except PermissionError:
+        pytest.skip("files cannot be given to other groups here")
+
+    def refuses(*_: object) -> None:
+        raise PermissionError
+
+    if not may:
+        monkeypatch.setattr(os, "chown", refuses)
+    take_after(new, old)
+    assert stat.S_IMODE(new.stat().st_mode) == (0o640 if may else 0o600)
+    assert (new.stat().st_gid == 12345) is may
 
 
 def test_a_pipe_gets_what_is_written(counted: Place) -> None:

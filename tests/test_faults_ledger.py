@@ -50,13 +50,19 @@ def drop_a_table(ledger: Path) -> None:
     with_ledger.close()
 
 
+def empty_with_a_wal(ledger: Path) -> None:
+    """Leave an empty file beside a WAL: nothing made by `touch`."""
+    os.truncate(ledger, 0)
+    wal_of(ledger).write_bytes(bytes.fromhex("377f0682"))
+
+
 DAMAGE: Final[dict[str, Callable[[Path], object]]] = {
     "first page": lambda path: overwrite(path, 0, PAGE),
     "header alone": lambda path: overwrite(path, 0, 16),
     "all but the first page": lambda path: overwrite(path, PAGE, path.stat().st_size),
     "truncated": lambda path: os.truncate(path, path.stat().st_size // 2),
     "truncated to a page": lambda path: os.truncate(path, PAGE),
-    "empty": lambda path: os.truncate(path, 0),
+    "empty, with a WAL": empty_with_a_wal,
     "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
     "no table": drop_a_table,
     "no value": garble_a_value,
@@ -71,7 +77,7 @@ def test_every_damage_is_known_as_one(name: str, bench: Bench) -> None:
         DAMAGE[name](bench.ledger)
         damaged = bench.ledger.read_bytes()
         check_in_process(bench, 0)
-        (aside,) = bench.ledger.parent.glob("ledger.db.corrupt-*")
+        (aside,) = set_aside(bench)
         assert aside.read_bytes() == damaged
         work.add(3)
         for _ in range(2):
@@ -105,11 +111,15 @@ def test_ledger_damaged_while_we_were_away(bench: Bench) -> None:
         counts(served, 3)
 
 
+def set_aside(bench: Bench) -> list[Path]:
+    """Return the ledgers that were kept aside, without their WALs."""
+    found = bench.ledger.parent.glob("ledger.db.corrupt-*")
+    return [path for path in found if not path.name.endswith("-wal")]
+
+
 def check_kept_aside(served: Served, bench: Bench, damaged: bytes | None = None) -> None:
     """Assert that there is one damaged ledger, and that log and landing page tell of it."""
-    (aside,) = [
-        path for path in bench.ledger.parent.glob("ledger.db.corrupt-*") if path.suffix != "-wal"
-    ]
+    (aside,) = set_aside(bench)
     assert damaged is None or aside.read_bytes() == damaged
     assert served.log.count("ledger is damaged: kept aside, counting starts at zero from now") == 1
     assert '"level": "error"' in served.log

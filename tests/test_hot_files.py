@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import apsw
 import pytest
 
 from databases import V1, V2
+from opencode_exporter.exporter import Exporter
+from opencode_exporter.ledger import store
 from support import HOUR_MS, Bench, exposed, truth, unpack
 
 NAME = "opencode_file_hot_edits"
@@ -52,6 +56,68 @@ def test_nothing_is_shown_or_kept_unless_asked_for(name: str, bench: Bench) -> N
 def kept(ledger: Path) -> bytes:
     """Return all bytes of a ledger."""
     return b"".join(path.read_bytes() for path in sorted(ledger.parent.glob(f"{ledger.name}*")))
+
+
+def killed(exporter: Exporter, bench: Bench) -> Path:
+    """Return a copy of the ledger as SIGKILL would leave it, and end the exporter."""
+    copy = bench.directory / "killed" / "ledger.db"
+    shutil.copytree(bench.ledger.parent, copy.parent)
+    exporter.close()
+    return copy
+
+
+def test_turned_off_after_a_kill_no_file_has_a_path(bench: Bench) -> None:
+    """The WAL had the paths for as long as nothing was written over them."""
+    lay_out(bench, RECORDED[0])
+    exporter = bench.exporter(files_top=100)
+    exporter.poll()
+    paths = [path.encode() for path, _ in exporter.ledger.published.hot_files]
+    ledger = killed(exporter, bench)
+    assert all(path in kept(ledger) for path in paths)
+    exporter = bench.exporter(ledger_path=ledger)
+    exporter.poll()
+    assert not any(path in kept(ledger) for path in paths)
+    exporter.close()
+
+
+def test_what_cannot_be_cleared_now_is_cleared_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No room, or a kill just then: the next commit does it, or the next start."""
+    lay_out(bench, RECORDED[0])
+    paths = [path.encode() for path in shown(bench, 100)]
+
+    def fails(_db: apsw.Connection) -> None:
+        raise apsw.FullError
+
+    exporter = bench.exporter()
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "forget", fails)
+        exporter.poll()
+        assert any(path in kept(bench.ledger) for path in paths)
+        shutil.copytree(bench.ledger.parent, bench.directory / "killed")
+    exporter.ledger.set_baseline()
+    exporter.ledger.commit()
+    assert not any(path in kept(bench.ledger) for path in paths)
+    exporter.close()
+    ledger = bench.directory / "killed" / "ledger.db"
+    assert any(path in kept(ledger) for path in paths)
+    exporter = bench.exporter(ledger_path=ledger)
+    assert not any(path in kept(ledger) for path in paths)
+    exporter.close()
+
+
+def test_no_file_has_a_path_of_more_than_a_week_ago(bench: Bench) -> None:
+    """What is forgotten while it runs is gone from the WAL as well."""
+    lay_out(bench, RECORDED[0])
+    exporter = bench.exporter(files_top=100)
+    exporter.poll()
+    paths = [path.encode() for path, _ in exporter.ledger.published.hot_files]
+    assert all(path in kept(bench.ledger) for path in paths)
+    bench.clock.advance(hours=8 * 24)
+    exporter.poll()
+    assert not any(path in kept(bench.ledger) for path in paths)
+    exporter.close()
 
 
 def test_edits_of_more_than_a_week_ago_are_forgotten(bench: Bench) -> None:

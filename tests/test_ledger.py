@@ -112,15 +112,6 @@ def test_other_schema_is_refused(bench: Bench, version: int, says: str, hint: st
     assert rows(bench.ledger) == before
 
 
-def test_database_of_others_is_refused(bench: Bench) -> None:
-    """A database that is no ledger is left as it is, also one of OpenCode."""
-    add(bench, 1)
-    before = rows(bench.source)
-    with pytest.raises(LedgerError, match="no ledger of this exporter"):
-        bench.exporter(ledger_path=bench.source)
-    assert rows(bench.source) == before
-
-
 @pytest.mark.parametrize("damage", ["no database", "pages overwritten", "cut"])
 def test_damaged_ledger_is_set_aside(
     bench: Bench, damage: str, caplog: pytest.LogCaptureFixture

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import logging
 import threading
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from watchfiles import Change
 
 from databases import V1, V2, call
+from opencode_exporter import watcher
 from served import Served
-from support import Bench, exposed, wait_for
+from support import Bench, exposed, not_utf8, wait_for
 
 CALLS = "opencode_tool_invocations_total"
 NEVER = "--watch.interval=1h"
@@ -59,6 +66,128 @@ def test_changes_behind_a_link_wake_the_process(bench: Bench) -> None:
         before = committed(run / "ledger.db")
         database.tool(message)
         wait_for(lambda: committed(run / "ledger.db") > before)
+
+
+@pytest.mark.parametrize(
+    ("flags", "is_there"),
+    [((), False), ((), True), (("--watch.force-polling",), False)],
+    ids=["appears", "changes", "looking"],
+)
+def test_a_name_that_is_not_utf8_ends_nothing(
+    bench: Bench, flags: tuple[str, ...], *, is_there: bool
+) -> None:
+    """A file named in Latin-1 beside the database ended the process when it appeared or changed."""
+    run = bench.directory / "run"
+    odd = not_utf8(bench.source.parent, "café.txt")
+    if is_there:
+        odd.touch()
+    with (
+        V1(bench.source, now=begun()) as database,
+        Served(bench.source, run, NEVER, *flags, home=bench.directory / "home") as served,
+    ):
+        message = database.message(database.session())
+        wait_for(served.is_ready)
+        odd.write_text("changes")
+        wait_for(lambda: lines(served, "watching again"))
+        before = committed(run / "ledger.db")
+        database.tool(message)
+        wait_for(lambda: committed(run / "ledger.db") > before)
+        (said,) = lines(served, "cannot watch, polling by timer")
+        assert "caf\\xE9.txt" in said["err"]
+        assert served.page().total(CALLS) == 1
+
+
+def lines(served: Served, message: str) -> list[dict[str, Any]]:
+    """Return the lines of a log with a message."""
+    found = map(json.loads, served.log.splitlines())
+    return [line for line in found if line["msg"] == message]
+
+
+def test_a_directory_that_cannot_be_watched_keeps_none_from_it(bench: Bench) -> None:
+    """One whose name is Latin-1 ended the process; the others are watched, and it is polled."""
+    odd, run = not_utf8(bench.directory, "café") / "opencode.db", bench.directory / "run"
+    words = (NEVER, f"--source.path={odd}")
+    with (
+        V1(odd, now=begun()) as there,
+        V1(bench.source, now=begun()) as database,
+        Served(bench.source, run, *words, home=bench.directory / "home") as served,
+    ):
+        message, other = (one.message(one.session()) for one in (database, there))
+        wait_for(served.is_ready)
+        before = committed(run / "ledger.db")
+        database.tool(message)
+        wait_for(lambda: committed(run / "ledger.db") > before)
+        there.tool(other)
+        assert served.page().total(CALLS) == 2
+        (told,) = lines(served, "cannot watch, polling by timer")
+        assert told["directory"].endswith("/caf\\xe9")
+
+
+class Panic(BaseException):
+    """What the watching library raises where it has a defect."""
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        OSError("out of watches"),
+        ExceptionGroup("a task failed", [ValueError("out of watches")]),
+        BaseExceptionGroup("a task panicked", [Panic("out of watches")]),
+        Panic("out of watches"),
+    ],
+    ids=lambda cause: type(cause).__name__,
+)
+def test_watching_is_tried_again_whatever_ended_it(
+    cause: BaseException,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is said once, waited for longer and longer, and said once when it is back."""
+    caplog.set_level(logging.INFO)
+    pauses: list[float] = []
+    tries = iter([cause] * 9)
+
+    async def fails(*_: object, **__: object) -> AsyncIterator[set[tuple[Change, str]]]:
+        if (err := next(tries, None)) is not None:
+            raise err
+        yield set()
+        stop.set()
+
+    async def waits(_stop: asyncio.Event, seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(watcher, "awatch", fails)
+    monkeypatch.setattr(watcher, "_wait", waits)
+    stop, wakes = asyncio.Event(), list[None]()
+    one = watcher.Watcher(lambda: wakes.append(None), force_polling=False)
+    asyncio.run(one.watch(lambda: (tmp_path,), stop))
+    assert pauses == [5, 10, 20, 40, 60, 60, 60, 60, 60]
+    assert len(wakes) == len(pauses)
+    assert [
+        record.getMessage() for record in caplog.records if record.name == watcher.__name__
+    ] == [
+        "cannot watch, polling by timer",
+        "watching again",
+    ]
+    assert "'err': 'out of watches'" in str(vars(caplog.records[0]))
+
+
+def test_what_to_watch_need_not_be_known(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That no more files may be opened ended the process while it looked for databases."""
+    stop = asyncio.Event()
+
+    def wanted() -> tuple[Path, ...]:
+        raise OSError("too many open files")
+
+    async def waits(stop: asyncio.Event, _seconds: float) -> None:
+        stop.set()
+
+    monkeypatch.setattr(watcher, "_wait", waits)
+    asyncio.run(watcher.Watcher(lambda: None, force_polling=False).watch(wanted, stop))
+    assert "cannot watch, polling by timer" in caplog.text
 
 
 def test_page_holds_what_was_committed_before_it(bench: Bench) -> None:

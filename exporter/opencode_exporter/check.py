@@ -8,6 +8,7 @@ printed by the command line.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ _SHARED: Final = {
     "smb": "a network share",
     "osxfs": "a file share into a virtual machine",
 }
+_MOUNTS: Final = Path("/proc/self/mounts")
 _COUNTED_ROWS: Final = 10_000  # 11 ms
 _ROW_TABLES: Final = {"v1": "part", "v2": "session_message"}
 
@@ -60,7 +62,7 @@ def examine(source: Source) -> Finding:
     except (SourceError, OSError) as err:
         found.problems.append(str(err))
         found.facts["readable"] = "no"
-    kind = filesystem(source.path, _mounts())
+    kind = filesystem(source.path, mounted())
     for prefix, meaning in _SHARED.items():
         if kind.startswith(prefix):
             found.warnings.append(
@@ -111,14 +113,19 @@ def _count(reader: Reader, table: str) -> int:
         rows, after = rows + count, last
 
 
-def _mounts() -> Mapping[str, str]:
+def mounted(listed: Path = _MOUNTS) -> Mapping[str, str]:
     """Return file system types by mount point, empty where the system does not tell."""
     try:
-        lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+        lines = listed.read_bytes().split(b"\n")
     except OSError:
         return {}
-    fields = (line.split(" ") for line in lines)
-    return {f[1].replace("\\040", " "): f[2] for f in fields if len(f) > 2}
+    fields = (os.fsdecode(line).split(" ") for line in lines)  # a path need not be UTF-8
+    return {_unescaped(f[1]): f[2] for f in fields if len(f) > 2}
+
+
+def _unescaped(mount: str) -> str:
+    """Return the path of a mount: the kernel writes blanks, tabs and the like in octal."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), mount)
 
 
 def filesystem(path: Path, mounts: Mapping[str, str]) -> str:

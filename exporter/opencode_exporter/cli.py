@@ -9,10 +9,12 @@ Exit codes: 0 done, 1 something is wrong, 2 the command line is.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ from opencode_exporter.flags import (
     logging_flags,
 )
 from opencode_exporter.otlp.target import SpanTarget, Target, span_target_of, target_of
+from opencode_exporter.printable import printable
 from opencode_exporter.streams import guard
 from opencode_exporter.terminal import ProgressBar, print_findings
 from opencode_exporter.waker import SystemClock
@@ -46,8 +49,26 @@ from opencode_exporter.waker import SystemClock
 log = logging.getLogger(__name__)
 
 
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Let what is said of the command line be text alone, whatever stands in it."""
+    try:
+        yield
+    except click.ClickException as err:
+        err.message = printable(err.message, keep="\n")  # type: ignore[misc]  # it is shown as is
+        raise
+
+
 class _Commands(click.Group):
     """`serve` is what runs when no command is named."""
+
+    def make_context(self, *words: Any, **more: Any) -> click.Context:
+        with _told():
+            return super().make_context(*words, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _told():
+            return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {"--help", "-h", "--version", "--config.file"}

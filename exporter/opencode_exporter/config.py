@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -100,15 +100,10 @@ def sources(
     Raises:
         OSError: No more files may be opened, so that nobody knows what is there.
     """
-    data = data_directory(environ, home)
-    override = environ.get("OPENCODE_DB", "")
-    if not named and override and override != ":memory:":
-        named = (data / Path(override).expanduser(),)
     files: list[Path] = []
     directories: list[Path] = []
-    for path in named or (data,):
-        # Path.is_dir raises where we may not look, which is the poll's to say.
-        if os.path.isdir(path) or (not named and path == data):  # noqa: PTH112
+    for path, is_searched in _searched(named, environ, home):
+        if is_searched:
             directories.append(path)
             files += _databases(path) or [path / "opencode.db"]
         else:
@@ -118,6 +113,43 @@ def sources(
     links = [file for file in files if os.path.islink(file)]  # noqa: PTH114  # as above
     directories += [Path(os.path.realpath(link)).parent for link in links]
     return tuple(dict.fromkeys(files)), tuple(dict.fromkeys(directories))
+
+
+def _searched(
+    named: tuple[Path, ...], environ: Mapping[str, str], home: Path
+) -> Iterator[tuple[Path, bool]]:
+    """Yield what is named, and whether it is a directory in which databases are looked for."""
+    data = data_directory(environ, home)
+    override = environ.get("OPENCODE_DB", "")
+    if not named and override and override != ":memory:":
+        named = (data / Path(override).expanduser(),)
+    for path in named or (data,):
+        # Path.is_dir raises where we may not look, which is the poll's to say.
+        yield path, os.path.isdir(path) or not named  # noqa: PTH112
+
+
+def beside(database: Path) -> set[str]:
+    """Return where a database really is, and what SQLite keeps beside it."""
+    return {
+        os.path.realpath(f"{path}{end}")
+        for path in (database, os.path.realpath(database))
+        for end in ("", "-wal", "-shm", "-journal")
+    }
+
+
+def is_source(path: Path, named: tuple[Path, ...], environ: Mapping[str, str], home: Path) -> bool:
+    """
+    Say whether a file is a database to poll or beside one, or would be found as one.
+
+    It need not be there yet; what else is given is as for `sources`.
+    """
+    real = Path(os.path.realpath(path))
+    is_found = _DATABASE.fullmatch(real.name) and any(
+        is_searched and os.path.realpath(where) == str(real.parent)
+        for where, is_searched in _searched(named, environ, home)
+    )
+    files, _ = sources(named, environ, home)
+    return bool(is_found) or any(str(real) in beside(file) for file in files)
 
 
 def _databases(directory: Path) -> list[Path]:

@@ -51,6 +51,7 @@ def demo_source(
         agent = subprocess.Popen(  # noqa: S603  # our own module, no shell
             [
                 sys.executable,
+                "-P",  # nothing is imported from where the user stands
                 "-m",
                 "opencode_exporter.demo",
                 f"--directory={name}",

@@ -1,19 +1,22 @@
 """
 Causes of failure, each with a hint that an operator can act on.
 
-The message is a fact, the hint an action.  Neither ever holds row content.
+The message is a fact, the hint an action.  Neither ever holds row content, and both
+can be printed anywhere: paths and names in them are as `printable` shows them.
 """
 
 from __future__ import annotations
+
+from opencode_exporter.printable import printable
 
 
 class ExporterError(Exception):
     """Something went wrong that the operator should hear of in one sentence."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = printable(message)
+        self.hint = printable(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}: {self.hint}" if self.hint else self.message

@@ -12,8 +12,8 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from opencode_exporter.config import Settings, sources
-from opencode_exporter.errors import LedgerDamagedError, LedgerError
+from opencode_exporter.config import Settings, is_source, sources
+from opencode_exporter.errors import ConfigError, LedgerDamagedError, LedgerError
 from opencode_exporter.ledger.file import set_aside
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.ledger.scope import Scope
@@ -89,6 +89,7 @@ class Exporter:
         self._clock = clock
         self._damaged = False
         self._replaced = False  # the damaged ledger is aside, the empty one not open yet
+        self._refuse_a_source()
         self.ledger = open_ledger(settings, clock)
         self.poller = Poller(
             self.ledger,
@@ -99,6 +100,15 @@ class Exporter:
             progress=progress,
         )
         self.pages = Pages(self.ledger, self.poller, settings, clock)
+
+    def _refuse_a_source(self) -> None:
+        path, named = self.settings.ledger_path, self.settings.source_paths
+        with contextlib.suppress(OSError):  # out of files: then the ledger cannot be opened, either
+            if path is not None and is_source(path, named, self._environ, self._home):
+                raise ConfigError(
+                    f"{path} is, or would be, a database that is read, so it cannot be the ledger",
+                    hint="choose another file with --ledger.path",
+                )
 
     def directories(self) -> tuple[Path, ...]:
         """Return the directories in which databases are, or may appear."""

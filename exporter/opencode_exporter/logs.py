@@ -14,6 +14,8 @@ from typing import Final, Literal
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from opencode_exporter.printable import printable
+
 LogFormat = Literal["auto", "logfmt", "json"]
 _ORDER: Final = ["ts", "level", "msg"]
 _AT_A_CLIENTS_WILL: Final = ("uvicorn", "asyncio", "opencode_exporter.web")
@@ -84,10 +86,11 @@ class Throttle(logging.Filter):
 
 
 def _plain(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-    """Make every value one that both renderers can write, in the usual order."""
+    """Make every value one that both renderers can write, and all can read, in the usual order."""
     keys = [*_ORDER, *(key for key in event if key not in _ORDER)]
     return {
-        key: value if isinstance(value, str | int | float | bool) else str(value)
+        # The renderers escape the ends of lines themselves.
+        key: value if isinstance(value, int | float | bool) else printable(str(value), keep="\n")
         for key in keys
         if (value := event.get(key)) is not None
     }

@@ -20,6 +20,7 @@ from opencode_exporter.exposition import Rendered, Renderer
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.moment import Moment, Snapshot
 from opencode_exporter.poller import Poller
+from opencode_exporter.printable import printable
 from opencode_exporter.snapshot import Surroundings, take
 from opencode_exporter.waker import Clock, steady_ms
 from opencode_exporter.web.landing import Landing, LandingRow
@@ -128,12 +129,12 @@ class Pages:
     def landing(self) -> Landing:
         """Return what the landing page shows."""
         rows = tuple(
-            LandingRow(label, str(source.path), self._state(label))
+            LandingRow(label, printable(source.path), self._state(label))
             for label, source in self._poller.sources.items()
         )
         if aside := self._ledger.meta.get("set_aside"):
             state = f"counts since the one before it was found damaged; that is kept as {aside}"
-            rows += (LandingRow("ledger", str(self._settings.ledger_path), state),)
+            rows += (LandingRow("ledger", printable(self._settings.ledger_path or ""), state),)
         return Landing(
             name="opencode-exporter",
             version=__version__,

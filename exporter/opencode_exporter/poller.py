@@ -25,6 +25,7 @@ from opencode_exporter.errors import (
 )
 from opencode_exporter.health import SourceHealth
 from opencode_exporter.ledger.ledger import Ledger
+from opencode_exporter.printable import printable
 from opencode_exporter.read_ahead import WORTH_IT_ROWS, Plan, plan, read_ahead, rows_in
 from opencode_exporter.reader import Reader
 from opencode_exporter.sessions import archived, directories, opencode_version, todos
@@ -355,16 +356,17 @@ def _defect(err: Exception) -> SourceError:
 
 def label_sources(paths: Sequence[Path]) -> dict[str, Path]:
     """
-    Return the name in metrics of each source: its file's name.
+    Return the name in metrics of each source: its file's name, as it can be printed.
 
     Further files of the same name are numbered in the order given; a path would
     show users' names.
     """
     names: dict[str, Path] = {}
     for path in dict.fromkeys(paths):
-        label, count = path.name, 1
+        name = printable(path.name)
+        label, count = name, 1
         while label in names:
             count += 1
-            label = f"{path.name}~{count}"
+            label = f"{name}~{count}"
         names[label] = path
     return names

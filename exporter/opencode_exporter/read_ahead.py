@@ -65,7 +65,7 @@ Plan = Sequence[tuple[Stretch, Sequence[Window]]]
 class _Task(msgspec.Struct):
     """What a reader is told on its standard input."""
 
-    path: str
+    path: bytes  # it need not be UTF-8
     plan: Plan
     reader: int
     with_paths: bool
@@ -108,7 +108,9 @@ def read_ahead(
     with contextlib.ExitStack() as running:
         try:
             pipes = [
-                running.enter_context(_reader(_Task(str(path), planned, number, tailer.with_paths)))
+                running.enter_context(
+                    _reader(_Task(os.fsencode(path), planned, number, tailer.with_paths))
+                )
                 for number in range(_READERS)
             ]
         except OSError as err:  # no process, no file or no pipe of that size for us
@@ -176,7 +178,7 @@ def _row_at(reader: Reader, stretch: Stretch, first: int, skip: int = 0) -> int 
 def _reader(task: _Task) -> Iterator[IO[bytes]]:
     """Start a reader, and yield what it writes."""
     process = subprocess.Popen(  # noqa: S603  # our own module, no shell
-        [sys.executable, "-m", __name__],
+        [sys.executable, "-P", "-m", __name__],  # -P: nothing from where the user stands
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         pipesize=_PIPE_BYTES,
@@ -213,7 +215,7 @@ def main(given: BinaryIO, out: BinaryIO) -> None:
     # Whoever started us may end first, and meets a failing source again by itself.
     with (
         contextlib.suppress(BrokenPipeError, SourceError, KeyboardInterrupt),
-        Source(Path(task.path), "").open() as reader,
+        Source(Path(os.fsdecode(task.path)), "").open() as reader,
     ):
         by_name = {table.name: table for table in tables(reader, clock, with_paths=task.with_paths)}
         for stretch, windows in task.plan:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -150,7 +151,7 @@ def connect(path: Path, mode: str, by: str | None = None) -> apsw.Connection:
         by: The name of a VFS of SQLite's.
     """
     return apsw.Connection(
-        f"file:{quote(str(path.absolute()))}?{mode}",
+        f"file:{quote(os.fsencode(path.absolute()))}?{mode}",  # a path need not be UTF-8
         flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
         vfs=by,
     )

@@ -11,6 +11,7 @@ from typing import Final
 
 from opencode_exporter.decode.copies import APART_MS
 from opencode_exporter.events import OVERFLOW, TODO_STATUSES, UNKNOWN, Session
+from opencode_exporter.labels import clean
 from opencode_exporter.reader import Reader
 
 _GLOBAL: Final = "global"
@@ -179,7 +180,8 @@ def opencode_version(reader: Reader, generation: str) -> str:
         return ""
     sql = f"SELECT {_bytes('version')} FROM {table} ORDER BY rowid DESC LIMIT 1"
     row = reader.one(table, sql)
-    return row[0].decode("utf-8", "replace") if row is not None and row[0] is not None else ""
+    version = _text(row[0]) if row is not None else None
+    return clean(version) if version else ""
 
 
 def _path(value: object) -> str:

@@ -72,6 +72,7 @@ class Source:
         self.journal = real.with_name(real.name + "-journal")
         self.index = real.with_name(real.name + "-shm")
         self._files = Files(real, self.wal, self.index)
+        self._can_look_on = SUPPORTED and _is_utf8(real)
 
     def signature(self) -> Signature:
         """
@@ -147,7 +148,7 @@ class Source:
         for _ in range(_TRIES):
             if self._is_cold():
                 return self._cold(opened)
-            reader = self._onlooker(opened) if unnoticed and SUPPORTED else None
+            reader = self._onlooker(opened) if unnoticed and self._can_look_on else None
             if reader := reader or self._guest(opened):
                 return reader
         raise changed()
@@ -235,6 +236,15 @@ class Source:
     def _has_rows_in_wal(self) -> bool:
         wal = _stat(self.wal)
         return wal is not None and wal[1] > 0
+
+
+def _is_utf8(path: Path) -> bool:
+    """Say whether a VFS of ours can be told of a file: apsw has no other names for it."""
+    try:
+        os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _look_alike(folder: Path) -> str:

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from opencode_exporter.check import Finding
+from opencode_exporter.printable import printable
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class ProgressBar:
         self._doing = doing
         self._unit = unit
         self._bar = Progress(
-            TextColumn(f"{doing} of {{task.description}}"),
+            TextColumn(f"{doing} of {{task.description}}", markup=False),
             BarColumn(),
             TextColumn(f"{{task.percentage:>3.0f}} %  {{task.fields[done]:,}} {unit}"),
             TimeRemainingColumn(),
@@ -86,17 +87,23 @@ class ProgressBar:
 
 def print_findings(findings: Sequence[Finding]) -> None:
     """Print what `check` found, one table a database."""
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_WHEN_PIPED)
+    width = None if sys.stdout.isatty() else _WIDTH_WHEN_PIPED
+    console = Console(width=width, emoji=False)
     for finding in findings:
-        table = Table(title=escape(finding.label), title_justify="left", show_header=False)
+        table = Table(title=_shown(finding.label), title_justify="left", show_header=False)
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")  # a path that is cut could not be copied
         for name, value in finding.facts.items():
-            table.add_row(name, escape(value))
+            table.add_row(_shown(name), _shown(value))
         for warning in finding.warnings:
-            table.add_row("[yellow]warning[/]", escape(warning))
+            table.add_row("[yellow]warning[/]", _shown(warning))
         for problem in finding.problems:
-            table.add_row("[red]problem[/]", escape(problem))
+            table.add_row("[red]problem[/]", _shown(problem))
         if not finding.problems:
             table.add_row("[green]result[/]", "all is well")
         console.print(table)
+
+
+def _shown(text: str) -> str:
+    """Return a text for a terminal, which obeys nothing in it."""
+    return escape(printable(text))

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +104,13 @@ def _settings(model_url: str, mcp: Path, binary: Binary) -> dict[str, Any]:
         },
         "agent": {"general": {"permission": {"task": "allow"}}},
         **_depth(binary),
-        "mcp": {"demo": {"type": "local", "command": ["python3", str(mcp)], "enabled": True}},
+        "mcp": {"demo": {"type": "local", "command": mcp_command(mcp), "enabled": True}},
     }
+
+
+def mcp_command(server: Path) -> list[str]:
+    """Return what starts the server, which imports nothing from beside it, where a model works."""
+    return [sys.executable, "-I", str(server)]
 
 
 def _depth(binary: Binary) -> dict[str, Any]:

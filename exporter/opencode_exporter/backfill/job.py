@@ -25,9 +25,11 @@ from opencode_exporter.backfill.openmetrics import Progress as WriteProgress
 from opencode_exporter.backfill.openmetrics import Written, write
 from opencode_exporter.backfill.period import Period
 from opencode_exporter.backfill.timeline import Timeline
-from opencode_exporter.config import Settings, sources
+from opencode_exporter.config import Settings, beside, sources
+from opencode_exporter.disk import take_after
 from opencode_exporter.errors import ConfigError, ExporterError
 from opencode_exporter.poller import Progress as ReadProgress
+from opencode_exporter.printable import printable
 from opencode_exporter.waker import Clock
 
 STDOUT: Final = Path("-")
@@ -101,11 +103,7 @@ def _refuse_what_is_read(
     job: Job, settings: Settings, environ: Mapping[str, str], home: Path
 ) -> None:
     files, _ = sources(settings.source_paths, environ, home)
-    own = {
-        os.path.realpath(f"{path}{end}")
-        for path in (*files, job.ledger)
-        for end in ("", "-wal", "-shm")
-    }
+    own = set().union(*map(beside, (*files, job.ledger)))
     if os.path.realpath(job.output) in own:
         raise ConfigError(
             f"{job.output} is a database that is read", hint="choose another file with --output"
@@ -157,7 +155,11 @@ def _target(path: Path) -> Iterator[IO[bytes]]:
     real = Path(os.path.realpath(path))
     part = real.with_name(f"{real.name}.{secrets.token_hex(4)}.part")
     try:
+        if replaces := real.exists():  # whoever may not read that one may not read this one, either
+            part.touch(mode=0o600, exist_ok=False)
         with part.open("wb") as out:
+            if replaces:
+                take_after(part, real)
             yield out
         part.replace(real)
     finally:
@@ -168,18 +170,25 @@ def advice(job: Job, written: Written, now_ms: int) -> str:
     """Return what was written, and how it comes into Prometheus."""
     free_ms = written.last_ms + _HEAD_MS
     # A name that begins with a dash would be a flag.
-    name = "FILE" if job.output == STDOUT else os.path.join(job.output.parent, job.output.name)  # noqa: PTH118
+    output = os.path.join(job.output.parent, job.output.name)  # noqa: PTH118
+    name = "FILE" if job.output == STDOUT else _pasted(output)
     return "".join(
         (
             _DONE.format(written=written, first=_utc(written.first_ms), last=_utc(written.last_ms)),
             _TOO_LITTLE.format(written=written) if written.too_little else "",
             _TOO_MUCH.format(written=written) if written.too_much else "",
-            _ADVICE.format(
-                days=math.ceil((now_ms - written.first_ms) / _DAY_MS) + 1, file=shlex.quote(name)
-            ),
+            _ADVICE.format(days=math.ceil((now_ms - written.first_ms) / _DAY_MS) + 1, file=name),
             _WAIT.format(free=_utc(free_ms)) if free_ms > now_ms else "",
         )
     )
+
+
+def _pasted(name: str) -> str:
+    """Return a name as a shell takes it, without anything that a terminal would obey."""
+    if printable(name) == name:
+        return shlex.quote(name)
+    safe = name.replace("\\", "\\\\").replace("'", "\\'")
+    return f"$'{printable(safe)}'"
 
 
 def _utc(ms: int) -> str:

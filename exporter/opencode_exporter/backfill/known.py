@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opencode_exporter.errors import LedgerDamagedError, LedgerError
+from opencode_exporter.ledger.place import is_taken
 from opencode_exporter.ledger.store import Store
 from opencode_exporter.series import Labels, Value
 
@@ -35,20 +36,19 @@ def known_of(path: Path) -> Known:
         LedgerError: There is none, it has no baseline yet, or it cannot be read.
     """
     try:
-        path.stat()
-    except FileNotFoundError as err:
-        raise LedgerError(
-            f"there is no ledger {path}",
-            hint="start the exporter first, or name its ledger with --ledger.path",
-        ) from err
+        # An empty file would be made one.
+        if not is_taken(path) or not path.stat().st_size:
+            raise LedgerError(
+                f"there is no ledger {path}",
+                hint="start the exporter first, or name its ledger with --ledger.path",
+            )
+        with contextlib.closing(Store(path)) as store:
+            return _known(path, store)
     except OSError as err:
         raise LedgerError(
             f"the ledger {path} cannot be opened ({err.strerror})",
             hint="run this as the user who runs the exporter",
         ) from err
-    try:
-        with contextlib.closing(Store(path)) as store:
-            return _known(path, store)
     except LedgerDamagedError as err:
         raise LedgerError(
             f"the ledger {path} is damaged", hint="start the exporter: it keeps this one aside"

@@ -7,8 +7,10 @@ journal of a real one; a `Bulk` leaves it cold, with nothing in the WAL.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import apsw
 
@@ -33,7 +35,10 @@ def create(path: Path, generation: str) -> apsw.Connection:
 
 def connect(path: Path) -> apsw.Connection:
     """Open a database with the settings that OpenCode gives its own."""
-    connection = apsw.Connection(str(path))
+    connection = apsw.Connection(
+        f"file:{quote(os.fsencode(path.absolute()))}",  # a path need not be UTF-8
+        flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI,
+    )
     connection.set_busy_timeout(5_000)
     connection.execute("PRAGMA page_size = 4096")
     connection.execute("PRAGMA journal_mode = WAL")

@@ -1,8 +1,8 @@
 """
 The ledger's file: an SQLite database of ours, 0600 in a 0700 directory.
 
-Owns its schema, its lock, and how it comes into being, is known for what it is
-and is replaced when it is damaged.  A file that is there was whole once.
+Owns its schema, its lock, and how it comes into being and is replaced when it is
+damaged.  A file that is there was whole once, or is empty.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import apsw
 
-from opencode_exporter.errors import LedgerBusyError, LedgerDamagedError, LedgerError
+from opencode_exporter.disk import take_after
+from opencode_exporter.errors import LedgerBusyError, LedgerError
+from opencode_exporter.ledger.place import APPLICATION_ID, damaged, is_taken, target, wal_of
+from opencode_exporter.printable import printable
 
-APPLICATION_ID: Final = 0x4F434C47  # "OCLG"
 SCHEMA_VERSION: Final = 8
 _WAL_BYTES: Final = 4 << 20
 _CACHE_KIB: Final = 4_000
@@ -85,20 +88,18 @@ def open_file(path: Path | None) -> apsw.Connection:
         ) from err
 
 
-def damaged(path: Path | None) -> LedgerDamagedError:
-    """Return the error that says so."""
-    return LedgerDamagedError(
-        f"the ledger {path} is damaged", hint="it is kept aside, and counting starts at zero"
-    )
-
-
 def _reason(err: OSError | apsw.Error) -> str:
     return (err.strerror if isinstance(err, OSError) else None) or str(err)
 
 
-def wal_of(path: Path) -> Path:
-    """Return the WAL of a ledger."""
-    return path.with_name(path.name + "-wal")
+def forget(db: apsw.Connection) -> None:
+    """
+    Let nothing be left in the WAL, where what was deleted stays until it is written over.
+
+    Raises:
+        apsw.Error: It could not be; what was committed is durable all the same.
+    """
+    db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 
 def let_go(db: apsw.Connection) -> None:
@@ -109,9 +110,10 @@ def let_go(db: apsw.Connection) -> None:
 
 def _prepare(path: Path) -> None:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists():
-            _create(Path(os.path.realpath(path)))
+        if not is_taken(path):
+            real = target(path)
+            real.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _create(real)
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
     except (OSError, apsw.Error) as err:
         raise LedgerError(
@@ -143,7 +145,7 @@ def _made(path: Path, notes: Mapping[str, str]) -> Iterator[Path]:
     made = path.with_name(f"{path.name}.new-{secrets.token_hex(4)}")
     try:
         os.close(os.open(made, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        db = apsw.Connection(str(made))
+        db = _opened(made)
         try:
             db.pragma("journal_mode", "WAL")
             with db:
@@ -167,14 +169,23 @@ def _fill(db: apsw.Connection) -> None:
     )
 
 
+def _opened(path: Path) -> apsw.Connection:
+    """Open a file that is there."""
+    return apsw.Connection(
+        f"file:{quote(os.fsencode(target(path)))}?mode=rw",  # a path need not be UTF-8
+        flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI,
+    )
+
+
 def _connect(path: Path | None) -> apsw.Connection:
-    db = apsw.Connection(":memory:" if path is None else str(path))
+    db = apsw.Connection(":memory:") if path is None else _opened(path)
     try:
         # Exclusive from the first access on: one exporter per ledger, no -shm
         # file, and the lock goes with the process however it dies.
         db.pragma("locking_mode", "EXCLUSIVE")
-        if path is None:
-            _fill(db)
+        if path is None or not db.pragma("page_count"):
+            with db:
+                _fill(db)
         else:
             _identify(db, path)
         db.pragma("journal_mode", "WAL")
@@ -182,6 +193,9 @@ def _connect(path: Path | None) -> apsw.Connection:
         db.pragma("secure_delete", True)  # a path that is deleted is gone
         db.pragma("cache_size", -_CACHE_KIB)  # keys of one time lie together: few pages are hot
         db.pragma("journal_size_limit", _WAL_BYTES)  # the first read leaves a large WAL
+        if path is not None:
+            with contextlib.suppress(apsw.FullError, apsw.IOError):
+                forget(db)  # whoever was killed had no time for it
     except BaseException:
         let_go(db)
         raise
@@ -189,14 +203,9 @@ def _connect(path: Path | None) -> apsw.Connection:
 
 
 def _identify(db: apsw.Connection, path: Path) -> None:
-    """Make sure that the file is a ledger of ours; one that is not stays as it is."""
+    """Make sure that the file is a ledger that we can use; one that is not stays as it is."""
     if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
         raise damaged(path)
-    if db.pragma("application_id") != APPLICATION_ID:
-        raise LedgerError(
-            f"{path} is a database, but no ledger of this exporter",
-            hint="choose another file with --ledger.path",
-        )
     version = db.pragma("user_version")
     if version > SCHEMA_VERSION:
         raise LedgerError(
@@ -215,13 +224,14 @@ def set_aside(path: Path, now_ms: int, notes: Mapping[str, str]) -> Path:
     Put an empty ledger in the place of a damaged one, and return where that is kept.
 
     Args:
-        path: The damaged ledger; nobody may hold it.
+        path: The damaged ledger, or a link to it; nobody may hold it.
         now_ms: For its new name, which is never another's.
         notes: What the empty one begins with.
 
     Raises:
         LedgerError: There is no room, or it cannot be moved.  It stays where it is.
     """
+    path = target(path)
     stamp = datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y%m%dT%H%M%S")
     aside = path.with_name(f"{path.name}.corrupt-{stamp}")
     count = 1
@@ -229,7 +239,8 @@ def set_aside(path: Path, now_ms: int, notes: Mapping[str, str]) -> Path:
         count += 1
         aside = path.with_name(f"{path.name}.corrupt-{stamp}-{count}")
     try:
-        with _made(path, {**notes, "set_aside": aside.name}) as made:
+        with _made(path, {**notes, "set_aside": printable(aside.name)}) as made:
+            take_after(made, path)
             path.rename(aside)
             wal = wal_of(path)
             if wal.exists() and wal.stat().st_size:

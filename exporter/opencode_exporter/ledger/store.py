@@ -19,7 +19,8 @@ import msgspec
 
 from opencode_exporter.batch import Cursor, OpenRow
 from opencode_exporter.errors import LedgerError
-from opencode_exporter.ledger.file import DAMAGE, damaged, let_go, open_file, wal_of
+from opencode_exporter.ledger.file import DAMAGE, forget, let_go, open_file
+from opencode_exporter.ledger.place import damaged, target, wal_of
 from opencode_exporter.series import Labels, Value
 from opencode_exporter.traces import Blocks
 from opencode_exporter.turns.conversation import Conversation
@@ -82,8 +83,9 @@ class Store:
             LedgerDamagedError: It is damaged; see `set_aside`.
             LedgerError: It cannot be opened, or is not one of ours.
         """
-        self.path = path
+        self.path = None if path is None else target(path)
         self._db = open_file(path)
+        self._has_traces = False  # of paths that were deleted
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -227,6 +229,19 @@ class Store:
                 f"the ledger cannot be written ({err})",
                 hint="free space on its disk; nothing is lost, the batch is read again",
             ) from err
+        self._has_traces |= 0 in batch.edited.values()
+        if self._has_traces:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Delete the traces of deleted paths; if that cannot be now, at the next commit."""
+        try:
+            forget(self._db)
+        except DAMAGE as err:
+            raise damaged(self.path) from err
+        except apsw.Error:
+            return
+        self._has_traces = False
 
     def _write_open_rows(self, rows: dict[Place, OpenRow | None]) -> None:
         for place, row in rows.items():

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from opencode_exporter import catalog as c
 from opencode_exporter.moment import Snapshot
+from opencode_exporter.printable import printable
 from opencode_exporter.report import document as d
 from opencode_exporter.report.sums import (
     NO_DURATIONS,
@@ -42,7 +43,7 @@ def figures(snapshot: Snapshot, asked: Asked) -> d.Report:
         version=d.VERSION,
         generated_at=when(asked.now_ms) or "",
         since=when(asked.since_ms),
-        project=asked.project or None,
+        project=printable(asked.project) or None,
         sources=_sources(sums),
         period=_period(sums),
         totals=_totals(sums, asked),

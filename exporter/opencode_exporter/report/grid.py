@@ -15,6 +15,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from opencode_exporter.printable import printable
 from opencode_exporter.report.marks import Marks
 
 Row = TypeVar("Row")
@@ -56,7 +57,7 @@ def grid(
 ) -> Iterator[RenderableType]:
     """Yield a table of the first rows, and how many there are besides."""
     shown = rows[: page.top]
-    names = [name(row) for row in shown]
+    names = [printable(name(row)) for row in shown]
     filled = [_Filled(column, [_text(column.cell(row)) for row in shown]) for column in columns]
     filled = [one for one in filled if not (one.column.if_any and one.says_nothing(page.marks))]
     longest = max(map(cell_len, (title, *names)))
