@@ -27,7 +27,7 @@ from support import SOON_S, wait_for
 
 _UPGRADE_AT: Final = 0.3
 """Share of the time after which 2.x comes."""
-_FOLDED_S: Final = 5.0
+_FOLDED_S: Final = SOON_S
 _LOOK_S: Final = 0.1
 
 

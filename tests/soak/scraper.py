@@ -28,7 +28,7 @@ _ACCEPTS: Final = (
     "application/openmetrics-text; version=1.0.0",
     "*/*",
 )
-_PATIENCE_S: Final = 5.0
+_PATIENCE_S: Final = 20.0
 _AS_SERVER: Final = 0.3
 _ASIDE_S: Final = 0.9
 """Answers that took longer may have given up waiting for a poll."""
