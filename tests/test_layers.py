@@ -29,8 +29,8 @@ yaml_dialect front_matter skills
 sessions tables.table tables.large tables.rows tables.parts_v1 \
 tables.message_parts tables.messages_v1 tables.messages_v2 tables.around tables \
 tailer read_ahead ledger ledger.scope ledger.follower ledger.names ledger.sums ledger.totals \
-ledger.viewers ledger.hot_files ledger.place ledger.file ledger.store ledger.open_rows \
-ledger.judge ledger.intake ledger.ledger
+ledger.viewers ledger.hot_files ledger.place ledger.file ledger.store ledger.notes \
+ledger.waiting ledger.open_rows ledger.judge ledger.intake ledger.ledger
 exemplars moment snapshot exposition otlp otlp.url otlp.target otlp.resource otlp.points \
 otlp.heard otlp.session otlp.troubles otlp.link otlp.sender otlp.push otlp.span_ids otlp.callers \
 otlp.spans otlp.span_sender otlp.tracing \

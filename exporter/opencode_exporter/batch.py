@@ -72,6 +72,7 @@ class OpenRow(msgspec.Struct, frozen=True):
     calls: tuple[Invocation, ...] = ()
     given_up: tuple[tuple[str, str], ...] = ()  # (call, part) of those counted as abandoned
     wake: int = 0  # Unix ms at which it says more by its age alone; 0: never
+    ahead: int = 0  # Unix ms of its times, if they are too far ahead of ours to be believed
 
     @property
     def silent_since(self) -> int:

@@ -243,6 +243,7 @@ class Rejection(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True
 
     row: str
     cause: str
+    until: int = 0  # Unix ms: when our clock has passed its times, and it is looked at again
 
 
 Event = Invocation | UserSkillLoad | Rejection | Step | Remark

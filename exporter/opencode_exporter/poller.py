@@ -220,9 +220,9 @@ class Poller:
             # The first poll may be long, and a second attempt must not fail as the first did.
             short = attempt == 1 and health.is_read
             with source.open(unnoticed=short) as reader:
-                reader.damage = self._damage[source.label] = load(
-                    self._ledger.damage(source.label), signature.main[0] if signature.main else 0
-                )
+                known, file = self._ledger.notes.damage(source.label), signature.main
+                damage = load(known, file[0] if file else 0)
+                reader.damage = self._damage[source.label] = damage
                 self._look_for_skills(source.label, reader)
                 self._take_in(source, health, reader)
                 health.versions = {
@@ -232,7 +232,7 @@ class Poller:
         finally:
             # Chunks taken in before a failure were whole; they count.
             if source.label in self._damage:  # none is noted, too: it has been mended
-                self._ledger.note_damage(source.label, self._damage[source.label].dump())
+                self._ledger.notes.damaged(source.label, self._damage[source.label].dump())
             self._ledger.commit()
         if not self.stopping:
             self._signatures[source.label] = signature
@@ -257,6 +257,7 @@ class Poller:
 
     def _take_in(self, source: Source, health: SourceHealth, reader: Reader) -> None:
         label = source.label
+        self._ledger.begin_again(label)
         intake = self._intake(label, health, reader)
         stretches = self._tailer.ahead(reader, self._ledger.cursors(label))
         if planned := _worth_reading_ahead(reader, stretches):
@@ -271,7 +272,7 @@ class Poller:
         for chunk in self._tailer.settle(reader, self._ledger.open_rows(label)):
             self._ledger.apply(label, chunk)
         self._look_again(label, reader, self._ledger.talks.overdue_steps())
-        self._ledger.note_read(label)
+        self._ledger.notes.read(label)
         health.todos = todos(reader, self._ledger.talks.active())
 
     def _look_again(self, label: str, reader: Reader, rows: Mapping[str, list[str]]) -> None:
@@ -326,6 +327,8 @@ class Poller:
         if label in self._passed_over and self._are_due(label):
             return True
         if self._ledger.talks.overdue_steps():
+            return True
+        if self._ledger.is_due(label):
             return True
         now = self._clock.now_ms()
         rows = self._ledger.open_rows(label)

@@ -204,7 +204,7 @@ class Tailer:
 
     def _changed(self, table: Table, ours: Mapping[str, OpenRow]) -> Iterator[Chunk]:
         """Look at the rows that were open: first whether they moved, then what they say."""
-        names = list(ours)
+        names, now = list(ours), self._clock.now_ms()
         for start in range(0, len(names), _IDS):
             some = names[start : start + _IDS]
             found = table.states(some)
@@ -212,7 +212,10 @@ class Tailer:
                 name
                 for name in some
                 if name in found
-                and found[name] not in (UNREADABLE, (ours[name].updated, ours[name].size))
+                and (
+                    found[name] not in (UNREADABLE, (ours[name].updated, ours[name].size))
+                    or 0 < ours[name].ahead <= now
+                )
             ]
             gone = [name for name in some if name not in found]
             if moved:

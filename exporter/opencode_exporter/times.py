@@ -13,6 +13,8 @@ from typing import Final
 DAY_MS: Final = 86_400_000
 SENSIBLE_MS: Final = 1_577_836_800_000
 """What is older, OpenCode cannot have written: 2020 began."""
+_LAST_MS: Final = 253_402_300_800_000
+"""What is not older, no clock will ever show: the year 10000."""
 NOT_MEASURED: Final = -1
 _SLACK_MS: Final = 60_000  # processes and rows of one machine may be that far apart
 
@@ -24,11 +26,27 @@ def believable(value: object, now: int) -> int:
     A clock may be wrong by a little; a time more than a day ahead of now is not one of
     ours to believe.
     """
+    found = _number(value)
+    return found if 0 < found < now + DAY_MS else 0
+
+
+def awaited(now: int, *values: object) -> int:
+    """
+    Return when our clock will have passed some times, if one is too far ahead to be believed.
+
+    It may be our clock that is wrong: it stands in 1970 until it learns the time.
+
+    Returns:
+        Unix ms; 0 where there is nothing to wait for.
+    """
+    ahead = (found for found in map(_number, values) if now + DAY_MS <= found < _LAST_MS)
+    return max(ahead, default=0)
+
+
+def _number(value: object) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool):
-        return 0
-    return value if 0 < value < now + DAY_MS else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def passed(value: object, now: int) -> int:

@@ -29,7 +29,15 @@ from opencode_exporter.decode.shape_v2 import (
     parse,
 )
 from opencode_exporter.decode.steps_v2 import remark, step, step_call
-from opencode_exporter.decode.values import Unusable, mapping, moment, text_bytes, text_or, whole
+from opencode_exporter.decode.values import (
+    Unusable,
+    mapping,
+    moment,
+    stretch,
+    text_bytes,
+    text_or,
+    whole,
+)
 from opencode_exporter.events import (
     ABANDONED,
     ABORTED,
@@ -64,7 +72,11 @@ def decode(row: Row, session: Session, now: int) -> Decoded:
         Unusable: Nothing of it can be read.
     """
     data, odd = parse(row)
+    completed = data.time.completed if data.time is not None else None
+    until = times.awaited(now, row.created, completed)
     if row.type != "assistant":
+        if until:
+            raise Unusable("time", until)
         loads = _user_loads(row, data, session, now)
         said = remark(row, data, tuple(load.skill for load in loads), session)
         return Decoded([*loads, said], said.is_over)
@@ -72,7 +84,7 @@ def decode(row: Row, session: Session, now: int) -> Decoded:
     agent = text_or(whole(data.agent), UNKNOWN)
     calls: list[StepCall] = []
     seen: dict[str, int] = {}
-    final = is_over = data.time is not None and data.time.completed is not None
+    final = is_over = completed is not None
     for item in data.content:
         if item.type != "tool":
             continue
@@ -82,7 +94,7 @@ def decode(row: Row, session: Session, now: int) -> Decoded:
             asked = _asked(item, state)
             call = _invocation(item, state, asked, row, session, agent, now)
         except Unusable as err:
-            events.append(Rejection(row.id, err.cause))
+            events.append(Rejection(row.id, err.cause, err.until))
             final = final and err.cause != "status"  # a word of the future may still end
             continue
         call = msgspec.structs.replace(call, part=str(position)) if position else call
@@ -91,6 +103,8 @@ def decode(row: Row, session: Session, now: int) -> Decoded:
         inner = _nested(state, call)
         events += [call, *inner]
         calls.append(step_call(item, state, call, asked, inner, session))
+    if until:  # its calls count by themselves; it would count with times that are not its own
+        return Decoded([*events, Rejection(row.id, "time", until)], final)
     itself = step(row, data, calls, session, now)
     events.append(itself)
     return Decoded(events, final and not itself.is_unfinished)
@@ -118,6 +132,8 @@ def _invocation(
     refused: tuple[str, str] | None = None
     if tool == classify.INVALID_TOOL:  # imported: 1.x handed to it what it refused
         tool, refused = _imported(item, state, asked)
+    if until := times.awaited(now, stamps.created, stamps.ran, stamps.completed):
+        raise Unusable("time", until)
     created = moment(stamps.created, now)
     ran = moment(stamps.ran, now) if stamps.ran is not None else 0
     fields: dict[str, Any] = {"vouched": False, "running": state.status == "running"}
@@ -130,7 +146,8 @@ def _invocation(
             fields["ended"] = 0  # nobody saw the end
         else:
             end = stamps.completed if stamps.completed is not None else stamps.created
-            fields["ended"] = ended = moment(times.passed(end, now), now)
+            _, ended = stretch(created, end, now)
+            fields["ended"] = ended
             if stamps.completed is not None:
                 fields["duration"] = times.lasted(ran or created, ended, row.created)
         fields["wait"] = times.lasted(created, ran)

@@ -47,7 +47,7 @@ from opencode_exporter.events import (
     StepCall,
     Tokens,
 )
-from opencode_exporter.times import believable, passed
+from opencode_exporter.times import awaited, believable, passed
 
 SETTLED_MS: Final = 60_000
 """How long after its row a message's parts may still come: each is a write of its own."""
@@ -84,9 +84,12 @@ def step_or_remark(
         now: Unix ms; a message without parts waits for them for a while.
 
     Raises:
-        Unusable: The row's data are not JSON, or of no known role.
+        Unusable: The row's data are not JSON, of no known role, or of our future.
     """
     data = parse_message(given)
+    completed = data.time.completed if data.time is not None else None
+    if until := awaited(now, row.created, completed):
+        raise Unusable("time", until)
     if data.role == "assistant":
         return _step(row, data, parts, session, now)
     if data.role == "user":

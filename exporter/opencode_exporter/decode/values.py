@@ -20,11 +20,17 @@ REFUSED: Final = (msgspec.DecodeError, UnicodeError, RecursionError, TypeError)
 
 
 class Unusable(Exception):  # noqa: N818  # a cause, not a failure of ours
-    """The row cannot be counted.  ``cause`` is one of a fixed set of words."""
+    """
+    The row cannot be counted.
 
-    def __init__(self, cause: str) -> None:
+    ``cause`` is one of a fixed set of words; ``until`` is when it can be after all, as our
+    clock has passed its times, in Unix ms, or 0.
+    """
+
+    def __init__(self, cause: str, until: int = 0) -> None:
         super().__init__(cause)
         self.cause = cause
+        self.until = until
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -92,8 +98,21 @@ def moment(value: object, now: int) -> int:
     """
     found = times.believable(value, now)
     if not found:
-        raise Unusable("time")
+        raise Unusable("time", times.awaited(now, value))
     return found
+
+
+def stretch(start: object, end: object, now: int) -> tuple[int, int]:
+    """
+    Return when something began and ended, both being needed: nothing has ended after now.
+
+    Raises:
+        Unusable: As `moment`; of the future it waits for both.
+    """
+    found = times.believable(start, now), times.believable(end, now)
+    if not all(found):
+        raise Unusable("time", times.awaited(now, start, end))
+    return found[0], times.passed(end, now)
 
 
 def text_bytes(text: str) -> int:

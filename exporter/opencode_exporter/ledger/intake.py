@@ -129,7 +129,11 @@ class Intake:
             self._take(chunk.digest)
         self._take_events(source, chunk)
         for row in chunk.open_rows:
-            self._keep_open((source, chunk.table, row.row), chunk, row)
+            place = (source, chunk.table, row.row)
+            if row.ahead and not (counts or row.calls):
+                self.open.set(place, None)  # it is of a history that is skipped
+            else:
+                self._keep_open(place, chunk, row)
         while self.judge.originals:
             self.open.drop_copies(self.judge.originals.pop())
         for row in chunk.unreadable:

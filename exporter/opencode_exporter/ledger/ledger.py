@@ -9,7 +9,7 @@ committed.  Nothing here reads opencode.db, and nothing here knows about HTTP.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from opencode_exporter import identity
 from opencode_exporter.batch import Chunk, Cursor, OpenRow
@@ -21,6 +21,7 @@ from opencode_exporter.ledger.follower import Follower
 from opencode_exporter.ledger.hot_files import HotFiles
 from opencode_exporter.ledger.intake import Intake
 from opencode_exporter.ledger.names import RealNames
+from opencode_exporter.ledger.notes import Notes
 from opencode_exporter.ledger.open_rows import OpenRows
 from opencode_exporter.ledger.scope import EVERYTHING, Scope
 from opencode_exporter.ledger.store import Batch, Store
@@ -32,8 +33,6 @@ from opencode_exporter.turns.talks import FIRST, NEVER, Place, Talks
 from opencode_exporter.waker import Clock
 
 T = TypeVar("T")
-_READ: Final = "read"
-"""Begins the name of the note that a source's history is in."""
 
 
 class Published(NamedTuple):
@@ -123,6 +122,7 @@ class Ledger:
         read = store.slots(), store.cursors(), store.open_rows(), store.meta(), store.edited()
         # From here on nothing fails: half of a reload would count a batch twice.
         slots, self._cursors, rows, self.meta, edited = read
+        self.notes = Notes(self.meta, self._note)
         self.names.slots = Slots(slots)
         self._intake = Intake(
             store,
@@ -147,9 +147,9 @@ class Ledger:
         self._viewers = viewers
         self._publish(series, starts, born)
         self._begin()
-        if self.baseline_ms and not any(name.startswith(f"{_READ} ") for name in self.meta):
-            for source, _ in self._cursors:  # in the ledger of an exporter that did not note it
-                self.note_read(source)
+        if self.baseline_ms and not self.notes.are_kept():
+            for source, _ in self._cursors:
+                self.notes.read(source)
 
     def _publish(self, series: Series, starts: Numbers, born: Numbers) -> None:
         self._late_ms = self._intake.late_ms
@@ -196,8 +196,19 @@ class Ledger:
         return {table: value for (name, table), value in self._cursors.items() if name == source}
 
     def open_rows(self, source: str) -> list[OpenRow]:
-        """Return the rows of a source that may change at any time."""
-        return self._intake.open.awake(source)
+        """Return the rows of a source that may change at any time, or are due."""
+        return self._intake.open.awake(source, self._clock.now_ms())
+
+    def begin_again(self, source: str) -> None:
+        """Move cursors back to the beginning of those tables in which rows are due."""
+        for table in self.notes.tables_due(source, self._clock.now_ms()):
+            self.notes.begun_again(source, table)
+            self._cursors[source, table] = self._batch.cursors[source, table] = Cursor()
+
+    def is_due(self, source: str) -> bool:
+        """Say whether our clock has passed the time of something that was of our future."""
+        first, now = self._intake.open.waiting.first(source), self._clock.now_ms()
+        return 0 < first <= now or bool(self.notes.tables_due(source, now))
 
     def open_sources(self) -> list[str]:
         """Return the sources that have such rows, whether they are there or not."""
@@ -213,15 +224,6 @@ class Ledger:
         self._batch.is_baseline = True
         self._viewers.begin()
         self._intake.since_settled = NO_EVENT
-
-    def damage(self, source: str) -> str:
-        """Return what was noted of a source's damage."""
-        return self.meta.get(f"damage {source}", "")
-
-    def note_damage(self, source: str, text: str) -> None:
-        """Note, with the next commit, what cannot be read of a source."""
-        if text != self.damage(source):
-            self._note(f"damage {source}", text)
 
     def _note(self, name: str, value: str) -> None:
         self.meta[name] = self._batch.meta[name] = value
@@ -250,12 +252,7 @@ class Ledger:
     def _counts(self, source: str) -> bool:
         """Say whether what comes of a source counts: each has a history that may be skipped."""
         skips = not self._counts_history or self.meta.get("history") == "skip"
-        return not skips or f"{_READ} {source}" in self.meta
-
-    def note_read(self, source: str) -> None:
-        """Note, with the next commit, that all that a source held has been read once."""
-        if f"{_READ} {source}" not in self.meta:
-            self._note(f"{_READ} {source}", "yes")
+        return not skips or self.notes.is_read(source)
 
     def is_new(self, digest: Digest) -> bool:
         """Say whether what is in a digest may be counted unseen."""
@@ -304,6 +301,10 @@ class Ledger:
             batch.seen, batch.traces = intake.judge.seen, intake.judge.traces.new()
             if intake.judge.has_orphans and "orphans" not in self.meta:
                 self._note("orphans", "yes")
+            passed_over = intake.open.waiting.passed_over
+            while passed_over:
+                place, due = passed_over.popitem()
+                self.notes.again(*place, due, self._clock.now_ms())
             batch.open_rows = intake.open.changed
             batch.edited = intake.hot.taken()
             batch.talks = {

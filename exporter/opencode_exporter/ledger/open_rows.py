@@ -18,6 +18,7 @@ from opencode_exporter import identity
 from opencode_exporter.batch import ITSELF, OpenRow
 from opencode_exporter.events import Invocation
 from opencode_exporter.ledger.store import Place
+from opencode_exporter.ledger.waiting import Waiting
 from opencode_exporter.times import lasted
 
 PART: Final = "part"
@@ -30,6 +31,7 @@ class OpenRows:
     """Open rows by their place: source, table and id."""
 
     def __init__(self, rows: dict[Place, OpenRow]) -> None:
+        self.waiting = Waiting()
         self._rows: dict[Place, OpenRow] = {}
         self._awake: dict[str, dict[Place, OpenRow]] = {}  # by source
         self._calls: dict[int, set[Place]] = {}
@@ -47,9 +49,11 @@ class OpenRows:
         """Say whether a row is open, in any place."""
         return row_id in self._places
 
-    def awake(self, source: str) -> list[OpenRow]:
-        """Return the rows of a source that every poll looks at."""
-        return [*self._awake.get(source, {}).values()]
+    def awake(self, source: str, now: int) -> list[OpenRow]:
+        """Return the rows of a source that a poll looks at which begins now, Unix ms."""
+        awake = self._awake.get(source, {})
+        due = {place: self._rows[place] for place in self.waiting.due(source, now)}
+        return [*(awake | due).values()]
 
     def asleep(self, source: str, before_ms: int) -> list[OpenRow]:
         """
@@ -88,6 +92,7 @@ class OpenRows:
         awake.pop(place, None)
         old = self._rows.pop(place, None)
         if old is not None:
+            self.waiting.remove(place, old.ahead)
             self._places[place[2]].discard(place)
             if not self._places[place[2]]:
                 del self._places[place[2]]
@@ -102,13 +107,23 @@ class OpenRows:
                 self._calls.setdefault(identity.invocation_key(call), set()).add(place)
         if old is not None or row is not None:
             self.changed[place] = row
+        if row is not None and row.ahead:
+            self._wait(place, row)
+
+    def _wait(self, place: Place, row: OpenRow) -> None:
+        out = self.waiting.add(place, row.ahead)
+        if out is not None:
+            row = self._rows[out]
+            # What runs in it is looked at all the same.
+            self.set(out, msgspec.structs.replace(row, ahead=0) if row.calls else None)
 
     def note(self, place: Place, state: OpenRow) -> None:
         """Note the state of an open row that cannot be read now: nobody knows what runs in it."""
         row = self._rows.get(place)
         if row is not None:
             calls = tuple(msgspec.structs.replace(call, running=False) for call in row.calls)
-            changed = {"updated": state.updated, "size": state.size, "seen": state.seen}
+            names = "updated", "size", "seen", "ahead"
+            changed = {name: getattr(state, name) for name in names}
             self.set(place, msgspec.structs.replace(row, calls=calls, **changed))
 
     def since_it_ran(self, place: Place, call: Invocation) -> Invocation:

@@ -119,7 +119,7 @@ class StepTable(MessageRows):
                 where, said = self._sessions.get(session), [part for *_, part in ours]
                 yield row, step_or_remark(row, data, said, where, now)
             except Unusable as err:
-                yield row, Rejection(row.id, err.cause)
+                yield row, Rejection(row.id, err.cause, err.until)
 
     def _add(self, intake: Intake, told: list[_Told], now: int) -> None:
         """Take in what was told, in its order; open rows with the state to compare later."""
@@ -164,4 +164,4 @@ def _some(rows: Iterator[FoundRow], most: int) -> tuple[list[FoundRow], int]:
 
 
 def _is_over(event: Step | Remark | Rejection) -> bool:
-    return isinstance(event, Rejection) or event.is_over
+    return not event.until if isinstance(event, Rejection) else event.is_over

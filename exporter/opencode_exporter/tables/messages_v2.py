@@ -84,7 +84,7 @@ class MessageTable(MessageRows):
                 row = row._replace(data=large_data(self._reader, self.name, large))
             decoded = decode_v2.decode(row, self._sessions.get(session_id), now)
         except Unusable as err:
-            return [Rejection(row.id, err.cause)], True
+            return [Rejection(row.id, err.cause, err.until)], True
         return decoded.events, decoded.final
 
     def states(self, ids: list[str]) -> dict[str, tuple[int, int]]:

@@ -239,7 +239,7 @@ class PartTable:
                 row = decode_v1.PartRow(part_id, message_id, created)
                 event = invocation(part, row, about(message_id, nothing), session, now)
             except Unusable as err:
-                events = [Rejection(part_id, err.cause)]
+                events = [Rejection(part_id, err.cause, err.until)]
                 final = err.cause != "status"  # a word of the future may still end
             else:
                 if event.status is None or part_id in known:

@@ -139,14 +139,18 @@ class Intake:
         final: bool,
         wake: int = 0,
     ) -> None:
-        """Take in a row's events; one that may still change stays open."""
+        """Take in a row's events; one that may still change, or is of our future, stays open."""
         chunk = self.chunk
+        ahead = min((e.until for e in events if isinstance(e, Rejection) and e.until), default=0)
+        final = final and not ahead
         if chunk.newest < updated <= self._now:
             chunk.newest = updated
         if row in self.known and _says_nothing(events):
             # It was open, and decides nothing until it can be read again.
             chunk.events += events
-            chunk.unreadable.append(OpenRow(chunk.table, row, updated, size, self._now, order))
+            chunk.unreadable.append(
+                OpenRow(chunk.table, row, updated, size, self._now, order, ahead=ahead)
+            )
             return
         if final:
             chunk.events += events
@@ -170,6 +174,7 @@ class Intake:
                 calls=tuple(calls),
                 given_up=tuple(given_up),
                 wake=wake,
+                ahead=ahead,
             )
         )
 
