@@ -200,7 +200,10 @@ _KINDS: Final = {
     ),
 }
 _OURS: Final = {
-    "source": Label("the database", open_values="its file name, `~2` and so on if it repeats"),
+    "source": Label(
+        "the database",
+        open_values="its file name, `~2` and so on if it repeats; `_other` from the 49th on",
+    ),
     "generation": Label(
         "how the database keeps messages", {"v1": "OpenCode 1.x", "v2": "OpenCode 2.x"}
     ),

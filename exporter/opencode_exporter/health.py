@@ -32,6 +32,17 @@ class SourceHealth:
     progress: float = 0.0
     problem: str = ""  # a sentence with a hint, empty when all is well
 
+    def counted(self) -> SourceHealth:
+        """Return what of it is counted, without what is known of the present."""
+        return SourceHealth(polls=self.polls, durations=self.durations)
+
+    def plus(self, other: SourceHealth) -> SourceHealth:
+        """Return what is counted of two sources."""
+        return SourceHealth(
+            polls={result: polls + other.polls[result] for result, polls in self.polls.items()},
+            durations=self.durations.plus(other.durations),
+        )
+
     def observe(self, seconds: float) -> None:
         """Add the duration of a poll."""
         self.durations.observe(round(seconds * c.POLL_DURATION.scale), _POLL_EDGES)

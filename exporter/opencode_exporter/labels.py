@@ -15,6 +15,8 @@ from opencode_exporter.catalog import Metric
 from opencode_exporter.events import OVERFLOW, UNKNOWN
 
 _RESERVED: Final = (UNKNOWN, OVERFLOW)
+_PLACE: Final = " at 0"
+"""Ends the label under which a name is noted that holds no slot yet."""
 _LIMITS: Final = {"tool": 100, "skill": 100}
 _OTHER_LIMIT: Final = 50
 OPEN_LABELS: Final = frozenset(
@@ -36,17 +38,34 @@ def limit_of(label: str) -> int:
 
 
 class Slots:
-    """Names that hold a slot, by label, in the order in which they came."""
+    """
+    Names that hold a slot, by label, in the order in which they came.
+
+    A name that is shown at 0 before anything is counted for it has a place as well, which
+    becomes its slot then.  Places are noted under a label of their own.
+    """
 
     def __init__(self, names: Iterable[tuple[str, str]] = ()) -> None:
         self._names: dict[str, dict[str, None]] = {}
+        self._places: dict[str, dict[str, None]] = {}
         self.new: list[tuple[str, str]] = []
         for label, name in names:
-            self._names.setdefault(label, {})[name] = None
+            if label.endswith(_PLACE):
+                self._places.setdefault(label.removesuffix(_PLACE), {})[name] = None
+            else:
+                self._take(label, name)
+
+    def _take(self, label: str, name: str) -> None:
+        self._names.setdefault(label, {})[name] = None
+        self._places.get(label, {}).pop(name, None)
 
     def names(self, label: str) -> tuple[str, ...]:
         """Return the names that hold a slot."""
         return tuple(self._names.get(label, ()))
+
+    def places(self, label: str) -> tuple[str, ...]:
+        """Return the names that are shown at 0, and hold none yet."""
+        return tuple(self._places.get(label, ()))
 
     def holds(self, label: str, name: str) -> bool:
         """Say whether the name has a slot."""
@@ -54,16 +73,28 @@ class Slots:
 
     def take(self, label: str, name: str) -> str:
         """Return the name if it has, or gets, a slot; else ``_other``."""
-        if name in _RESERVED:
+        if name in _RESERVED or self.holds(label, name):
             return name
-        taken = self._names.setdefault(label, {})
-        if name in taken:
-            return name
-        if len(taken) >= limit_of(label) - len(_RESERVED):
+        if name not in self._places.get(label, ()) and self._is_full(label):
             return OVERFLOW
-        taken[name] = None
+        self._take(label, name)
         self.new.append((label, name))
         return name
+
+    def keep(self, label: str, names: Iterable[str]) -> None:
+        """Give names that are known beforehand a place, as long as there is room."""
+        places = self._places.setdefault(label, {})
+        for name in names:
+            if name in _RESERVED or name in places or self.holds(label, name):
+                continue
+            if self._is_full(label):
+                break
+            places[name] = None
+            self.new.append((label + _PLACE, name))
+
+    def _is_full(self, label: str) -> bool:
+        held = len(self._names.get(label, ())) + len(self._places.get(label, ()))
+        return held >= limit_of(label) - len(_RESERVED)
 
 
 def clean(name: str) -> str:

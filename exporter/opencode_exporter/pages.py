@@ -56,7 +56,8 @@ class Pages:
     def moment(self) -> Moment:
         """Return every series as of now, and since when each counts."""
         around = Surroundings(
-            sources=self._poller.health,
+            sources=self._poller.shown,
+            gone=self._poller.gone,
             skills=self._poller.skills,
             servers=self._poller.servers,
             exports=self.exports,

@@ -79,14 +79,37 @@ class Poller:
         self._logged: dict[str, tuple[str, float]] = {}
         self.sources: dict[str, Source] = {}
         self.health: dict[str, SourceHealth] = {}
+        self.shown: list[tuple[str, SourceHealth]] = []
+        """The same by their names in metrics."""
+        self.gone: dict[str, SourceHealth] = {}
+        """What was counted of sources that are not there now, by these names."""
         self.stopping = False
         """Set to end a long poll after its current chunk; nothing is lost."""
 
     def watch(self, paths: Sequence[Path]) -> None:
         """Set which files are polled; what was known of others is kept in the ledger."""
-        names = label_sources(paths)
+        names, before = label_sources(paths), self.health
         self.sources = {label: Source(path, label) for label, path in names.items()}
-        self.health = {label: self.health.get(label, SourceHealth()) for label in names}
+        self.health = {label: before.get(label) or self._found(label) for label in names}
+        for label in before.keys() - names.keys():
+            self._lost(label, before[label])
+        self.shown = [(self._shown(label), health) for label, health in self.health.items()]
+
+    def _shown(self, label: str) -> str:
+        """Return a source's name in metrics; those of too many share one."""
+        return self._ledger.names.slots.take("source", label)
+
+    def _found(self, label: str) -> SourceHealth:
+        """Return what is known of a source that was not there: its counts go on."""
+        known = self.gone.get(label)
+        self.gone = {name: health for name, health in self.gone.items() if name != label}
+        return known or SourceHealth()
+
+    def _lost(self, label: str, health: SourceHealth) -> None:
+        """Keep what was counted of a source that is not there any more."""
+        name, counted = self._shown(label), health.counted()
+        known = self.gone.get(name)
+        self.gone = {**self.gone, name: known.plus(counted) if known else counted}
 
     def forget(self) -> None:
         """Read every source anew at the next poll: the ledger knows nothing of them."""

@@ -10,9 +10,10 @@ choice of how projects are named, tools and skills that are left out.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from operator import add as add_up
 from typing import Final, Literal, TypeVar
 
 from opencode_exporter import catalog as c
@@ -48,7 +49,8 @@ _OURS_WAITING: Final = frozenset({c.ROWS_REJECTED, c.LABEL_OVERFLOW})
 class Surroundings:
     """What the ledger does not know."""
 
-    sources: Mapping[str, SourceHealth]
+    sources: Sequence[tuple[str, SourceHealth]]  # by name; those beyond the limit share one
+    gone: Mapping[str, SourceHealth]  # what was counted of others
     skills: frozenset[InstalledSkill]
     exports: Mapping[str, int]  # over OTLP, by result; empty if there are none
     spans: Mapping[str, int]  # likewise
@@ -70,8 +72,7 @@ def take(ledger: Ledger, around: Surroundings) -> Moment:
     salt = ledger.meta["salt"]
     shown = _of_ledger(known.series, around.projects, salt, counted=counted)
     if counted:
-        tools = _names(known.names["tool"], CATEGORIES, "tool")
-        skills = _names(known.names["skill"], {s.name for s in around.skills}, "skill")
+        tools, skills = _names(known, "tool"), _names(known, "skill")
         _fill_known(shown, around.series_limit, tools, skills)
         shown[c.TOOL_INFO] = {tool_labels(tool, around.servers): 1 for tool in tools}
         shown[c.SKILL_INSTALLED] = {
@@ -83,6 +84,7 @@ def take(ledger: Ledger, around: Surroundings) -> Moment:
         if known.hot_files:
             shown[c.FILE_HOT_EDITS] = {(clean(path),): edits for path, edits in known.hot_files}
     _add_sources(shown, around.sources)
+    _add_polls(shown, [*around.sources, *around.gone.items()])
     _add_ourselves(shown, ledger, around)
     series = {m: around.filters.shown(m.labels, series) for m, series in shown.items()}
     return Moment(
@@ -160,14 +162,9 @@ def _born_of(shown: Snapshot, known: Published, how: ProjectNames, salt: str) ->
     return births
 
 
-def _names(slots: Iterable[str], known: Iterable[str], label: str) -> list[str]:
-    """Return the names to show: those with a slot, then known ones while there is room."""
-    names = dict.fromkeys(slots)
-    for name in sorted(known):
-        if len(names) >= limit_of(label) - 2:
-            break
-        names.setdefault(clean(name))
-    return [*names, UNKNOWN, OVERFLOW]
+def _names(known: Published, label: str) -> list[str]:
+    """Return the names to show, in use or known beforehand: once shown, a name stays."""
+    return [*known.names[label], *known.places[label], UNKNOWN, OVERFLOW]
 
 
 def _fill_known(shown: _Series, limit: int, tools: list[str], skills: list[str]) -> None:
@@ -240,9 +237,11 @@ def tool_labels(tool: str, servers: frozenset[str]) -> tuple[str, str, str]:
 def _in_flight(known: Published) -> dict[c.Metric, dict[Labels, Value]]:
     counts: dict[Labels, Value] = {(name,): 0 for name in known.names["tool"]}
     oldest: dict[Labels, Value] = {}
+    named = {*known.names["tool"], *known.places["tool"]}
     for tool, started in known.in_flight:
-        fits = (tool,) in counts or len(counts) < limit_of("tool") - 2
-        labels = (tool if fits else OVERFLOW,)
+        if tool in named or len(named) < limit_of("tool") - 2:
+            named.add(tool)
+        labels = (tool if tool in named else OVERFLOW,)
         counts[labels] = merge(c.TOOL_IN_FLIGHT, counts.get(labels), 1)
         oldest[labels] = merge(c.TOOL_OLDEST_START, oldest.get(labels), started)
     return {c.TOOL_IN_FLIGHT: counts, c.TOOL_OLDEST_START: oldest}
@@ -253,29 +252,46 @@ def _add_active(shown: _Series, known: Published, around: Surroundings) -> None:
     active = {session for session, at in known.active.items() if around.now_ms - at < _ACTIVE_MS}
     shown[c.SESSIONS_ACTIVE] = {(): len(active)}
     todos: dict[Labels, Value] = {(status,): 0 for status in (*TODO_STATUSES, OVERFLOW)}
-    for health in around.sources.values():
+    for _, health in around.sources:
         for session in active & health.todos.keys():
             for status, count in health.todos[session].items():
                 todos[status,] = merge(c.TODOS, todos.get((status,)), count)
     shown[c.TODOS] = todos
 
 
-def _add_sources(shown: _Series, sources: Mapping[str, SourceHealth]) -> None:
-    for label, health in sources.items():
-        shown.setdefault(c.UP, {})[label,] = int(health.up)
-        shown.setdefault(c.SOURCE_SUPPORTED, {})[label,] = int(health.supported)
+def _add_sources(shown: _Series, sources: Iterable[tuple[str, SourceHealth]]) -> None:
+    """Add what is true of the sources now; of several that share a name, the worst."""
+
+    def add(metric: c.Metric, labels: Labels, value: int, join: Callable[[int, int], int]) -> None:
+        series = shown.setdefault(metric, {})
+        known = series.get(labels)
+        series[labels] = join(known, value) if isinstance(known, int) else value
+
+    versions = {OVERFLOW}
+    for label, health in sources:
+        add(c.UP, (label,), int(health.up), min)
+        add(c.SOURCE_SUPPORTED, (label,), int(health.supported), min)
         for generation, version in health.versions.items():
-            shown.setdefault(c.SOURCE_INFO, {})[label, generation, clean(version)] = 1
+            if len(versions) < limit_of("opencode_version") - 1:
+                versions.add(clean(version))
+            name = clean(version) if clean(version) in versions else OVERFLOW
+            add(c.SOURCE_INFO, (label, generation, name), 1, min)
         for part, size in health.bytes.items():
-            shown.setdefault(c.SOURCE_BYTES, {})[label, part] = size
-        for result, polls in health.polls.items():
-            shown.setdefault(c.POLLS, {})[label, result] = polls
-        shown.setdefault(c.POLL_DURATION, {})[label,] = health.durations.copy()
-        shown.setdefault(c.HISTORY_PROGRESS, {})[label,] = round(
-            health.progress * c.HISTORY_PROGRESS.scale
-        )
+            add(c.SOURCE_BYTES, (label, part), size, add_up)
+        progress = round(health.progress * c.HISTORY_PROGRESS.scale)
+        add(c.HISTORY_PROGRESS, (label,), progress, min)
         if health.last_poll_ms:
-            shown.setdefault(c.LAST_POLL, {})[label,] = health.last_poll_ms
+            add(c.LAST_POLL, (label,), health.last_poll_ms, min)
+
+
+def _add_polls(shown: _Series, sources: Iterable[tuple[str, SourceHealth]]) -> None:
+    """Add the polls of all sources that there have been: counts do not fall."""
+    polls = shown.setdefault(c.POLLS, {})
+    durations = shown.setdefault(c.POLL_DURATION, {})
+    for label, health in sources:
+        for result, count in health.polls.items():
+            polls[label, result] = merge(c.POLLS, polls.get((label, result)), count)
+        durations[label,] = merge(c.POLL_DURATION, durations.get((label,)), health.durations)
 
 
 def _add_ourselves(shown: _Series, ledger: Ledger, around: Surroundings) -> None:

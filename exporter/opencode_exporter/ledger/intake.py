@@ -34,7 +34,7 @@ from opencode_exporter.ledger.open_rows import OpenRows
 from opencode_exporter.ledger.scope import EVERYTHING, Scope
 from opencode_exporter.ledger.store import Place, Store
 from opencode_exporter.ledger.sums import Sums
-from opencode_exporter.series import Delta
+from opencode_exporter.series import Delta, Labels
 from opencode_exporter.turns.talks import Talks
 from opencode_exporter.waker import Clock, steady_ms
 
@@ -144,9 +144,16 @@ class Intake:
         for row_id in chunk.settled:
             self.open.set((source, chunk.table, row_id), None)
         if chunk.rows:
-            self._sums.add(c.ROWS_READ, (source, chunk.table), chunk.rows)
+            self._add(c.ROWS_READ, (source, chunk.table), chunk.rows)
         if chunk.newest:
-            self._sums.add(c.SOURCE_LAST_EVENT, (source,), chunk.newest)
+            self._add(c.SOURCE_LAST_EVENT, (source,), chunk.newest)
+
+    def _add(self, metric: c.Metric, labels: Labels, value: int = 1) -> None:
+        """Add to a series of a source, by its name in metrics."""
+        source, *others = labels
+        shown = self.names.slots.take("source", source)
+        cut = shown != source and metric.kind == "counter"
+        self._sums.add(metric, (shown, *others), value, cut=cut)
 
     def folded(self) -> Iterable[Delta]:
         """Return what the batch adds to each series; new names take their slots here."""
@@ -179,7 +186,7 @@ class Intake:
             elif isinstance(event, Step | Remark):
                 self._take_row(event, key)
             elif self.judge.once(key):
-                self._sums.add(c.ROWS_REJECTED, (source, chunk.table, event.cause))
+                self._add(c.ROWS_REJECTED, (source, chunk.table, event.cause))
 
     def is_new(self, digest: Digest) -> bool:
         """Say whether the calls of a digest may be counted unseen."""

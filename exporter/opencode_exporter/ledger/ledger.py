@@ -44,6 +44,7 @@ class Published(NamedTuple):
     births: int  # until now
     viewers: Viewers  # to whom they are shown
     names: Mapping[str, tuple[str, ...]]  # names that hold a slot, by label
+    places: Mapping[str, tuple[str, ...]]  # those that are shown at 0 before they do
     in_flight: tuple[tuple[str, int], ...]  # tool and start (ms) of what runs now
     hot_files: tuple[tuple[str, int], ...]  # paths, most edited first, and how often
     active: Mapping[str, int]  # sessions and when they changed (ms), of the last minutes
@@ -160,6 +161,7 @@ class Ledger:
             births=self._births,
             viewers=self._viewers,
             names={label: self.names.slots.names(label) for label in ("tool", "skill")},
+            places={label: self.names.slots.places(label) for label in ("tool", "skill")},
             in_flight=tuple(
                 (self.names.shown(call), call.started) for call in self._intake.open.running()
             ),
@@ -297,6 +299,8 @@ class Ledger:
         try:
             intake, batch = self._intake, self._batch
             changed = changed_by(intake.folded(), self.published.series, self._limit)
+            if self.baseline_ms:
+                self.names.keep_known()
             batch.slots = self.names.slots.new
             batch.seen, batch.traces = intake.judge.seen, intake.judge.traces.new()
             if intake.judge.has_orphans and "orphans" not in self.meta:

@@ -27,6 +27,11 @@ class RealNames:
             return name in CATEGORIES or self.slots.holds(label, name)
         return name in self.installed_skills or self.slots.holds(label, name)
 
+    def keep_known(self) -> None:
+        """Give the names that are shown before anything is counted places that they keep."""
+        self.slots.keep("tool", sorted(CATEGORIES))
+        self.slots.keep("skill", sorted(map(clean, self.installed_skills)))
+
     def has(self, tool: str, *, vouched: bool) -> bool:
         """Say whether a tool exists."""
         return vouched or self.knows("tool", clean(tool))

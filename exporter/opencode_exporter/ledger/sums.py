@@ -36,9 +36,9 @@ class Sums:
     def at_event(self, event: Event) -> None:
         """Hear of an event before it counts."""
 
-    def add(self, metric: c.Metric, labels: Labels, value: int = 1) -> None:
-        """Add to a series whose labels are those that are shown."""
-        self._deltas.append(Delta(metric, labels, value, value))
+    def add(self, metric: c.Metric, labels: Labels, value: int = 1, *, cut: bool = False) -> None:
+        """Add to a series whose labels are those that are shown; ``cut``: one gave way."""
+        self._deltas.append(Delta(metric, labels, value, value, cut))
 
     def fold(self, names: RealNames) -> Iterator[Delta]:
         """Yield what the sums add to each series; new names take their slots here."""
