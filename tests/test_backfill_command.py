@@ -7,6 +7,8 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -214,19 +216,28 @@ def test_a_file_keeps_its_mode(mode: int, counted: Place) -> None:
     assert stat.S_IMODE(output.stat().st_mode) == mode
 
 
-def test_a_file_is_as_private_while_it_is_written(counted: Place) -> None:
-    """The file beside it, which takes its place in the end, could be read by all."""
-    output = counted.home / "history.om"
-    output.touch(mode=0o600)
+@contextmanager
+def writing(counted: Place, output: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a backfill that would write gigabytes; it does not outlive the test, come what may."""
     words = ("backfill", *flags(counted), *LABELS, "--step=1s", "--output", str(output))
     with subprocess.Popen(
         [sys.executable, "-m", "opencode_exporter", *words],
         env=counted.environment(),
         stderr=subprocess.DEVNULL,
     ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_file_is_as_private_while_it_is_written(counted: Place) -> None:
+    """The file beside it, which takes its place in the end, could be read by all."""
+    output = counted.home / "history.om"
+    output.touch(mode=0o600)
+    with writing(counted, output):
         (part,) = wait_for(lambda: list(counted.home.glob("*.part")))
         assert stat.S_IMODE(part.stat().st_mode) == 0o600
-        process.terminate()
 
 
 @pytest.mark.parametrize("may", [True, False])
@@ -268,13 +279,7 @@ def test_a_pipe_gets_what_is_written(counted: Place) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_at_any_time_and_leaves_nothing(number: signal.Signals, counted: Place) -> None:
     """A signal while it writes: the file is not there, and neither is half of it."""
-    output = counted.home / "history.om"
-    words = ("backfill", *flags(counted), *LABELS, "--step=1s", "--output", str(output))
-    with subprocess.Popen(
-        [sys.executable, "-m", "opencode_exporter", *words],
-        env=counted.environment(),
-        stderr=subprocess.DEVNULL,
-    ) as process:
+    with writing(counted, counted.home / "history.om") as process:
         wait_for(lambda: any(part.stat().st_size for part in counted.home.glob("*.part")))
         process.send_signal(number)
         assert process.wait(PATIENCE_S) == 128 + number
