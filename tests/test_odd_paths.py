@@ -107,6 +107,15 @@ def test_one_that_is_not_there_is_told(bench: Bench, odd: Path) -> None:
     exporter.close()
 
 
+def test_one_beside_a_missing_one_is_named(bench: Bench, odd: Path) -> None:
+    """The hint names it as everything else does."""
+    closed(odd)
+    exporter = bench.exporter(source_paths=(odd.with_name("opencode.db"),), in_memory=True)
+    exporter.poll()
+    assert r"'opencode-\xe9.db' beside it has OpenCode's" in (exporter.pages.not_ready() or "")
+    exporter.close()
+
+
 def test_names_that_are_shown_alike_are_told_apart(bench: Bench, odd: Path) -> None:
     """A byte that is not UTF-8, and a file whose name spells its escape."""
     spelled = bench.directory / r"opencode-\xe9.db"

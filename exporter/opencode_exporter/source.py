@@ -194,7 +194,7 @@ class Source:
             other = _look_alike(self.path.parent)
             raise SourceMissingError(
                 "there is no database",
-                hint=f"{other!r} beside it has OpenCode's tables: name it with --source.path"
+                hint=f"'{other}' beside it has OpenCode's tables: name it with --source.path"
                 if other
                 else "start OpenCode once, or name its file with --source.path",
             )
