@@ -8,7 +8,7 @@ EXAMPLES ?= 2000
 # What is tested is the wheel as it is installed, not what lies on somebody's path.
 unexport PYTHONPATH
 
-.PHONY: help run demo stack backfill-demo test check lint types unit bench scale soak explore release lock docs dashboards golden recordings clean
+.PHONY: help run demo stack backfill-demo test check lint types unit bench scale soak crowd explore release lock docs dashboards golden recordings clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -48,6 +48,9 @@ scale: $(VENV)/.wheel ## what a year of use makes of the ledger, simulated (PART
 
 soak: $(VENV)/.wheel ## writers, kills and scrapes at random, held against an exact truth (MINUTES=60)
 	$(BIN)/python tests/soak/run.py $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
+crowd: $(VENV)/.wheel ## crowds that want the server for themselves, two minutes each (SECONDS=120)
+	CROWD_SECONDS=$(or $(SECONDS),120) $(BIN)/python -m pytest tests/test_server_crowds.py -rP $(ARGS)
 
 explore: $(VENV)/.wheel ## new sequences of what may happen, and of where the exporter dies (EXAMPLES=2000)
 	PROPERTY_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/properties $(ARGS)

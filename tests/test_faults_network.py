@@ -22,7 +22,7 @@ from served import Served
 from support import PATIENCE_S, SOON_S, Bench, Exposed, FakeClock, wait_for
 from web_harness import FakeBackend, endpoint, serving
 
-CLOSE: Final = b"Host: x\r\nConnection: close\r\n"
+CLOSE: Final = b"Host: localhost\r\nConnection: close\r\n"
 SCRAPE: Final = b"GET /metrics HTTP/1.1\r\n" + CLOSE + b"\r\n"
 
 
@@ -47,7 +47,7 @@ ODD: Final[dict[str, tuple[bytes, set[int]]]] = {
     "a negative length": (post(b"Content-Length: -1\r\n"), {400}),
     "two lengths": (post(b"Content-Length: 1\r\nContent-Length: 2\r\n", b"a"), {400}),
     "chunks": (post(CHUNKED, b"5\r\nhello\r\n0\r\n\r\n"), {411}),
-    "chunks and a length": (post(b"Content-Length: 1\r\n" + CHUNKED, b"0\r\n\r\n"), {411}),
+    "chunks and a length": (post(b"Content-Length: 1\r\n" + CHUNKED, b"0\r\n\r\n"), {400}),
     "chunks of nonsense": (post(CHUNKED, b"ZZ\r\n"), {400}),
     "an unknown coding": (post(b"Transfer-Encoding: gzip, chunked\r\n", b"0\r\n\r\n"), {400}),
     "1000 headers": (get(b"/metrics", b"X-A: y\r\n" * 1000), {200}),
@@ -207,7 +207,7 @@ def test_stuck_clients_block_nobody(served: Served, work: Work) -> None:
         "half a request": b"GET /metrics HTTP/1.1\r\nX-Slow: ",
         "half a body": post(b"Content-Length: 9000\r\n", b"x"),
         "chunks without end": post(CHUNKED, b"1\r\nx\r\n"),
-        "never reads": b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 40,
+        "never reads": b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 40,
     }
     with contextlib.ExitStack() as held:
         clients = [
@@ -238,6 +238,13 @@ def test_out_of_files(served: Served, work: Work) -> None:
         assert "Too many open files" in served.get("/").text
     counts(served, work.calls)
     wait_for(lambda: ask(served, SCRAPE).startswith(b"HTTP/1.1 200 "))
+
+
+def test_process_takes_the_files_that_it_may_have(served: Served) -> None:
+    """Its soft limit is raised, as that of a program in Go is."""
+    assert served.process is not None
+    soft, hard = resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE)
+    assert soft == min(hard, 65_536)
 
 
 def test_more_clients_than_files(served: Served, work: Work) -> None:
@@ -301,7 +308,7 @@ def test_answer_that_is_read_byte_by_byte_is_dropped(monkeypatch: pytest.MonkeyP
     with serving(FakeBackend(b"x" * 30_000_000)) as server:
         connections = server._server.server_state.connections
         with socket.create_connection(endpoint(server), timeout=PATIENCE_S) as sock:
-            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert sock.recv(1)
             wait_for(lambda: not connections or not sock.recv(1), 5, every=0.05)
             wait_for(lambda: not connections)

@@ -105,8 +105,8 @@ def test_ended_under_clients_that_hold_on(bench: Bench) -> None:
         for request in (
             b"",
             b"GET /metrics HTTP/1.1\r\nX-Slow: ",
-            b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\nx",
-            b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 100,
+            b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\nx",
+            b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100,
         ):
             for _ in range(5):
                 sock = held.enter_context(socket.create_connection((host, int(port))))

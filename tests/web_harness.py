@@ -80,6 +80,7 @@ def serving(
     addresses: Sequence[str] = ("127.0.0.1:0",),
     telemetry_path: str = "/metrics",
     web_config: Path | None = None,
+    allowed_hosts: Sequence[str] = (),
 ) -> Iterator[WebServer]:
     """Run a server until the block ends."""
     server = WebServer(
@@ -87,6 +88,7 @@ def serving(
         addresses=addresses,
         telemetry_path=telemetry_path,
         web_config=web_config,
+        allowed_hosts=allowed_hosts,
     )
     thread = threading.Thread(target=asyncio.run, args=(server.serve(),))
     thread.start()
@@ -130,11 +132,11 @@ def raw_exchange(server: WebServer, request: bytes) -> bytes:
 
 def get_raw(server: WebServer, target: str) -> int:
     """Request a target that a client library would have tidied up; return the status."""
-    request = f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     return int(raw_exchange(server, request.encode("latin-1")).split()[1])
 
 
-def hashed(password: str) -> str:
-    """Return a cheap bcrypt hash, as htpasswd spells it."""
-    cheap = bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(4)).decode("ascii")
-    return cheap.replace("$2b$", "$2y$")
+def hashed(password: str, cost: int = 4) -> str:
+    """Return a bcrypt hash, as htpasswd spells it; a cheap one unless told otherwise."""
+    found = bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(cost)).decode("ascii")
+    return found.replace("$2b$", "$2y$")

@@ -46,6 +46,7 @@ class Settings:
     force_polling: bool = False
     poll_interval_ms: int = 30_000
     listen: tuple[str, ...] = (DEFAULT_LISTEN,)
+    allowed_hosts: tuple[str, ...] = ()
     telemetry_path: str = "/metrics"
     created_timestamps: bool = False
     web_config: Path | None = None

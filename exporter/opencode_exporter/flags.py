@@ -134,6 +134,14 @@ WEB = flags(
         default=(DEFAULT_LISTEN,),
         help="Address to listen on, such as :10777 or [::1]:10777; may be repeated.",
     ),
+    flag(
+        "--web.allowed-host",
+        multiple=True,
+        help="Name under which it may be asked, such as metrics.example.com; may be repeated. "
+        "*.example.com: every name below it, *: any. On loopback addresses it answers to "
+        "addresses, localhost and this machine's own names alone, and on others to any name "
+        "unless this flag is given.",
+    ),
     flag("--web.telemetry-path", default="/metrics", help="Path of the metrics."),
     flag(
         "--web.created-timestamps/--no-web.created-timestamps",

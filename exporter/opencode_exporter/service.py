@@ -25,6 +25,7 @@ from opencode_exporter.otlp.target import SpanTarget, Target
 from opencode_exporter.waker import SystemClock
 from opencode_exporter.watcher import Watcher
 from opencode_exporter.web.landing import Landing
+from opencode_exporter.web.room import raise_file_limit
 from opencode_exporter.web.server import WebServer
 
 if TYPE_CHECKING:
@@ -71,10 +72,12 @@ class Service:
             addresses=self._settings.listen,
             telemetry_path=self._settings.telemetry_path,
             web_config=self._settings.web_config,
+            allowed_hosts=self._settings.allowed_hosts,
         )
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
+        raise_file_limit()
         self._loop = loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self.stop)

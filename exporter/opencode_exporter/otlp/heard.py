@@ -1,8 +1,8 @@
 """
 What is heard of OpenTelemetry: its loggers' lines, taken instead of written.
 
-Its exporters say why something did not arrive in the log alone, and in lines that may
-hold credentials.  Each line comes from the thread that exports, so that several
+Its exporters, and what they send by, say why something did not arrive in the log alone, and
+in lines that may hold credentials.  Each line comes from the thread that exports, so that several
 exporters do not hear each other.
 """
 
@@ -12,11 +12,14 @@ import logging
 import threading
 from typing import Final
 
-_THEIRS: Final = logging.getLogger("opentelemetry")
+_OPENTELEMETRY: Final = "opentelemetry"
+_THEIRS: Final = [
+    logging.getLogger(name) for name in (_OPENTELEMETRY, "grpc", "requests", "urllib3")
+]
 
 
 class Heard(logging.Handler):
-    """Takes the lines of OpenTelemetry's loggers, so that they do not reach the log."""
+    """Takes the lines of all that sends, so that they do not reach the log."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -25,15 +28,15 @@ class Heard(logging.Handler):
 
     def listen(self) -> None:
         """Take every line from now on."""
-        _THEIRS.addHandler(self)
-        _THEIRS.propagate = False
-        _THEIRS.setLevel(logging.WARNING)  # the log's level is no matter: causes are in these
-        # Its lines name the URL, and that may hold a key.
-        logging.getLogger("urllib3").setLevel(logging.WARNING)
+        for logger in _THEIRS:
+            logger.addHandler(self)
+            logger.propagate = False
+            # The log's level is no matter: causes are in these, and the others name URLs.
+            logger.setLevel(logging.WARNING)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line, if it is of the thread that listens."""
-        if record.thread == self._thread:
+        """Keep a line of OpenTelemetry's, if it is of the thread that listens."""
+        if record.thread == self._thread and record.name.startswith(_OPENTELEMETRY):
             self._records.append(record)
 
     def taken(self) -> list[logging.LogRecord]:
@@ -44,8 +47,9 @@ class Heard(logging.Handler):
 
     def close(self) -> None:
         """Let the lines pass again, unless somebody else listens."""
-        _THEIRS.removeHandler(self)
-        if not any(isinstance(handler, Heard) for handler in _THEIRS.handlers):
-            _THEIRS.propagate = True
-            _THEIRS.setLevel(logging.NOTSET)
+        for logger in _THEIRS:
+            logger.removeHandler(self)
+            if not any(isinstance(handler, Heard) for handler in logger.handlers):
+                logger.propagate = True
+                logger.setLevel(logging.NOTSET)
         super().close()

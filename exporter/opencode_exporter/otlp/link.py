@@ -18,6 +18,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.otlp.heard import Heard
+from opencode_exporter.otlp.secrets import cleaned
 from opencode_exporter.otlp.session import RedirectedError
 from opencode_exporter.otlp.target import Endpoint
 from opencode_exporter.otlp.troubles import Lasting
@@ -29,6 +30,10 @@ Data_contra = TypeVar("Data_contra", contravariant=True)
 
 _SAYS_NOTHING: Final = "due to timeout, max retries or shutdown"
 _NOBODY: Final = "it could not be reached, or did not answer, within the timeout"
+_BAD_HEADER: Final = "a header has a value that cannot be sent"
+_HOLDING_HEADERS: Final = ("in header value", "in header part", "metadata was invalid")
+"""What the texts of requests and of gRPC have in them that go on with a header."""
+_EXPORTER_OF_GRPC: Final = "opentelemetry.exporter.otlp.proto.grpc.exporter"
 _LONGEST: Final = 300
 
 
@@ -87,13 +92,16 @@ class Link(ABC, Generic[Data]):
             from grpc import Compression  # type: ignore[import-untyped]  # noqa: PLC0415  # an extra
 
             # Left to the environment it refuses "none", which is a standard value.
-            return self._over_grpc(None if self._target.compressed else Compression.NoCompression)
+            made = self._over_grpc(None if self._target.compressed else Compression.NoCompression)
         except ModuleNotFoundError as err:
             raise ConfigError(
                 "OTLP over gRPC needs packages that are not installed",
                 hint="pip install 'opencode-exporter[grpc]', or OTEL_EXPORTER_OTLP_PROTOCOL="
                 "http/protobuf",
             ) from err
+        # It keeps a second failure to itself, whatever its cause: here each is heard.
+        logging.getLogger(_EXPORTER_OF_GRPC).filters.clear()
+        return made
 
     @abstractmethod
     def _over_http(self) -> Theirs[Data]:
@@ -155,8 +163,7 @@ class Link(ABC, Generic[Data]):
     def _cleaned(self, text: str) -> str:
         """Return the first line of a text, without secrets of the URL and of the headers."""
         line = text.replace(self._target.url, self._target.shown).partition("\n")[0]
-        for word in self._target.secrets:
-            line = line.replace(word, "(hidden)")
+        line = cleaned(line, self._target.hidden)
         line = re.sub(r"[^\s/'\"(]*@", "", line)
         return re.sub(r"\?[^\s'\"]*", "", line)[:_LONGEST]
 
@@ -180,4 +187,5 @@ def _root(err: BaseException) -> str:
     """Return what the first of a chain of errors says: later ones name objects and URLs."""
     while (before := err.__cause__ or err.__context__) is not None:
         err = before
-    return str(err) or type(err).__name__
+    text = str(err) or type(err).__name__
+    return next((_BAD_HEADER for said in _HOLDING_HEADERS if said in text), text)

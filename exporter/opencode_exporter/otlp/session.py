@@ -8,20 +8,25 @@ waited for, nor kept, beyond what one of OTLP can be.
 
 from __future__ import annotations
 
+import math
 from importlib.metadata import entry_points
 from typing import Any, Final
 from urllib.parse import urljoin
 
 from requests import PreparedRequest, RequestException, Response, Session
+from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests.utils import get_auth_from_url
+from urllib3.exceptions import ReadTimeoutError
 
 from opencode_exporter.errors import ConfigError
+from opencode_exporter.otlp.deadline import TimedAdapter
 from opencode_exporter.otlp.url import shown
 from opencode_exporter.waker import SystemClock
 
 _MOST: Final = 1 << 20  # bytes of an answer, as they come: a status, and maybe a sentence
 _PIECE: Final = 1 << 16
+_NO_END: Final = "does not come to an end"
 _LONGEST: Final = 200
 
 
@@ -44,6 +49,9 @@ def session(provider: str = "") -> Session:
         ConfigError: There is no such plugin.
     """
     made = _provided(provider) if provider else Session()
+    for scheme in ("http://", "https://"):
+        if type(made.get_adapter(scheme)) is HTTPAdapter:  # a plugin may have one of its own
+            made.mount(scheme, TimedAdapter())
     # Without one, requests takes the password that ~/.netrc has for the host.
     made.auth = made.auth or _OfUrl()
     made.stream = True  # the hook reads
@@ -91,14 +99,24 @@ def _place(url: str, location: str) -> str:
 
 def _read_answer(response: Response, *, timeout: float | None = None, **_: Any) -> None:
     """Read an answer to its end, so that the connection can be used again, and drop it."""
+    left = (timeout or math.inf) - response.elapsed.total_seconds()
+    if said := _endless(response, left):
+        response.close()
+        raise AnswerError(f"it answers {response.status_code}, and then {said}")
+
+
+def _endless(response: Response, seconds: float) -> str:
+    """Return what is wrong with the end of an answer, or nothing."""
     clock = SystemClock()
-    deadline = clock.monotonic() + (timeout or 0) - response.elapsed.total_seconds()
+    until = clock.monotonic() + seconds
     size = 0
-    while piece := response.raw.read1(_PIECE, decode_content=False):
-        size += len(piece)
-        if size > _MOST or clock.monotonic() > deadline:
-            response.close()
-            raise AnswerError(
-                f"it answers {response.status_code}, and then "
-                + ("more than OTLP has" if size > _MOST else "does not come to an end")
-            )
+    try:
+        while piece := response.raw.read1(_PIECE, decode_content=False):
+            size += len(piece)
+            if size > _MOST:
+                return "more than OTLP has"
+            if clock.monotonic() > until:  # a plugin may send by what knows no deadline
+                return _NO_END
+    except (ReadTimeoutError, TimeoutError):
+        return _NO_END
+    return ""

@@ -13,9 +13,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, cast, get_args
-from urllib.parse import unquote
 
 from opencode_exporter.errors import ConfigError
+from opencode_exporter.otlp.secrets import hidden
 from opencode_exporter.otlp.url import refuse, shown
 
 Protocol = Literal["http/protobuf", "grpc"]
@@ -27,32 +27,29 @@ _INTERVAL_MS: Final = 60_000
 _LEAST_MS: Final = 100  # each push begins with a poll
 _QUEUE: Final = "OTEL_BSP_MAX_QUEUE_SIZE"
 _QUEUE_SPANS: Final = 2048
-_SECRET: Final = 4  # signs: what is shorter stands in other words, too
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where one signal goes, and how."""
+    """
+    Where one signal goes, and how.
+
+    Attributes:
+        hidden: What stands in the log for which words, the longest first.
+    """
 
     protocol: Protocol
     url: str = field(repr=False)  # may hold credentials
     compressed: bool = field(default=False, kw_only=True)
     certified: bool = field(default=False, kw_only=True)  # a file says whom to trust
     host_name: bool = field(default=False, kw_only=True)  # in the resource
-    headers: str = field(default="", kw_only=True, repr=False)  # as the environment has them
+    hidden: Mapping[str, str] = field(default_factory=dict, kw_only=True, repr=False, compare=False)
     provider: str = field(default="", kw_only=True)  # the plugin that knows credentials
 
     @property
     def shown(self) -> str:
-        """The URL without the credentials that it may hold."""
+        """The URL as far as it can hold no secret."""
         return shown(self.url)
-
-    @property
-    def secrets(self) -> list[str]:
-        """The words of the values of headers, the longest first."""
-        pairs = (pair.partition("=") for pair in self.headers.split(","))
-        values = " ".join(unquote(value if mark else name) for name, mark, value in pairs)
-        return sorted(re.findall(rf"\S{{{_SECRET},}}", values), key=len, reverse=True)
 
     @property
     def viewer(self) -> str:
@@ -128,7 +125,7 @@ def _endpoint(environ: Mapping[str, str], signal: Signal, *, host_name: bool) ->
         compressed=_said(environ, signal, "COMPRESSION").lower() not in ("", "none"),
         certified=bool(_said(environ, signal, "CERTIFICATE")),
         host_name=host_name,
-        headers=_said(environ, signal, "HEADERS"),
+        hidden=hidden(environ, signal, url),
         provider=_provider(environ, signal),
     )
 

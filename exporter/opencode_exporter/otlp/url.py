@@ -16,15 +16,28 @@ from opencode_exporter.errors import ConfigError
 _HOST: Final = re.compile(r"\w[\w.-]*|[0-9a-f:.]*:[0-9a-f:.]*(%[\w.-]+)?", re.IGNORECASE)
 _OF_GRPC: Final = {"dns", "unix", "unix-abstract", "vsock", "ipv4", "ipv6", "xds"}
 """What its targets begin with, beside http and https, which OpenTelemetry adds."""
+_PLACE: Final = re.compile(r"([\"'`]*(?:\w[\w+.-]*:)?/*[^/]*)(/.*)?", re.DOTALL)
+_OWN_PATH: Final = re.compile(r"(/v1/(metrics|traces))?/?$")
 _LONGEST: Final = 100
 
 
 def shown(url: str) -> str:
-    """Return a URL without the credentials that it may hold."""
+    """
+    Return a URL as far as it can hold no secret.
+
+    That is where it leads, without credentials and query, and of its path what is OTLP's own:
+    the rest of it can be a key.
+    """
     plain = re.split(r"[?#]", url)[0]
     if "@" in url[len(plain) :]:
         return "(hidden)"  # what stands before the mark may be half of a password
-    return re.sub(r"^(\w[\w+.-]*://)?.*@", r"\1", plain)
+    plain = re.sub(r"^(\w[\w+.-]*://)?.*@", r"\1", plain)
+    if plain.partition(":")[0].lower() in _OF_GRPC:
+        return plain  # its path is where it leads
+    place, path = _PLACE.fullmatch(plain).groups("")  # type: ignore[union-attr]  # it fits all
+    own = _OWN_PATH.search(path)
+    kept = own[0] if own else ""
+    return place + ("/..." if len(path) > len(kept) else "") + kept
 
 
 def refuse(name: str, url: str, *, grpc: bool) -> None:

@@ -1,6 +1,8 @@
 """
 Basic authentication against bcrypt hashes.
 
+Nobody who guesses keeps out who knows: a password that was right once is known at a glance,
+and of those that have to be compared, one at a time, no address gets more turns than another.
 A user that does not exist costs as much time as a wrong password, and the
 expensive comparison never runs on the event loop.
 Nothing here knows where the hashes come from.
@@ -12,13 +14,31 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import ipaddress
+import math
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 import bcrypt
 
-_CACHE_SIZE = 100
+from opencode_exporter.web.turns import BusyError, Turns
+
+_WRONG: Final = 100  # how many wrong passwords are remembered
+_REFUSAL_S: Final = 1.0
+_LONGEST_REFUSAL_S: Final = 60.0
+_FREE: Final = 2  # guesses a minute that cost no more than one each
+_MINUTE_S: Final = 60.0
+_CLIENTS: Final = 1000
+_LONGEST: Final = 72  # bytes that bcrypt reads; hashes made by other tools were cut there silently
+
+
+class Refusal(NamedTuple):
+    """How a request is refused: after some seconds, since guessing has to cost time."""
+
+    seconds: float = 0.0
+    is_compared: bool = True  # else there was no time to look
 
 
 class BasicAuth:
@@ -26,44 +46,107 @@ class BasicAuth:
 
     def __init__(self) -> None:
         self._secret = secrets.token_bytes(32)
-        self._verdicts: OrderedDict[bytes, bool] = OrderedDict()
+        self._right: dict[tuple[bytes, bytes], bytes] = {}  # by user and hash
+        self._wrong: OrderedDict[bytes, None] = OrderedDict()
         # One comparison at a time: a flood of wrong passwords takes one core at most.
-        self._turn = asyncio.Lock()
+        self._turns = Turns()
+        self._guesses = _Guesses()
 
-    async def allows(self, users: Mapping[str, str], header: str) -> bool:
+    async def refusal(self, users: Mapping[str, str], header: str, address: str) -> Refusal | None:
         """
-        Tell whether the header names a user with the right password.
+        Return None if the header names a user with the right password, else how to refuse.
 
         Args:
             users: bcrypt hash of each user; not empty.
             header: The value of Authorization, empty when there was none.
+            address: Where it comes from.
         """
         credentials = _credentials(header)
         if credentials is None:
-            return False
-        name, password = credentials
+            return Refusal()
+        loop = asyncio.get_running_loop()
+        began, client, is_compared = loop.time(), _client(address), True
+        try:
+            if await self._is_right(users, *credentials, client):
+                return None
+        except BusyError:
+            is_compared = False
+        now = loop.time()
+        return Refusal(self._guesses.note(client, now) - (now - began), is_compared)
+
+    async def _is_right(
+        self, users: Mapping[str, str], name: bytes, password: bytes, client: str
+    ) -> bool:
         known = users.get(name.decode("utf-8", "surrogateescape"))
         # An unknown user is compared too, against the dearest hash of all.
         hashed = (known or max(users.values(), key=_cost)).encode("ascii")
         key = self._key(name, hashed, password)
-        if key not in self._verdicts:
-            async with self._turn:
-                # Another request with the same password may have come first.
-                if key not in self._verdicts:
-                    matches = await asyncio.to_thread(_matches, password, hashed)
-                    self._remember(key, verdict=matches and known is not None)
-        self._verdicts.move_to_end(key)
-        return self._verdicts[key]
+        verdict = self._verdict(name, hashed, key)
+        if verdict is not None:
+            return verdict
+        async with self._turns.turn(client, is_last=known is None):
+            # Another request may have come first with the same password, or the right one.
+            verdict = self._verdict(name, hashed, key)
+            if verdict is None:
+                matches = await asyncio.to_thread(_matches, password, hashed)
+                verdict = matches and known is not None
+                self._remember(users, name, hashed, key, verdict=verdict)
+        return verdict
 
-    def _remember(self, key: bytes, *, verdict: bool) -> None:
-        self._verdicts[key] = verdict
-        if len(self._verdicts) > _CACHE_SIZE:
-            self._verdicts.popitem(last=False)
+    def _verdict(self, name: bytes, hashed: bytes, key: bytes) -> bool | None:
+        """Return what is known of a password; where the right one is, all others are wrong."""
+        right = self._right.get((name, hashed))
+        if right is not None:
+            return secrets.compare_digest(right, key)
+        if key in self._wrong:
+            self._wrong.move_to_end(key)
+            return False
+        return None
 
-    def _key(self, *parts: bytes) -> bytes:
+    def _remember(
+        self, users: Mapping[str, str], name: bytes, hashed: bytes, key: bytes, *, verdict: bool
+    ) -> None:
+        if verdict:
+            current = {hashed.encode("ascii") for hashed in users.values()}
+            kept = {pair: right for pair, right in self._right.items() if pair[1] in current}
+            self._right = {**kept, (name, hashed): key}
+            return
+        self._wrong[key] = None
+        if len(self._wrong) > _WRONG:
+            self._wrong.popitem(last=False)
+
+    def _key(self, name: bytes, hashed: bytes, password: bytes) -> bytes:
         # Each length is written before its part: no two triples share a text.
+        parts = (name, hashed, password[:_LONGEST])
         text = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
         return hashlib.blake2b(text, key=self._secret, digest_size=32).digest()
+
+
+class _Guesses:
+    """How many wrong passwords clients gave in about the last minute."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, tuple[float, float]] = OrderedDict()  # how many, and when
+
+    def note(self, client: str, now: float) -> float:
+        """Count one; return how long its refusal takes."""
+        before, at = self._known.pop(client, (0.0, now))
+        count = before * math.exp((at - now) / _MINUTE_S) + 1
+        self._known[client] = count, now
+        if len(self._known) > _CLIENTS:
+            self._known.popitem(last=False)
+        return min(max(_REFUSAL_S, _REFUSAL_S * count / _FREE), _LONGEST_REFUSAL_S)
+
+
+def _client(address: str) -> str:
+    """Return who an address belongs to: in IPv6 a client has 2 to the 64 of them."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found.version == 4:
+        return str(found)
+    return str(ipaddress.ip_network((int(found), 64), strict=False))
 
 
 def _credentials(header: str) -> tuple[bytes, bytes] | None:
@@ -82,5 +165,4 @@ def _cost(hashed: str) -> str:
 
 
 def _matches(password: bytes, hashed: bytes) -> bool:
-    # bcrypt reads 72 bytes; hashes made by other tools were cut there silently.
-    return bcrypt.checkpw(password[:72], hashed)
+    return bcrypt.checkpw(password[:_LONGEST], hashed)

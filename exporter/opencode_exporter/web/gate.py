@@ -1,5 +1,5 @@
 """
-The gate that every request passes: rate, headers, password, size, failure.
+The gate that every request passes: framing, name, rate, headers, password, size, failure.
 
 Whatever happens behind it, the client gets an answer and the server lives on.
 Nothing here knows which pages exist.
@@ -8,6 +8,7 @@ Nothing here knows which pages exist.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -20,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from opencode_exporter.web.auth import BasicAuth
 from opencode_exporter.web.config import RateLimit, WebConfig, WebConfigHolder
+from opencode_exporter.web.hosts import Hosts, name_of
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,10 @@ _BODY_LIMIT_BYTES = 16 * 1024
 _DEFAULT_HEADERS = {"X-Content-Type-Options": "nosniff"}
 
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="opencode-exporter", charset="UTF-8"'}
+
+_CLOSE = {"Connection": "close"}
+
+_SHOWN = re.compile(r"[a-z0-9._-]{1,253}", re.ASCII)
 
 _ZERO_WEIGHT = re.compile(r"q=0(\.0*)?")
 
@@ -40,10 +46,12 @@ class Gate:
         self,
         app: ASGIApp,
         holder: WebConfigHolder,
+        hosts: Hosts,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._holder = holder
+        self._hosts = hosts
         self._auth = BasicAuth()
         self._bucket = _Bucket(clock)
 
@@ -54,7 +62,7 @@ class Gate:
             return
         reply = _Reply(send, self._holder.current())
         try:
-            refusal = await self._refuse(scope, reply.config)
+            refusal = await self._refuse(scope, receive, reply.config)
             await (refusal or self._app)(scope, receive, reply)
         except asyncio.CancelledError:
             # Only a shutdown cancels a request; its connection is closed already.
@@ -65,21 +73,85 @@ class Gate:
             log.exception("request failed", extra={"path": scope["path"], "err": str(error)})
             await PlainTextResponse("Internal Server Error\n", 500)(scope, receive, reply)
 
-    async def _refuse(self, scope: Scope, config: WebConfig) -> Response | None:
+    async def _refuse(self, scope: Scope, receive: Receive, config: WebConfig) -> Response | None:
         headers = Headers(scope=scope)
-        if not self._bucket.take(config.rate_limit):
-            return PlainTextResponse("Too Many Requests\n", 429)
-        if config.users and not await self._auth.allows(
-            config.users, headers.get("authorization", "")
-        ):
-            return PlainTextResponse("Unauthorized\n", 401, _CHALLENGE)
-        if "transfer-encoding" in headers:
-            return PlainTextResponse("Length Required\n", 411)
-        if int(headers.get("content-length", "0")) > _BODY_LIMIT_BYTES:
-            return PlainTextResponse("Content Too Large\n", 413)
-        if not scope["path"].isprintable():
-            return PlainTextResponse("Not Found\n", 404)
+        return (
+            self._misled(scope, headers)
+            or self._limited(config)
+            or await self._unknown(scope, receive, headers, config)
+            or _unfit(scope, headers)
+        )
+
+    def _misled(self, scope: Scope, headers: Headers) -> Response | None:
+        """Refuse what somebody else may have meant otherwise, or for another server."""
+        if _has_two_ends(scope, headers):
+            return PlainTextResponse("Bad Request\n", 400, _CLOSE)
+        host = headers.get("host", "")
+        if self._hosts.refuses(host, scope.get("server")):
+            return _misdirected(name_of(host))
         return None
+
+    def _limited(self, config: WebConfig) -> Response | None:
+        if self._bucket.take(config.rate_limit):
+            return None
+        return PlainTextResponse("Too Many Requests\n", 429)
+
+    async def _unknown(
+        self, scope: Scope, receive: Receive, headers: Headers, config: WebConfig
+    ) -> Response | None:
+        if not config.users:
+            return None
+        address, _port = scope.get("client") or ("", 0)
+        given = headers.get("authorization", "")
+        refusal = await self._auth.refusal(config.users, given, address)
+        if refusal is None:
+            return None
+        await _hold(receive, refusal.seconds)
+        if refusal.is_compared:
+            return PlainTextResponse("Unauthorized\n", 401, _CHALLENGE)
+        return PlainTextResponse("Too Many Requests\n", 429)
+
+
+async def _hold(receive: Receive, seconds: float) -> None:
+    """Let a client wait, as long as it is there."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+
+def _unfit(scope: Scope, headers: Headers) -> Response | None:
+    """Refuse what no page is for."""
+    if "transfer-encoding" in headers:
+        return PlainTextResponse("Length Required\n", 411)
+    if int(headers.get("content-length", "0")) > _BODY_LIMIT_BYTES:
+        return PlainTextResponse("Content Too Large\n", 413)
+    if not scope["path"].isprintable():
+        return PlainTextResponse("Not Found\n", 404)
+    return None
+
+
+def _has_two_ends(scope: Scope, headers: Headers) -> bool:
+    """
+    Tell whether another server could see another end of the request than we do.
+
+    What follows it may then be a request that somebody else never made, so the connection
+    has to end with the answer (RFC 9112, 6.1).
+    """
+    return "transfer-encoding" in headers and (
+        "content-length" in headers or scope["http_version"] == "1.0"
+    )
+
+
+def _misdirected(host: str) -> Response:
+    shown = host if _SHOWN.fullmatch(host) else "that name"
+    log.warning("request under a name that is not allowed refused", extra={"host": shown})
+    flag = f"--web.allowed-host={shown}" if shown == host else "--web.allowed-host"
+    return PlainTextResponse(
+        f"Misdirected Request: this exporter is not known as {shown}.\n"
+        f"Ask for it by its address or as localhost, or start it with {flag}\n",
+        421,
+    )
 
 
 class _Reply:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import resource
 import socket
-from collections.abc import Iterator
+import ssl
+import time
+from collections.abc import Callable, Iterator
 from email.utils import formatdate
+from functools import partial
 from typing import Any
 
 import h11
@@ -23,7 +25,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from opencode_exporter.web.config import WebConfigHolder
-from opencode_exporter.web.tls import TlsSettings, live_context, san_allowed
+from opencode_exporter.web.lane import Lane
+from opencode_exporter.web.listener import Listener, Visitor
+from opencode_exporter.web.room import Room, most_connections
+from opencode_exporter.web.tls import TlsSettings, san_allowed
 
 log = logging.getLogger(__name__)
 
@@ -31,38 +36,39 @@ _REQUEST_TIMEOUT_S = 10.0
 _UNREAD_TIMEOUT_S = 60.0
 _KEEP_ALIVE_S = 75
 _GRACE_S = 0.5
-_MOST_CONNECTIONS = 128
-_AT_ONCE = 4  # new connections in one turn of the loop; some turns later they are counted
 
 
-class _Protocol(H11Protocol):
+class _Protocol(H11Protocol, Visitor):
     """HTTP/1.1 on one connection, with deadlines."""
 
     holder: WebConfigHolder
+    room: Room
+    lane: Lane
     request_timeout_s: float = _REQUEST_TIMEOUT_S
-    born_s = 0.0
     _deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def is_served(self) -> bool:
+        """Whether an answer is being made, and can be written."""
+        return self.cycle is not None and not self.cycle.response_complete and not self.unread
+
+    @property
+    def unread(self) -> int:
+        """How many bytes are written and not yet on their way."""
+        below = self.raw.get_write_buffer_size() if self.raw else 0
+        above = self.transport is not None and self.transport is not self.raw
+        return below + (self.transport.get_write_buffer_size() if above else 0)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin a connection, unless its certificate carries no allowed name."""
         super().connection_made(transport)
-        self.born_s = self.loop.time()
-        if len(self.connections) > _most_connections():
-            self._make_room()
+        self.room.moved(self)
         tls = self.holder.current().tls
         if tls and not san_allowed(tls.allowed_sans, transport.get_extra_info("peercert")):
             log.warning("client certificate without an allowed name refused")
             transport.abort()
             return
         self._watch()
-
-    def _make_room(self) -> None:
-        """Drop the oldest connection that no answer is made for: a new one matters more."""
-        others = [other for other in self.connections if isinstance(other, _Protocol)]
-        waiting = [one for one in others if not one.cycle or one.cycle.response_complete]
-        oldest = min(waiting or others, key=lambda one: one.born_s)
-        self.connections.discard(oldest)  # it notices later than the next one comes
-        oldest.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take in bytes, and watch that a request begun is finished in time."""
@@ -72,19 +78,36 @@ class _Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End the connection and its deadline."""
         self._unwatch()
+        self.lane.leave(self)
+        self.room.leave(self)
         super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        """Take up what has come, unless others are to be answered first."""
+        if self not in self.lane:
+            super().handle_events()
 
     def on_response_complete(self) -> None:
         """Give the client a bounded time to read what was written, and to go on."""
+        has_more = bool(self.conn.trailing_data[0]) and not self.transport.is_closing()
+        if has_more:
+            self.lane.wait(self, self._go_on)
         super().on_response_complete()
-        if self.conn.trailing_data[0]:  # the next request has begun already
+        if has_more:
+            self.flow.pause_reading()
             self._watch()
-        if self.transport.get_write_buffer_size():
+        if self.unread:
             self.loop.call_later(_UNREAD_TIMEOUT_S, self._drop_unread)
+        self.room.moved(self)
+
+    def _go_on(self) -> None:
+        self.flow.resume_reading()
+        self.handle_events()
+        self._watch()
 
     def _drop_unread(self) -> None:
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()
+        if self.unread:
+            self.go()
 
     def _watch(self) -> None:
         # Neither uvicorn nor h11 ends a connection whose request never ends.
@@ -113,12 +136,6 @@ class _Protocol(H11Protocol):
         pass
 
 
-def _most_connections() -> int:
-    """Return how many there may be; polls and new ones need files too."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return min(_MOST_CONNECTIONS, max(1, files // 2 - 2 * _AT_ONCE))
-
-
 class _State(ServerState):
     """What connections share; the date is of the answer, not of a tick before it."""
 
@@ -135,9 +152,16 @@ class _State(ServerState):
 class ExporterServer(uvicorn.Server):
     """A uvicorn server that ends within a second, sleeps until then, and leaves signals alone."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        protocol: type[_Protocol],
+        tls: Callable[[], ssl.SSLContext] | None,
+    ) -> None:
         super().__init__(config)
         self.server_state = _State()
+        self._protocol = protocol
+        self._tls = tls
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = asyncio.Event()
 
@@ -156,10 +180,12 @@ class ExporterServer(uvicorn.Server):
             await self._ending.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen; uvicorn takes as many connections at once as may wait."""
-        await super().startup(sockets)
+        """Begin to listen; uvicorn's own does not count who has not been let in yet."""
+        await super().startup([])
+        visitor = partial(self._protocol, self.config, self.server_state, {})
         for sock in sockets or ():
-            sock.listen(_MOST_CONNECTIONS)
+            listener = Listener(sock, self._protocol.room, visitor, self._tls)
+            self.servers.append(listener)  # type: ignore[arg-type]  # all that is asked of one
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -171,8 +197,7 @@ class ExporterServer(uvicorn.Server):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GRACE_S):
                 await super().shutdown(sockets)
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
+        self._protocol.room.clear()
         await asyncio.sleep(0)  # lets the connections notice, so that nothing is written to them
         tasks = list(self.server_state.tasks)
         for task in tasks:
@@ -182,7 +207,12 @@ class ExporterServer(uvicorn.Server):
 
 def build_server(app: Any, holder: WebConfigHolder) -> ExporterServer:
     """Configure uvicorn for an ASGI application."""
-    protocol = type("BoundProtocol", (_Protocol,), {"holder": holder})
+    shared = {
+        "holder": holder,
+        "room": Room(time.monotonic, most_connections),
+        "lane": Lane(),
+    }
+    protocol = type("BoundProtocol", (_Protocol,), shared)
     config = uvicorn.Config(
         app,
         http=protocol,
@@ -196,12 +226,10 @@ def build_server(app: Any, holder: WebConfigHolder) -> ExporterServer:
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        backlog=_AT_ONCE,
     )
     config.load()
-    if holder.current().tls is not None:
-        config.ssl = live_context(lambda: _tls(holder).context)
-    return ExporterServer(config)
+    tls = (lambda: _tls(holder).context) if holder.current().tls is not None else None
+    return ExporterServer(config, protocol, tls)
 
 
 def _tls(holder: WebConfigHolder) -> TlsSettings:

@@ -26,6 +26,7 @@ from opencode_exporter.errors import ConfigError
 from opencode_exporter.exposition import Rendered
 from opencode_exporter.web.config import WebConfig, WebConfigHolder
 from opencode_exporter.web.gate import Compress, Gate
+from opencode_exporter.web.hosts import Hosts
 from opencode_exporter.web.landing import (
     CONTENT_SECURITY_POLICY,
     Landing,
@@ -99,7 +100,7 @@ def scrape_wait_s(header: str | None) -> float:
 
 
 def create_app(
-    backend: Backend, telemetry_path: str, web_config_holder: WebConfigHolder
+    backend: Backend, telemetry_path: str, web_config_holder: WebConfigHolder, hosts: Hosts
 ) -> Starlette:
     """
     Build the application.
@@ -119,7 +120,7 @@ def create_app(
     app = Starlette(
         routes=routes,
         middleware=[
-            Middleware(Gate, holder=web_config_holder),
+            Middleware(Gate, holder=web_config_holder, hosts=hosts),
             # Metrics repeat themselves: level 4 is near the best size at half the time.
             Middleware(Compress, minimum_size=1000, compresslevel=4),
         ],
@@ -188,6 +189,16 @@ class WebServer:
 
     The sockets are bound when it is built, so that a port in use is told first;
     connections wait until `serve` runs.
+
+    Args:
+        backend: Where the answers come from.
+        addresses: Where to listen.
+        telemetry_path: Where the metrics are.
+        web_config: The web configuration file, if there is one.
+        allowed_hosts: Names under which it may be asked, beside its own.
+
+    Raises:
+        ConfigError: One of them cannot be used.
     """
 
     def __init__(
@@ -197,10 +208,14 @@ class WebServer:
         addresses: Sequence[str],
         telemetry_path: str,
         web_config: Path | None,
+        allowed_hosts: Sequence[str] = (),
     ) -> None:
         self._holder = WebConfigHolder(web_config)
-        self._server = build_server(create_app(backend, telemetry_path, self._holder), self._holder)
+        hosts = Hosts(allowed_hosts)
+        app = create_app(backend, telemetry_path, self._holder, hosts)
+        self._server = build_server(app, self._holder)
         self._sockets = bind_all(addresses)
+        hosts.watch(self._sockets)
         scheme = "https" if self._holder.current().tls else "http"
         self._urls = [url_of(sock, scheme) for sock in self._sockets]
 

@@ -18,7 +18,7 @@ from opencode_exporter.errors import ConfigError
 
 _HINT = "':10777' listens on every interface, '127.0.0.1:10777' or '[::1]:10777' on one"
 
-_BACKLOG = 128
+_BACKLOG = 4096  # the system knows fewer, where it has to
 
 
 def parse_listen_address(text: str) -> tuple[str, int]:

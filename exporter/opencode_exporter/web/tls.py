@@ -11,7 +11,6 @@ from __future__ import annotations
 import ipaddress
 import ssl
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -261,25 +260,3 @@ def san_allowed(allowed: frozenset[str], certificate: dict[str, Any] | None) -> 
         return True
     names = (certificate or {}).get("subjectAltName", ())
     return any(canonical_san(str(value).strip()) in allowed for _, value in names)
-
-
-class LiveContext(ssl.SSLContext):
-    """
-    A context that hands each new connection to the configuration of the moment.
-
-    A fresh context per configuration, instead of loading into the living one,
-    leaves the old one whole when the new files are broken.
-    """
-
-    current: Callable[[], ssl.SSLContext]
-
-    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        """Begin a connection under the current configuration."""
-        return self.current().wrap_bio(*args, **kwargs)
-
-
-def live_context(current: Callable[[], ssl.SSLContext]) -> LiveContext:
-    """Build the context for a listener; `current` is asked at every connection."""
-    context = LiveContext(ssl.PROTOCOL_TLS_SERVER)
-    context.current = current
-    return context
