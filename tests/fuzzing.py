@@ -113,7 +113,9 @@ def _spoil(db: apsw.Connection, rng: Random, table: str, rowid: int) -> Mutation
     sql = f"SELECT CAST(data AS BLOB), id, {kind} FROM {table} WHERE rowid = ?"
     found: list[Any] = db.execute(sql, (rowid,)).fetchall()
     ((data, name, kind),) = found
-    what = rng.choice([*_OF_DATA, *["structure"] * 12, "column", "column", "id"])
+    what = rng.choice([*_OF_DATA, *["structure"] * 12, "column", "column", "id", "rowid"])
+    if what == "rowid":
+        return Mutation(table, _moved(db, rng, table, rowid), name, what, is_broken=False)
     if what in ("column", "id"):
         more = ["seq", "type"] if table == "session_message" else []
         column = "id" if what == "id" else rng.choice([*_TIMES, *more])
@@ -122,6 +124,28 @@ def _spoil(db: apsw.Connection, rng: Random, table: str, rowid: int) -> Mutation
     changed = _OF_DATA[what](rng, data) if what in _OF_DATA else _restructured(rng, data)
     _set(db, table, rowid, "data", changed)
     return Mutation(table, rowid, name, what, is_broken=what in _BROKEN and kind in _READ)
+
+
+def _moved(db: apsw.Connection, rng: Random, table: str, rowid: int) -> int:
+    """Give a row another rowid, and return it."""
+    near = rng.randrange(-50, 50_000)
+    far = rng.choice([near, rng.randrange(1 << 62), -(1 << 63), (1 << 63) - 1])
+    try:
+        db.execute(f"UPDATE {table} SET rowid = ? WHERE rowid = ?", (far, rowid))
+    except apsw.ConstraintError:  # it is taken
+        return rowid
+    return far
+
+
+def adorn(db: apsw.Connection, rng: Random) -> None:
+    """Add to the data of many rows what nobody reads, however odd."""
+    with db:
+        for table in tables_of(db):
+            sql = f"SELECT rowid, CAST(data AS BLOB) FROM {table}"
+            found: list[Any] = db.execute(sql).fetchall()
+            for rowid, data in found:
+                if rng.random() < 0.5:
+                    _set(db, table, rowid, "data", rng.choice(_UNREAD)(data))
 
 
 def _set(db: apsw.Connection, table: str, rowid: int, column: str, value: Value) -> None:
@@ -235,6 +259,18 @@ _OF_DATA: Final[dict[str, Change]] = {
     "behind": lambda rng, data: data + rng.choice([b" ", b"\n{}", b"x", b"}"]),
     "large": lambda rng, data: data[:-1] + b',"more":"' + b"x" * 1_100_000 + b'"}',
 }  # fmt: skip
+_UNREAD: Final[tuple[Callable[[bytes], bytes], ...]] = (
+    lambda data: data[:-1] + b',"odd":"\\ud83d"}',
+    lambda data: b'{"odd":"\\udc00 \\ud83d",' + data[1:],
+    lambda data: data[:-1] + b',"odd":"\xff\xfe\xed\xa0\xbd"}',
+    lambda data: data[:-1] + b',"odd":' + b"[" * _DEEP + b"]" * _DEEP + b"}",
+    lambda data: data[:-1] + b',"odd":[1e999,-1e999,' + b"9" * 4000 + b"]}",
+    lambda data: data[:-1] + b',"odd":"' + b"x" * 1_100_000 + b'"}',
+    lambda data: data[:-1] + b',"od\\u0064":{"type":"tool","\\ud83d":"step-start"}}',
+    lambda data: _BLOB + data,
+    lambda data: b" \n\t" + data + b"\r\n ",
+)
+"""Changes of a row's JSON that mean nothing."""
 _BROKEN: Final = ("cut",)
 _READ: Final = ("assistant", "user", "idle", "compaction", "skill")
 """Types of rows of 2.x of which the data are read."""

@@ -12,7 +12,7 @@ from opencode_exporter import poller
 from opencode_exporter.exporter import Exporter
 from opencode_exporter.ledger import waiting
 from rereading import REJECTED
-from support import HOUR_MS, Bench, Exposed
+from support import HOUR_MS, Bench, Exposed, truth, unpack
 from test_counting import counted, polled, running
 from test_fork_clocks import TABLES, Database, turn
 
@@ -91,6 +91,23 @@ def test_history_that_a_clock_could_not_believe_counts_when_it_is_right(
             assert page.total(REJECTED) == rejected
             bench.clock.advance(hours=7)
         assert exporter.ledger.open_rows("opencode.db") == []
+    exporter.close()
+
+
+@pytest.mark.parametrize("name", ["1.18.33", "2.0.15", "turns-upgrade-1.18.33-2.0.15"])
+@pytest.mark.parametrize("most", [20, 500])
+def test_recording_that_is_read_before_its_time(
+    bench: Bench, name: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What real OpenCode wrote counts as if the clock had never been wrong."""
+    monkeypatch.setattr(waiting, "MOST", most)
+    unpack(name, bench.directory)
+    right = truth(name)["recorded_at_ms"] + DAY_MS
+    bench.clock.ms = right - 30 * DAY_MS
+    exporter = bench.exporter()
+    assert counted(polled(exporter)) == {}
+    bench.clock.ms = right
+    assert shown(polled(exporter)) == shown(bench.read_once())
     exporter.close()
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
-from fuzzing import Mutation, arrivals, connect, spoil, spoil_around
+from fuzzing import Mutation, adorn, arrivals, connect, spoil, spoil_around
 from opencode_exporter import poller, tailer
 from opencode_exporter.exporter import Exporter
 from support import HOUR_MS, Bench, Exposed, exposed, truth, unpack
@@ -182,3 +182,17 @@ def test_odd_rows_spoil_nothing_but_themselves(
         alone = shown(reader.once("odd"))
         monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1)
         assert shown(reader.once("odd")) == alone, told
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_nobody_reads_changes_nothing(seed: int, bench: Bench) -> None:
+    """Odd texts, depths and sizes beside what is read leave the page as it was."""
+    rng, folder = Random(seed), bench.directory  # noqa: S311  # no secret
+    name = RECORDINGS[seed % len(RECORDINGS)]
+    unpack(name, folder / "plain")
+    shutil.copytree(folder / "plain", folder / "odd")
+    db = connect(folder / "odd" / "opencode.db")
+    adorn(db, rng)
+    db.close()
+    reader = Reader(folder, bench, truth(name)["recorded_at_ms"] + 24 * HOUR_MS)
+    assert shown(reader.once("odd")) == shown(reader.once("plain"))

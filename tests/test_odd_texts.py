@@ -171,3 +171,36 @@ def test_large_row_with_bytes_that_are_no_text(bench: Bench) -> None:
         new.raw_row(new.session(), ODD["no UTF-8"](json.dumps(step)))
     page = bench.read_once(source_paths=(bench.source, other))
     assert counted(page) == {("read", "completed"): 2}
+
+
+@pytest.mark.parametrize("more", [0, 3_000, 60_000, 1_100_000], ids=str)
+def test_part_of_any_size_says_what_it_is(bench: Bench, more: int) -> None:
+    """The end of a step with 2 KB beside its tokens had none, and a compaction was none."""
+    used = {"input": 10, "output": 2, "reasoning": 0, "cache": {"read": 0, "write": 0}}
+    parts = (
+        {"type": "step-start"},
+        {"type": "step-finish", "tokens": used, "cost": 0.5},
+        {"type": "compaction", "auto": True},
+    )
+    with V1(bench.source) as db:
+        session = db.session()
+        step = db.message(session)
+        for part in parts[:2]:
+            db.raw_part(step, json.dumps({"more": "x" * more} | part))
+        db.rewrite_message(step, completed=db.tick(), finish="stop")
+        db.raw_part(db.message(session, role="user"), json.dumps({"more": "x" * more} | parts[2]))
+    page = bench.read_once()
+    assert page.total("opencode_tokens_total") == 12
+    assert page.by("opencode_session_compactions_total", "mode") == {("auto",): 1}
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_only_the_type_of_a_part_begins_a_step(bench: Bench, *, begun: bool) -> None:
+    """A command that the user typed is none of a step for the word in one of its texts."""
+    with V1(bench.source) as db:
+        message = db.message(db.session())
+        word = {"type": "step-start"} if begun else {"type": "text", "text": "step-start"}
+        db.raw_part(message, json.dumps(word))
+        typed: dict[str, Any] = {"tool": "bash", "metadata": {"output": "x"}}
+        db.tool(message, call="01ARZ3NDEKTSV4RRFFQ69G5FAV", **typed)
+    assert counted(bench.read_once()) == ({("shell", "completed"): 1} if begun else {})

@@ -28,8 +28,8 @@ _SMALL: Final = 2000
 """Bytes of a part that is read without a look at what it holds: measured."""
 _WHOLE_BYTES: Final = 8_000_000
 """Bytes of parts that are kept at once as they are read; further ones are condensed."""
-_ASKED: Final = ("tool", "synthetic", "retry")
-"""Words of the JSON of larger parts that are read; of others only that they are there."""
+_ASKED: Final = ('"tool"', '"step-', '"compaction"', '"synthetic"', '"retry"')
+"""What is in the JSON of larger parts that are read; of others only that they are there."""
 
 
 class MessageParts:
@@ -39,7 +39,7 @@ class MessageParts:
     # would keep all data until the last row, and may write them to a file.
     _READ = (
         f"WHEN octet_length(data) < {_SMALL} OR "
-        + " OR ".join(f"instr(CAST(data AS BLOB), CAST('\"{word}\"' AS BLOB))" for word in _ASKED)
+        + " OR ".join(f"instr(CAST(data AS BLOB), CAST('{word}' AS BLOB))" for word in _ASKED)
         + " THEN CAST(data AS BLOB) END, octet_length(data) FROM part WHERE"
     )
     _CAREFULLY = (

@@ -12,6 +12,7 @@ import apsw
 from opencode_exporter.batch import DENSE, Anchor, Chunk, OpenRow
 from opencode_exporter.decode import calls_v1 as decode_v1
 from opencode_exporter.decode.endings_v1 import looks_typed
+from opencode_exporter.decode.parts_v1 import parse_part
 from opencode_exporter.decode.values import Message, Unusable
 from opencode_exporter.events import UNKNOWN, Event, Invocation, Rejection, Session
 from opencode_exporter.reader import LARGEST, Reader
@@ -72,6 +73,12 @@ def _readable(row: tuple[Any, ...]) -> tuple[Any, ...]:
 def _anchor(row: tuple[Any, ...]) -> Anchor:
     rowid, name, created, _ = row
     return Anchor(rowid, shown(name), integer(created))
+
+
+def _step_begun(row: tuple[Any, ...]) -> str:
+    """Return the message that a part is of if it begins a step, else nothing."""
+    message, data = row
+    return str(message) if parse_part(data).type == "step-start" else ""
 
 
 def _portions(rows: list[tuple[int, int | None]]) -> Iterator[list[int]]:
@@ -255,12 +262,13 @@ class PartTable:
         if not ids:
             return ids
         sql = (
-            "SELECT DISTINCT message_id FROM part "
+            f"SELECT message_id, {DATA} FROM part "
             "WHERE message_id IN (SELECT value FROM json_each(?)) "
             f"AND CASE WHEN octet_length(data) <= {LARGEST} "
             "THEN instr(CAST(data AS BLOB), CAST('\"step-start\"' AS BLOB)) END"
         )
-        return ids - {*self._reader.by_ids(self.name, sql, [*ids], lambda row: str(row[0]))[0]}
+        found, _ = self._reader.by_ids(self.name, sql, [*ids], _step_begun)
+        return ids.difference(found)
 
     def _messages(self, ids: set[str]) -> dict[str, Message]:
         """Return what is asked of messages, in one statement for all of a chunk."""
