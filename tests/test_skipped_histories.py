@@ -41,7 +41,7 @@ def exporter(request: pytest.FixtureRequest, bench: Bench) -> Iterator[Exporter]
     if request.param == "flag":
         found = bench.exporter(source_paths=(bench.directory,), history="skip")
     else:
-        bench.ledger.parent.mkdir()
+        bench.ledger.parent.mkdir(parents=True)
         bench.ledger.write_bytes(b"no ledger" * 100)
         found = bench.exporter(source_paths=(bench.directory,))
     yield found
