@@ -49,7 +49,7 @@ def test_skipped_history_starts_at_zero(bench: Bench, generation: Generation) ->
 def test_skipping_outlives_a_restart_within_the_first_read(bench: Bench, damaged: bool) -> None:
     """An exporter that was to skip the history, and died reading it, does not count it later."""
     if damaged:  # a damaged ledger is kept aside, and counting starts at zero from now
-        bench.ledger.parent.mkdir()
+        bench.ledger.parent.mkdir(parents=True)
         bench.ledger.write_bytes(b"no ledger" * 100)
     exporter = bench.exporter(history="count" if damaged else "skip")
     exporter.close()
