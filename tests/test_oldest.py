@@ -38,7 +38,12 @@ def uv(*words: str | Path) -> str:
     """Run uv; without a registry that it can ask, skip with a sentence."""
     beside = Path(sys.executable).with_name("uv")
     program = str(beside) if beside.exists() else shutil.which("uv")
-    done = run(program or missing("uv is not installed: see `make lock`"), *words, "--quiet")
+    done = run(
+        program or missing("uv is not installed: `make unit` does so"),
+        *words,
+        "--quiet",
+        UV_PYTHON_DOWNLOADS="never",
+    )
     if done.returncode and UNREACHABLE.search(done.stderr):
         missing(f"the registry cannot be asked: {done.stderr.strip()[-200:]}")
     assert done.returncode == 0, done.stderr
