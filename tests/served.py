@@ -24,12 +24,27 @@ class Served:
     """
     `opencode-exporter serve` over one database. Use it as a context manager.
 
+    Args:
+        source: The database.
+        directory: Where its ledger and its log go.
+        more: Further flags.
+        home: The home of who runs it.
+        python: The Python of the environment that it is installed in.
+
     Attributes:
         target: Host and port, as Prometheus wants them.
         process: The running process, or the last one that ran.
     """
 
-    def __init__(self, source: Path, directory: Path, *more: str, home: Path) -> None:
+    def __init__(
+        self,
+        source: Path,
+        directory: Path,
+        *more: str,
+        home: Path,
+        python: str | Path = sys.executable,
+    ) -> None:
+        self._python = str(python)
         self.target = f"127.0.0.1:{free_port()}"
         self._arguments = [
             *("--source.path", str(source)),
@@ -83,7 +98,7 @@ class Served:
         """Start the process."""
         with (self._directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "opencode_exporter", "serve", *self._arguments],
+                [self._python, "-m", "opencode_exporter", "serve", *self._arguments],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

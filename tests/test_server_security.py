@@ -163,6 +163,65 @@ def test_wrong_password_is_not_compared_where_the_right_one_is_known(
     assert compared == [b"right"]
 
 
+def test_refusals_take_longer_the_more_there_are() -> None:
+    """A scraper with an old password waits a little, a flood a minute; time mends it."""
+    guesses = web_auth._Guesses()
+    scraper = [guesses.note("scraper", 15.0 * number) for number in range(100)]
+    flood = [guesses.note("flood", 0.1 * number) for number in range(1000)]
+    assert scraper[0] == 1
+    assert max(scraper) < 3
+    assert flood[-1] == 60
+    assert guesses.note("scraper", 1485) < 3
+    assert guesses.note("flood", 5000) == 1
+    for number in range(2000):
+        guesses.note(str(number), 5000)
+    assert len(guesses._known) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        ("", ""),
+    ],
+)
+def test_client_is_who_an_address_belongs_to(address: str, client: str) -> None:
+    """In IPv6 one client has more addresses than could be counted."""
+    assert web_auth._client(address) == client
+
+
+def test_many_guesses_do_not_keep_the_password_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The right one is compared before a hundred guesses of others, though it came last.
+
+    Each waited for all that had come before it.
+    """
+    compared: list[bytes] = []
+
+    def matches(password: bytes, _against: bytes) -> bool:
+        compared.append(password)
+        return password == b"right"
+
+    monkeypatch.setattr(web_auth, "_matches", matches)
+    users = {"alice": "$2y$04$cheap"}
+
+    async def ask() -> None:
+        auth = BasicAuth()
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(100):
+                header = basic("alice" if number % 2 else "nobody", str(number))
+                tasks.create_task(auth.refusal(users, header, "192.0.2.8"))
+            await asyncio.sleep(0)
+            assert await auth.refusal(users, basic("alice", "right"), "192.0.2.7") is None
+
+    asyncio.run(ask())
+    assert compared.index(b"right") <= 1
+
+
 def test_refusal_takes_a_second(tmp_path: Path) -> None:
     """Guesses are slow, known names and unknown ones alike; who says nothing is told at once."""
     write_users(tmp_path / "web.yml", alice="pw")

@@ -144,9 +144,11 @@ def _client(address: str) -> str:
         found = ipaddress.ip_address(address)
     except ValueError:
         return address
-    if found.version == 4:
+    if isinstance(found, ipaddress.IPv4Address):
         return str(found)
-    return str(ipaddress.ip_network((int(found), 64), strict=False))
+    if found.ipv4_mapped:  # by a socket for both families
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(found), 64), strict=False))
 
 
 def _credentials(header: str) -> tuple[bytes, bytes] | None:
