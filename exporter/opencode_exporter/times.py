@@ -26,7 +26,7 @@ def believable(value: object, now: int) -> int:
     A clock may be wrong by a little; a time more than a day ahead of now is not one of
     ours to believe.
     """
-    found = _number(value)
+    found = value if type(value) is int else _number(value)
     return found if 0 < found < now + DAY_MS else 0
 
 
@@ -39,8 +39,14 @@ def awaited(now: int, *values: object) -> int:
     Returns:
         Unix ms; 0 where there is nothing to wait for.
     """
-    ahead = (found for found in map(_number, values) if now + DAY_MS <= found < _LAST_MS)
-    return max(ahead, default=0)
+    soon, latest = now + DAY_MS, 0
+    for value in values:
+        if value is None or (type(value) is int and value < soon):  # nearly all of them
+            continue
+        found = _number(value)
+        if soon <= found < _LAST_MS:
+            latest = max(latest, found)
+    return latest
 
 
 def _number(value: object) -> int:

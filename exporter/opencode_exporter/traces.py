@@ -83,21 +83,24 @@ class Traces:
     def leave(self, print_: int, session: int) -> None:
         """Note that a session left a print, unless one did already."""
         if self.owner(print_) is None:
-            time = print_ >> PRINT_BITS
-            self._known[time][print_ & _PRINT_MASK] = session
-            self._new.setdefault(time, array("Q")).append(packed(print_, session))
+            self._leave(print_, session)
+
+    def _leave(self, print_: int, session: int) -> None:
+        time = print_ >> PRINT_BITS
+        self._known[time].setdefault(print_ & _PRINT_MASK, session)
+        self._new.setdefault(time, array("Q")).append(packed(print_, session))
 
     def leave_too(self, print_: int, session: int) -> bool:
         """Note that a session left a print, and return whether another did first."""
         owner = self.owner(print_)
         if owner is None:
-            self.leave(print_, session)
-        elif owner != session and print_ not in self._shared:
-            self._shared.add(print_)
-            time = print_ >> PRINT_BITS
-            self._new.setdefault(time, array("Q")).append(packed(print_, session))
-            return True
-        return False
+            self._leave(print_, session)
+            return False
+        if owner == session or print_ in self._shared:
+            return False
+        self._shared.add(print_)
+        self._leave(print_, session)
+        return True
 
     def is_left_by_another(self, print_: int, session: int) -> bool:
         """Say whether a session other than this one has left a print."""

@@ -29,11 +29,11 @@ from opencode_exporter.decode.values import (
     REFUSED,
     Message,
     Unusable,
+    ended,
     loads,
     mapping,
     moment,
     name_of,
-    stretch,
     text_bytes,
     text_or,
     whole,
@@ -220,9 +220,9 @@ def invocation(
     stamps = state.time
     start, end = (stamps.start, stamps.end) if stamps is not None else (None, None)
     if state.status in _ENDED:
-        # Nearly all times are fine; `stretch` says what is wrong with the others.
+        # Nearly all times are fine; `moment` says what is wrong with the others.
         if not (type(start) is int and type(end) is int and 0 < start <= end < now):
-            start, end = stretch(start, end, now)
+            start, end = moment(start, now, end), ended(end, now, start)
         return _ended(part, state, row, about, session, start, end)
     if state.status not in _OPEN:
         raise Unusable("status")

@@ -31,9 +31,9 @@ from opencode_exporter.decode.shape_v2 import (
 from opencode_exporter.decode.steps_v2 import remark, step, step_call
 from opencode_exporter.decode.values import (
     Unusable,
+    ended,
     mapping,
     moment,
-    stretch,
     text_bytes,
     text_or,
     whole,
@@ -132,10 +132,8 @@ def _invocation(
     refused: tuple[str, str] | None = None
     if tool == classify.INVALID_TOOL:  # imported: 1.x handed to it what it refused
         tool, refused = _imported(item, state, asked)
-    if until := times.awaited(now, stamps.created, stamps.ran, stamps.completed):
-        raise Unusable("time", until)
-    created = moment(stamps.created, now)
-    ran = moment(stamps.ran, now) if stamps.ran is not None else 0
+    created = moment(stamps.created, now, stamps.ran, stamps.completed)
+    ran = moment(stamps.ran, now, stamps.completed) if stamps.ran is not None else 0
     fields: dict[str, Any] = {"vouched": False, "running": state.status == "running"}
     if state.status in ("completed", "error"):
         fields = _ending(state, tool, asked)
@@ -146,10 +144,9 @@ def _invocation(
             fields["ended"] = 0  # nobody saw the end
         else:
             end = stamps.completed if stamps.completed is not None else stamps.created
-            _, ended = stretch(created, end, now)
-            fields["ended"] = ended
+            fields["ended"] = over = ended(end, now)
             if stamps.completed is not None:
-                fields["duration"] = times.lasted(ran or created, ended, row.created)
+                fields["duration"] = times.lasted(ran or created, over, row.created)
         fields["wait"] = times.lasted(created, ran)
     elif state.status not in _OPEN:
         raise Unusable("status")

@@ -89,30 +89,30 @@ def is_damaged(name: str) -> bool:
     return "\ufffd" in name
 
 
-def moment(value: object, now: int) -> int:
+def moment(value: object, now: int, *others: object) -> int:
     """
     Return a time in Unix milliseconds, without which a row cannot be counted.
+
+    Args:
+        value: What stands in its place.
+        now: Unix ms.
+        others: Further times of the same call: one of our future waits for all of them.
 
     Raises:
         Unusable: It is missing, no number, not positive, or in the future.
     """
     found = times.believable(value, now)
     if not found:
-        raise Unusable("time", times.awaited(now, value))
+        raise Unusable("time", times.awaited(now, value, *others))
     return found
 
 
-def stretch(start: object, end: object, now: int) -> tuple[int, int]:
-    """
-    Return when something began and ended, both being needed: nothing has ended after now.
-
-    Raises:
-        Unusable: As `moment`; of the future it waits for both.
-    """
-    found = times.believable(start, now), times.believable(end, now)
-    if not all(found):
-        raise Unusable("time", times.awaited(now, start, end))
-    return found[0], times.passed(end, now)
+def ended(value: object, now: int, *others: object) -> int:
+    """Return the time of an end likewise: nothing has ended after now."""
+    found = times.passed(value, now)
+    if not found:
+        raise Unusable("time", times.awaited(now, value, *others))
+    return found
 
 
 def text_bytes(text: str) -> int:

@@ -120,6 +120,15 @@ def _says_nothing(events: list[Event]) -> bool:
     return bool(events) and all(isinstance(event, Rejection) for event in events)
 
 
+def _due(events: list[Event]) -> int:
+    """Return when the first of what is of our future is due, ms; 0 for nothing."""
+    first = 0
+    for event in events:
+        if isinstance(event, Rejection) and event.until:
+            first = min(first or event.until, event.until)
+    return first
+
+
 class Intake:
     """Fills a chunk, row by row."""
 
@@ -141,7 +150,7 @@ class Intake:
     ) -> None:
         """Take in a row's events; one that may still change, or is of our future, stays open."""
         chunk = self.chunk
-        ahead = min((e.until for e in events if isinstance(e, Rejection) and e.until), default=0)
+        ahead = _due(events)
         final = final and not ahead
         if chunk.newest < updated <= self._now:
             chunk.newest = updated
