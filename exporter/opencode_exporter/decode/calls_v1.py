@@ -21,9 +21,11 @@ from opencode_exporter.decode.values import (
     REFUSED,
     Message,
     Unusable,
+    id_of,
     loads,
     mapping,
     moment,
+    name_or,
     text_bytes,
     text_or,
     whole,
@@ -151,8 +153,7 @@ def message(data: bytes, created: int) -> Message:
         found = _message(data)
     except REFUSED:
         return Message(UNKNOWN, created)
-    agent = found.agent or found.mode
-    return Message(agent if type(agent) is str else UNKNOWN, created)
+    return Message(name_or(found.agent or found.mode, UNKNOWN), created)
 
 
 class PartRow(NamedTuple):
@@ -201,7 +202,7 @@ def invocation(
     return Invocation(
         session=session.id,
         message=row.message,
-        call=part.callID,
+        call=id_of(part.callID),
         part=row.id,
         tool=tool,
         vouched=running,  # the name of a pending call has not been looked up yet
@@ -272,7 +273,7 @@ def _ended(
     return Invocation(
         session.id,
         row.message,
-        part.callID,
+        id_of(part.callID),
         row.id,
         tool,
         status,
@@ -307,11 +308,11 @@ def _asked(state: State) -> _Input:
 
 def _skill(state: State) -> str:
     loaded = state.metadata.name if state.metadata else None
-    return text_or(loaded, text_or(_asked(state).name, UNKNOWN))
+    return name_or(loaded, name_or(_asked(state).name, UNKNOWN))
 
 
 def _child(state: State) -> str:
-    return text_or(state.metadata.sessionId, "") if state.metadata else ""
+    return id_of(text_or(state.metadata.sessionId, "")) if state.metadata else ""
 
 
 class _StepTime(msgspec.Struct, gc=False):

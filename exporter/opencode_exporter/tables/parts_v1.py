@@ -20,6 +20,7 @@ from opencode_exporter.tables.large import (
     DATA,
     NEED_CARE,
     any_data,
+    check_ids,
     is_large,
     large_data,
     name_of,
@@ -191,6 +192,7 @@ class PartTable:
             rows += 1
             if type(row[1]) is bytes:
                 row = _readable(row)  # noqa: PLW2901
+            check_ids(*row[1:4])
             data = row[5]
             try:
                 if is_large(data, row[7]):
