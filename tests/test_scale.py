@@ -26,3 +26,8 @@ def test_simulated_year_ends_with_every_invocation_counted(tmp_path: Path) -> No
     assert int(lines[-1][0].replace(",", "")) >= 40_000 * 0.315
     assert 20 < float(lines[-1][2]) < 90  # with the messages that hold it
     assert (tmp_path / "ledger-40000.db").exists()
+    served = re.search(r"serves it takes (\d+) MB, .* allow\s+(\d+) MB", done.stdout)
+    assert served
+    if sys.platform == "linux":  # elsewhere nobody tells
+        assert 20 < int(served[1]) < 100
+        assert int(served[2]) < 128

@@ -11,7 +11,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from opencode_exporter.events import ABANDONED, ABORTED, DENIED, ERROR, UNKNOWN
+from opencode_exporter.events import (
+    ABANDONED,
+    ABORTED,
+    DENIED,
+    ERROR,
+    LONGEST_NAME,
+    UNKNOWN,
+)
 
 # Built-ins carry their 2.x name whichever generation wrote them.
 _CANONICAL: Final = {"bash": "shell", "task": "subagent", "apply_patch": "patch"}
@@ -68,8 +75,8 @@ def category_of(tool: str) -> str:
 
 
 def canonical(tool: str) -> str:
-    """Return the one name of a tool that both generations share."""
-    return _CANONICAL.get(tool, tool)
+    """Return the one name of a tool that both generations share; of a long one its beginning."""
+    return _CANONICAL.get(tool, tool)[:LONGEST_NAME]
 
 
 _VERDICTS: Final = (

@@ -31,6 +31,9 @@ TODO_STATUSES: Final = ("pending", "in_progress", "completed", "cancelled")
 MODEL: Final = "model"
 USER: Final = "user"
 
+LONGEST_NAME: Final = 256
+"""Characters of a name that an event holds, and of an id: a label shows half of them."""
+
 
 SUCCEEDED: Final = "succeeded"
 FAILED: Final = "failed"
@@ -247,3 +250,11 @@ class Rejection(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True
 
 
 Event = Invocation | UserSkillLoad | Rejection | Step | Remark
+
+
+def weight(event: Event) -> int:
+    """Return how many things an event holds: one message may have thousands of calls."""
+    if not isinstance(event, Step):
+        return 1
+    calls = event.calls
+    return 1 + sum([1 + len(one.targets) + len(one.files) + len(one.inner) for one in calls])

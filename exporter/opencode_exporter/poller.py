@@ -37,7 +37,7 @@ from opencode_exporter.waker import Clock
 log = logging.getLogger(__name__)
 
 _TRIES: Final = 3
-_COMMIT_ROWS: Final = 10_000  # measured: more take memory, and no less time
+_COMMIT_ROWS: Final = 10_000  # or as many events; measured: more take memory, and no less time
 _REPEAT_S: Final = 30.0
 _SCAN_EVERY_S: Final = 60.0
 _SLEEPERS_EVERY_S: Final = 60.0
@@ -332,7 +332,7 @@ class Poller:
                 self._look_again(label, reader, self._ledger.talks.open_rows(chunk))
                 self._ledger.apply(label, chunk)
                 rows += chunk.rows
-                waiting += chunk.rows
+                waiting += max(chunk.rows, len(chunk.events))
                 if waiting >= _COMMIT_ROWS:
                     self._ledger.commit()
                     waiting = 0

@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
@@ -26,6 +27,7 @@ import msgspec
 from opencode_exporter.batch import DENSE, Anchor, Chunk
 from opencode_exporter.digest import Digest, Digester
 from opencode_exporter.errors import SourceError
+from opencode_exporter.events import weight
 from opencode_exporter.reader import Reader
 from opencode_exporter.source import Source
 from opencode_exporter.tables import tables
@@ -42,6 +44,8 @@ _READERS: Final = 2  # each takes about 20 MB
 _WINDOW_ROWS: Final = 4 * CHUNK_ROWS
 _WEIGHT: Final = {"message": 4, "session_message": 4}
 """How many of other rows one of these is like: it comes with its calls."""
+_SUMMED: Final = 4 * _WINDOW_ROWS
+"""The weight of the events of one digest: more than those of any window of most sources."""
 _PIPE_BYTES: Final = 1 << 20  # some windows, so that nobody waits for the other's turn
 _LENGTH_BYTES: Final = 4
 _NICE: Final = 5  # OpenCode goes first
@@ -133,13 +137,13 @@ def _chunks(
     is_new: Callable[[Digest], bool],
 ) -> Generator[Chunk, None, bool]:
     """Yield the chunks of a stretch; return whether no deletion overtook it."""
-    for turn, window in enumerate(windows):
-        for taken in _frames(pipes[turn % _READERS]):
+    for pipe, _ in zip(cycle(pipes), windows, strict=False):  # in turns, a window each
+        for taken in _frames(pipe):
             if not is_there(reader, left.table, left.after):
                 return False
             found: Iterable[Taken] = [taken]
             if taken.chunk.digest is not None and not is_new(taken.chunk.digest):
-                found = tailer.stretch(reader, left, window.last)
+                found = tailer.stretch(reader, left, taken.newest[-1].rowid)
             for one in found:
                 left = left.without(one)
                 yield one.chunk
@@ -236,15 +240,20 @@ def _verified(reader: Reader, found: Iterable[Taken]) -> Iterator[Taken]:
         yield taken
 
 
-def _summed(table: Table, found: Iterable[Taken]) -> Iterator[Taken]:
-    """Yield what was found as one, its plain events as a digest."""
-    digester = Digester(table.generation)
-    whole = Taken(Chunk(table.name, table.generation), [])
-    for taken in found:
-        taken.chunk.events = digester.take(taken.chunk.events)
-        whole.chunk.extend(taken.chunk)
-        whole = Taken(whole.chunk, [*whole.newest, *taken.newest][-DENSE:])
-    if whole.newest:
+def _summed(table: Table, found: Iterator[Taken]) -> Iterator[Taken]:
+    """Yield what was found as one, its plain events as a digest; where it is much, as several."""
+    while True:
+        digester = Digester(table.generation)
+        whole, held = Taken(Chunk(table.name, table.generation), []), 0
+        for taken in found:
+            held += sum(map(weight, taken.chunk.events))
+            taken.chunk.events = digester.take(taken.chunk.events)
+            whole.chunk.extend(taken.chunk)
+            whole = Taken(whole.chunk, [*whole.newest, *taken.newest][-DENSE:])
+            if held >= _SUMMED:
+                break
+        if not whole.newest:
+            return
         whole.chunk.digest, rows = digester.digest()
         whole.chunk.events += rows
         yield whole

@@ -10,14 +10,14 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Final
 
 from opencode_exporter.decode.copies import APART_MS
-from opencode_exporter.events import OVERFLOW, TODO_STATUSES, UNKNOWN, Session
+from opencode_exporter.events import LONGEST_NAME, OVERFLOW, TODO_STATUSES, UNKNOWN, Session
 from opencode_exporter.labels import clean
 from opencode_exporter.reader import Reader
 
 _GLOBAL: Final = "global"
-_CACHED: Final = 4096
+_CACHED: Final = 1024
 _LATEST: Final = 2000
-_LONGEST: Final = 65_536  # bytes of a path
+_LONGEST: Final = 4096  # bytes of a path
 _DEEPEST: Final = 100
 """Sessions above one that are asked for: a damaged source may go round in circles."""
 _FIRST: Final = 8
@@ -39,7 +39,7 @@ def project_of(project_id: object, worktree: object) -> str:
     if project_id == _GLOBAL or not isinstance(worktree, str):
         return _GLOBAL if project_id == _GLOBAL else UNKNOWN
     kind = PureWindowsPath if "\\" in worktree else PurePosixPath
-    return kind(worktree).name or _GLOBAL
+    return kind(worktree).name[:LONGEST_NAME] or _GLOBAL
 
 
 class Sessions:

@@ -29,9 +29,12 @@ from opencode_exporter.waker import Clock, Patience
 CHUNK_ROWS: Final = 1000  # measured: more or fewer are slower
 _BYTES: Final = 4_000_000
 _SECONDS: Final = 0.05
+_WEIGHT: Final = 8000  # of events: some for each row of most sources
 _IDS: Final = 500
 _LAST_ROWID: Final = (1 << 63) - 1
 """Where it is taken, SQLite gives further rows any free rowid below it."""
+_AGAIN: Final = 50
+"""Rows that are read again at once: nothing else bounds what they hold."""
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -146,7 +149,7 @@ class Tailer:
         """
         while after.rowid < last:
             until = self._clock.monotonic() + _SECONDS
-            bounds = Bounds(CHUNK_ROWS, _BYTES, until, last)
+            bounds = Bounds(CHUNK_ROWS, _BYTES, until, last, _WEIGHT)
             try:
                 with reader.transaction():
                     _expect(reader, table.name, after)
@@ -165,8 +168,8 @@ class Tailer:
     def again(self, reader: Reader, rows: Mapping[str, list[str]]) -> Iterator[Chunk]:
         """Yield what some rows say now, by table; those that are gone say nothing."""
         for table in self._tables(reader) if rows else ():
-            if table.name in rows:
-                chunk = table.read_again(rows[table.name]).chunk
+            for some in _portions(rows.get(table.name, []), _AGAIN):
+                chunk = table.read_again(some).chunk
                 reader.verify()
                 yield chunk
 
@@ -204,9 +207,8 @@ class Tailer:
 
     def _changed(self, table: Table, ours: Mapping[str, OpenRow]) -> Iterator[Chunk]:
         """Look at the rows that were open: first whether they moved, then what they say."""
-        names, now = list(ours), self._clock.now_ms()
-        for start in range(0, len(names), _IDS):
-            some = names[start : start + _IDS]
+        now = self._clock.now_ms()
+        for some in _portions(list(ours), _IDS):
             found = table.states(some)
             moved = [
                 name
@@ -218,8 +220,8 @@ class Tailer:
                 )
             ]
             gone = [name for name in some if name not in found]
-            if moved:
-                yield table.read_again(moved).chunk
+            for portion in _portions(moved, _AGAIN):
+                yield table.read_again(portion).chunk
             if gone:  # deleted: their end can never be seen
                 chunk = Chunk(table.name, table.generation, settled=gone)
                 chunk.events.extend(_abandoned(call) for name in gone for call in ours[name].calls)
@@ -240,6 +242,12 @@ class Tailer:
         for taken in self.between(reader, table, stretch.after, stretch.last, ours):
             stretch = stretch.without(taken)
             yield taken.chunk
+
+
+def _portions(names: list[str], most: int) -> Iterator[list[str]]:
+    """Yield some names at a time."""
+    for start in range(0, len(names), most):
+        yield names[start : start + most]
 
 
 def _stretch(reader: Reader, table: Table, cursor: Cursor) -> Stretch:

@@ -2,26 +2,50 @@
 Traces: by which prints a fork's copies are known, and whose session left them.
 
 Kept apart from the keys, as they are asked for seldom and come by the million:
-eight bytes each, in one block for the 17 minutes in which an invocation began.
+eight bytes each, in one block for the 17 minutes in which an invocation began.  A block
+that is full has further ones below it, told apart by the next bits of a print: so what
+is looked through for one print is bounded, however much happened at one time.
 """
 
 from __future__ import annotations
 
+import sys
 from array import array
-from collections.abc import Callable, Iterable
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
 from opencode_exporter.identity import PRINT_BITS, SESSION_BITS
 
+_TRACE_BYTES: Final = 8
+FULL: Final = 512 * _TRACE_BYTES  # a page
+"""Bytes of a block from which on what else belongs there is left below it."""
+_KEPT: Final = 2048 * FULL
+"""Bytes of blocks that are kept at hand."""
 _PRINT_MASK: Final = (1 << PRINT_BITS) - 1
 _SESSION_MASK: Final = (1 << SESSION_BITS) - 1
+_PRINT_BYTES: Final = PRINT_BITS // 8
+_PRINT_AT: Final = _TRACE_BYTES - _PRINT_BYTES if sys.byteorder == "little" else 0
+_TIME_BITS: Final = 22
+_BRANCH_BITS: Final = 4
 
 Blocks = dict[int, bytes]
-"""Traces by the time they are of, one after the other in the order they were left."""
+"""Traces by their place, one after the other in the order they were left."""
 
-BlockLookup = Callable[[Iterable[int]], Blocks]
-"""Returns those blocks that are in the ledger."""
+BlockLookup = Callable[[Collection[int]], Iterable[tuple[int, bytes]]]
+"""Returns those places that have a block in the ledger, with it."""
+
+
+def place_of(print_: int, level: int) -> int:
+    """
+    Return where the trace of a print may be, so many levels below the block of its time.
+
+    The place of that is the time; those below are numbered, level by level, before it.
+    """
+    if not level:
+        return print_ >> PRINT_BITS
+    first = ((1 << _BRANCH_BITS * level) - 1) // ((1 << _BRANCH_BITS) - 1)
+    branch = (print_ & _PRINT_MASK) >> PRINT_BITS - _BRANCH_BITS * level
+    return (first + branch) << _TIME_BITS | print_ >> PRINT_BITS
 
 
 class Traces:
@@ -41,71 +65,81 @@ class Traces:
 
     def begin(self) -> None:
         """Begin a batch: the one before has been committed, or thrown away."""
-        self._new: dict[int, array[int]] = {}
-        self._known: dict[int, dict[int, int]] = {}
-        self._shared: set[int] = set()  # prints that several sessions have left
+        self._new: dict[int, bytearray] = {}
+        self._forget_blocks()
+
+    def _forget_blocks(self) -> None:
+        self._blocks: dict[int, bytearray] = {}  # those of the ledger, with what is new
+        self._kept = 0
 
     def new(self) -> Blocks:
         """Return what the batch adds to each block."""
-        return {time: left.tobytes() for time, left in self._new.items()}
+        return {place: bytes(left) for place, left in self._new.items()}
 
     def prepare(self, prints: Iterable[int]) -> None:
-        """Look up, in one statement, all blocks that some prints may be in."""
-        self._prepare({print_ >> PRINT_BITS for print_ in prints})
+        """Look up, in one statement, the first blocks that some prints may be in."""
+        self._fetch({print_ >> PRINT_BITS for print_ in prints})
 
-    def _prepare(self, wanted: AbstractSet[int]) -> None:
-        times = wanted - self._known.keys()
-        stored = self._lookup(times) if times else {}
-        for time in times:
-            block = unpacked(stored.get(time, b""))
-            block.extend(self._new.get(time, ()))
-            # The first session that left a print owns it.
-            known = self._known[time] = {
-                trace >> SESSION_BITS: trace & _SESSION_MASK for trace in reversed(block)
-            }
-            if len(known) < len(block):
-                self._note_shared(time, block)
+    def _fetch(self, places: Iterable[int]) -> None:
+        missing = {*places} - self._blocks.keys()
+        if self._kept > _KEPT:
+            self._forget_blocks()
+        for place, block in self._lookup(missing) if missing else ():
+            missing.discard(place)
+            self._keep(place, block)
+            if self._kept > _KEPT:
+                return  # the others are fetched when they are asked for
+        for place in missing:
+            self._keep(place, b"")
 
-    def _note_shared(self, time: int, traces: Iterable[int]) -> None:
-        known = self._known[time]
-        self._shared.update(
-            time << PRINT_BITS | trace >> SESSION_BITS
-            for trace in traces
-            if known[trace >> SESSION_BITS] != trace & _SESSION_MASK
-        )
+    def _keep(self, place: int, block: bytes) -> None:
+        self._blocks[place] = bytearray(block) + self._new.get(place, b"")
+        self._kept += len(self._blocks[place])
+
+    def _block(self, place: int) -> bytearray:
+        if place not in self._blocks:
+            self._fetch((place,))
+        return self._blocks[place]
+
+    def _find(self, print_: int) -> tuple[int, list[int]]:
+        """Return where a trace of a print is to be left, and whose are there: its owner's first."""
+        level = 0
+        found: list[int] = []
+        while True:
+            place = place_of(print_, level)
+            block = self._block(place)
+            found += _sessions_in(block, print_)
+            if len(block) < FULL:
+                return place, found
+            level += 1
 
     def owner(self, print_: int) -> int | None:
-        """Return the session that left a print, if one did."""
-        if print_ >> PRINT_BITS not in self._known:
-            self.prepare([print_])
-        return self._known[print_ >> PRINT_BITS].get(print_ & _PRINT_MASK)
+        """Return the session that left a print first, if one did."""
+        found = self._find(print_)[1]
+        return found[0] if found else None
 
     def leave(self, print_: int, session: int) -> None:
         """Note that a session left a print, unless one did already."""
-        if self.owner(print_) is None:
-            self._leave(print_, session)
-
-    def _leave(self, print_: int, session: int) -> None:
-        time = print_ >> PRINT_BITS
-        self._known[time].setdefault(print_ & _PRINT_MASK, session)
-        self._new.setdefault(time, array("Q")).append(packed(print_, session))
+        place, found = self._find(print_)
+        if not found:
+            self._append(place, _bytes_of(print_, session))
 
     def leave_too(self, print_: int, session: int) -> bool:
-        """Note that a session left a print, and return whether another did first."""
-        owner = self.owner(print_)
-        if owner is None:
-            self._leave(print_, session)
+        """Note that a session left a print, and return whether it is the second one to do so."""
+        place, found = self._find(print_)
+        if session in found or len(found) > 1:
             return False
-        if owner == session or print_ in self._shared:
-            return False
-        self._shared.add(print_)
-        self._leave(print_, session)
-        return True
+        self._append(place, _bytes_of(print_, session))
+        return bool(found)
 
     def is_left_by_another(self, print_: int, session: int) -> bool:
         """Say whether a session other than this one has left a print."""
-        owner = self.owner(print_)
-        return owner is not None and (owner != session or print_ in self._shared)
+        return any(one != session for one in self._find(print_)[1])
+
+    def _append(self, place: int, traces: bytes) -> None:
+        self._new.setdefault(place, bytearray()).extend(traces)
+        self._blocks[place] += traces
+        self._kept += len(traces)
 
     def stand_in(self, print_: int) -> None:
         """Note that a copy was counted instead of its original, which had not been seen."""
@@ -118,26 +152,40 @@ class Traces:
         return self.owner(print_ ^ 1) is not None
 
     def any_stood_in(self, blocks: Blocks) -> bool:
-        """Say the same of many, by what they would leave."""
+        """Say the same of many, by what they would leave; their places are times."""
         known = self._stood_in
         times = blocks.keys() if known is None else blocks.keys() & known
-        self._prepare(times)
+        self._fetch(times)
         return any(
-            (trace >> SESSION_BITS) ^ 1 in self._known[time]
+            self.is_stood_in(time << PRINT_BITS | trace >> SESSION_BITS)
             for time in times
-            for trace in unpacked(blocks[time])
+            for trace in _unpacked(blocks[time])
         )
 
     def add(self, blocks: Blocks) -> None:
-        """Note traces that were collected elsewhere."""
-        for time, data in blocks.items():
-            more = unpacked(data)
-            self._new.setdefault(time, array("Q")).extend(more)
-            known = self._known.get(time)
-            if known is not None:
-                for trace in more:
-                    known.setdefault(trace >> SESSION_BITS, trace & _SESSION_MASK)
-                self._note_shared(time, more)
+        """Note traces that were collected elsewhere; their places are times."""
+        self._fetch(blocks.keys())
+        for time, traces in blocks.items():
+            if len(self._block(time)) + len(traces) <= FULL:
+                self._append(time, traces)
+                continue
+            for trace in _unpacked(traces):
+                self.leave_too(time << PRINT_BITS | trace >> SESSION_BITS, trace & _SESSION_MASK)
+
+
+def _bytes_of(print_: int, session: int) -> bytes:
+    return packed(print_, session).to_bytes(_TRACE_BYTES, sys.byteorder)
+
+
+def _sessions_in(block: bytearray, print_: int) -> Iterator[int]:
+    """Yield the sessions that left a print in a block, the first one first."""
+    bits = (print_ & _PRINT_MASK).to_bytes(_PRINT_BYTES, sys.byteorder)
+    at = block.find(bits)
+    while at >= 0:
+        if at % _TRACE_BYTES == _PRINT_AT:
+            trace = block[at - _PRINT_AT : at - _PRINT_AT + _TRACE_BYTES]
+            yield int.from_bytes(trace, sys.byteorder) & _SESSION_MASK
+        at = block.find(bits, at + 1)
 
 
 def packed(print_: int, session: int) -> int:
@@ -145,7 +193,7 @@ def packed(print_: int, session: int) -> int:
     return (print_ & _PRINT_MASK) << SESSION_BITS | session
 
 
-def unpacked(data: bytes) -> array[int]:
+def _unpacked(data: bytes) -> array[int]:
     """Return the traces of a block."""
     found = array("Q")
     found.frombytes(data)

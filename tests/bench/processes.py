@@ -1,5 +1,5 @@
 """
-Runs a probe in a process of its own, and watches its memory from outside.
+Runs a probe or the exporter in a process of its own, and watches its memory from outside.
 
 Knows how to start and to read a probe, not what it measures.
 """
@@ -9,13 +9,17 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
 _HERE: Final = Path(__file__).parent
 _SAMPLE_S: Final = 0.05
+_READY: Final = "*/*"
+_FORMATS: Final = ("text/plain;version=0.0.4", "application/openmetrics-text;version=1.0.0")
 _SHARE: Final = re.compile(r"^Pss:\s*(\d+) kB$", re.MULTILINE)
 
 
@@ -47,16 +51,57 @@ def probe(name: str, source: Path, other: Path | str, seconds: float = 0) -> dic
     return {**found, "memory": peak}
 
 
+def serve(source: Path, ledger: Path, scrapes: int) -> int:
+    """
+    Return the most memory that the exporter took while it served a ledger, bytes.
+
+    Args:
+        source: The database.
+        ledger: What was counted before.
+        scrapes: How many pages of each format are asked for.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        target = f"127.0.0.1:{free.getsockname()[1]}"
+    where = ("--source.path", str(source), "--ledger.path", str(ledger))
+    command = [sys.executable, "-m", "opencode_exporter", "serve", *where]
+    with subprocess.Popen(
+        [*command, "--web.listen-address", target], stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            peak = 0
+            for accept in (_READY, *_FORMATS * scrapes):
+                while not _answers(target, accept):
+                    if process.poll() is not None:
+                        raise SystemExit(f"The exporter does not serve {ledger}.")
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(_SAMPLE_S)
+                peak = max(peak, _memory(process.pid))
+        finally:
+            process.terminate()
+    return peak
+
+
+def _answers(target: str, accept: str) -> bool:
+    path = "/-/ready" if accept == _READY else "/metrics"
+    request = urllib.request.Request(f"http://{target}{path}", headers={"Accept": accept})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  # ours
+            return bool(answer.read())
+    except OSError:
+        return False
+
+
 def _memory(pid: int) -> int:
     """Return the bytes of a process and its children, 0 if nobody tells."""
     directory = Path("/proc", str(pid))
     try:
         found = _SHARE.search((directory / "smaps_rollup").read_text(encoding="ascii"))
-        children = (directory / "task" / str(pid) / "children").read_text(encoding="ascii")
+        tasks = [*(directory / "task").iterdir()]  # each thread has children of its own
+        children = [(task / "children").read_text(encoding="ascii") for task in tasks]
     except OSError:  # ended meanwhile, or no Linux
         return 0
     own = int(found[1]) * 1024 if found else 0
-    return own + sum(_memory(int(child)) for child in children.split())
+    return own + sum(_memory(int(child)) for child in " ".join(children).split())
 
 
 def generated(directory: Path, parts: int, generation: str) -> Path:

@@ -2,9 +2,10 @@
 The simulation: what years of use make of the ledger.
 
 Invents steps and invocations in the proportions of a real history, a year of them, and
-takes them into a real ledger, so that ten million parts need no database of 18 GB.  Prints
-a line for each tenth: what the ledger weighs, what a poll with one invocation more
-costs, and how long a restart takes.  Knows nothing of how rows are read.
+takes them into a real ledger, so that ten million parts need no database of 18 GB; a part
+of them as a live exporter does, which sees them run first.  Prints a line for each tenth:
+what the ledger weighs, what a poll with one invocation more costs, and how long a restart
+takes.  At the end a real exporter serves that ledger.  Knows nothing of how rows are read.
 
     python tests/bench/scale.py --parts 10000000
 """
@@ -16,29 +17,27 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from random import Random
 from statistics import median
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
+import generate
+import msgspec
+import page
+import processes
+import year
 from rich.console import Console
 from rich.table import Table
 
 from opencode_exporter import catalog as c
-from opencode_exporter.batch import Chunk
+from opencode_exporter.batch import Chunk, OpenRow
 from opencode_exporter.digest import Digester
 from opencode_exporter.events import (
-    COMPLETED,
-    ERROR,
     Event,
     Invocation,
-    Remark,
-    Session,
-    Step,
-    StepCall,
-    Tokens,
 )
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.ledger.store import Store
@@ -46,17 +45,14 @@ from opencode_exporter.waker import SystemClock
 
 CALLS_A_PART: Final = 0.315
 """Of a thousand parts of a real history, 315 are invocations."""
-_YEAR_MS: Final = 365 * 86_400_000
-_BEGAN_MS: Final = 1_760_000_000_000
-_CALLS_A_SESSION: Final = 57
-_CALLS_A_MESSAGE: Final = 1.5
-_FORKED: Final = 0.02
-"""Share of sessions that are forks, which copy half a session."""
 _CHUNK: Final = 1_250
 _COMMIT: Final = 12_500
 _SINGLES: Final = 100
+_LIVE: Final = 4
+"""One in so many chunks is seen while its invocations run."""
+_AT_ONCE: Final = 50
+_SCRAPES: Final = 20
 _LEAST_PARTS: Final = 20_000
-_TOOLS: Final = ("read", "shell", "edit", "grep", "glob", "write", "webfetch", "subagent", "skill")
 
 console = Console(highlight=False)
 
@@ -71,109 +67,6 @@ class Line(NamedTuple):
     peak_bytes: int
 
 
-def invocations(calls: int, random: Random) -> Iterator[Invocation]:
-    """Yield invocations without end, session by session, so many in a year; forks copy."""
-    made = session = 0
-    while True:
-        began = _BEGAN_MS + _YEAR_MS * made // calls
-        count = random.randint(2, 2 * _CALLS_A_SESSION)
-        own = [*_session(f"ses_{session:08x}", began, count, random)]
-        yield from own
-        made += count
-        session += 1
-        if random.random() < _FORKED:
-            yield from _fork(own[: count // 2], f"ses_{session:08x}")
-            session += 1
-
-
-def _session(session: str, began: int, calls: int, random: Random) -> Iterator[Invocation]:
-    at, message = began, 0
-    for call in range(calls):
-        if random.random() < 1 / _CALLS_A_MESSAGE:
-            message += 1
-            at += random.randint(2_000, 60_000)
-        took = random.randint(5, 20_000)
-        tool = random.choice(_TOOLS)
-        yield Invocation(
-            session=session,
-            message=f"msg_{session}_{message:04x}",
-            call=f"call_{random.getrandbits(96):024x}",
-            part=f"prt_{session}_{call:06x}",
-            tool=tool,
-            status=ERROR if random.random() < 0.05 else COMPLETED,
-            started=at + 500,
-            ended=at + 500 + took,
-            duration=took,
-            output_bytes=2_000,
-            skill=f"skill-{random.randrange(30)}" if tool == "skill" else None,
-            agent="build",
-            project=f"project-{random.randrange(12)}",
-            message_created=at,
-        )
-
-
-def _fork(own: list[Invocation], session: str) -> Iterator[Invocation]:
-    """Yield the copies of a session's invocations in another one."""
-    for event in own:
-        yield Invocation(
-            session=session,
-            message=f"{event.message}_f",
-            call=event.call,
-            part=f"{event.part}_f",
-            tool=event.tool,
-            status=event.status,
-            started=event.started,
-            ended=event.ended,
-            duration=event.duration,
-            suspect=True,
-            message_created=event.message_created,
-        )
-
-
-class Messages:
-    """The messages that hold the invocations, and those of the user between them."""
-
-    def __init__(self) -> None:
-        self._calls: list[Invocation] = []
-
-    def of(self, events: Iterable[Invocation]) -> Iterator[Step | Remark]:
-        """Yield the rows that are whole; the last one waits for more calls."""
-        for event in events:
-            if self._calls and event.message != self._calls[0].message:
-                yield from _rows(self._calls)
-                self._calls = []
-            self._calls.append(event)
-
-
-def _rows(calls: list[Invocation]) -> Iterator[Step | Remark]:
-    """Yield a step, and before every some of them what the user says."""
-    first, last = calls[0], calls[-1]
-    head: dict[str, Any] = {"session": first.session, "generation": "v1", "suspect": first.suspect}
-    where = Session(first.session, first.project, 0)
-    at = first.message_created
-    if first.message[-1:] in "08":
-        said = f"{first.message}u"
-        yield Remark(**head, message=said, created=at - 1, kind="human", role="user", where=where)
-    yield Step(
-        **head,
-        message=first.message,
-        created=at,
-        is_over=True,
-        completed=last.ended,
-        agent="build",
-        provider="acme",
-        model=f"model-{len(calls) % 4}",
-        finish="tool-calls",
-        tokens=Tokens(3_000, 800, 0, 40_000, 1_000),
-        cost=10**8,
-        calls=tuple(
-            StepCall(call.tool, call.status, skill=call.skill or "", targets=(call.started,))
-            for call in calls
-        ),
-        where=where,
-    )
-
-
 class Simulation:
     """A ledger that takes in what is invented."""
 
@@ -181,7 +74,8 @@ class Simulation:
         self._path = path
         self._ledger = self._opened()
         self.issued = 0
-        self._messages = Messages()
+        self._chunks = 0
+        self._messages = year.Messages()
 
     def _opened(self) -> Ledger:
         return Ledger(
@@ -194,13 +88,32 @@ class Simulation:
 
     def take(self, events: list[Invocation]) -> None:
         """
-        Take events in as a first read does: most of them summed.
+        Take events in as a first read does, most of them summed; or as a live exporter.
 
         Raises:
             SystemExit: An invocation was taken for a known one.
         """
-        self._apply(self._summed("part", events), events)
+        self._chunks += 1
+        if self._chunks % _LIVE:
+            self._apply(self._summed("part", events), events)
+        else:
+            for start in range(0, len(events), _AT_ONCE):
+                self._watch(events[start : start + _AT_ONCE])
         self._apply(self._summed("message", [*self._messages.of(events)]), ())
+
+    def _watch(self, events: list[Invocation]) -> None:
+        """See invocations run, and then that they have ended."""
+        own = [event for event in events if not event.suspect]
+        rows = [
+            OpenRow("part", event.part, event.started, 1, event.started, calls=(_going(event),))
+            for event in own
+        ]
+        self._apply(Chunk("part", "v1", open_rows=rows), ())
+        self._ledger.commit()
+        ended = [event.part for event in own]
+        chunk = Chunk("part", "v1", events=[*events], settled=ended, rows=len(events))
+        self._apply(chunk, events)
+        self._ledger.commit()
 
     def _summed(self, table: str, events: Sequence[Event]) -> Chunk:
         digester = Digester("v1")
@@ -238,15 +151,35 @@ class Simulation:
         series = self._ledger.published.series[c.TOOL_INVOCATIONS.name]
         return sum(value for value in series.values() if isinstance(value, int))
 
+    def fill(self) -> None:
+        """Count as many names as the limits of labels allow."""
+        page.fill(self._ledger, "opencode.db")
+
     def close(self) -> None:
         """Let go of the ledger."""
         self._ledger.close()
+
+
+def _going(event: Invocation) -> Invocation:
+    """Return an invocation as it was before it ended."""
+    return msgspec.structs.replace(event, status=None, running=True, ended=0, duration=-1)
 
 
 def _peak() -> int:
     """Return the most memory that this process ever had, bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def serve(ledger: Path, scratch: Path) -> tuple[int, int]:
+    """Return what an exporter takes, bytes, that serves a ledger; and with all names there are."""
+    source = scratch / "opencode.db"
+    generate.generate(source, parts=1000, generation="v1")
+    plain = processes.serve(source, ledger, _SCRAPES)
+    simulation = Simulation(ledger)
+    simulation.fill()
+    simulation.close()
+    return plain, processes.serve(source, ledger, _SCRAPES)
 
 
 def run(parts: int, ledger: Path) -> list[Line]:
@@ -257,7 +190,7 @@ def run(parts: int, ledger: Path) -> list[Line]:
         SystemExit: The ledger has not counted every invocation exactly once.
     """
     calls = round(parts * CALLS_A_PART)
-    events = invocations(calls, Random(7))  # noqa: S311  # the same year each time
+    events = year.invocations(calls, Random(7))  # noqa: S311  # the same year each time
     simulation = Simulation(ledger)
     lines: list[Line] = []
     for tenth in range(1, 11):
@@ -309,6 +242,11 @@ def main() -> None:
         if ledger.exists():
             parser.error(f"{ledger} is there already")
         show(run(flags.parts, ledger), flags.parts)
+        plain, full = serve(ledger, Path(scratch))
+        console.print(
+            f"An exporter that serves it takes {plain / 1e6:.0f} MB, "
+            f"with as many series as the limits allow {full / 1e6:.0f} MB."
+        )
 
 
 if __name__ == "__main__":

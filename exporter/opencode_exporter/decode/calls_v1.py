@@ -30,10 +30,12 @@ from opencode_exporter.decode.values import (
     Message,
     Unusable,
     ended,
+    id_of,
     loads,
     mapping,
     moment,
     name_of,
+    name_or,
     text_bytes,
     text_or,
     whole,
@@ -161,7 +163,7 @@ def message(data: bytes, created: int) -> Message:
         found = _message(data)
     except REFUSED:
         found = _message_leniently(data)
-    return Message(text_or(found.agent, text_or(found.mode, UNKNOWN)), created)
+    return Message(name_or(found.agent, name_or(found.mode, UNKNOWN)), created)
 
 
 def _message_leniently(data: bytes) -> _MessageData:
@@ -239,7 +241,7 @@ def invocation(
     return Invocation(
         session=session.id,
         message=row.message,
-        call=part.callID,
+        call=id_of(part.callID),
         part=row.id,
         tool=tool,
         vouched=running,  # the name of a pending call has not been looked up yet
@@ -311,7 +313,7 @@ def _ended(
     return Invocation(
         session.id,
         row.message,
-        part.callID,
+        id_of(part.callID),
         row.id,
         tool,
         status,
@@ -355,11 +357,11 @@ def _asked_leniently(data: bytes) -> _Input:
 
 def _skill(state: State) -> str:
     loaded = state.metadata.name if state.metadata else None
-    return text_or(loaded, text_or(_asked(state).name, UNKNOWN))
+    return name_or(loaded, name_or(_asked(state).name, UNKNOWN))
 
 
 def _child(state: State) -> str:
-    return text_or(state.metadata.sessionId, "") if state.metadata else ""
+    return id_of(text_or(state.metadata.sessionId, "")) if state.metadata else ""
 
 
 class _StepTime(msgspec.Struct, gc=False):

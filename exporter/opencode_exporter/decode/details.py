@@ -256,11 +256,14 @@ def _file_change(change: _Change, session: Session) -> FileChange:
     return FileChange(operation, language_of(path), added, removed, inside)
 
 
+_LONGEST_PATH: Final = 4096
+
+
 def _from_worktree(path: str, session: Session) -> str:
     """Return a path as it is shown; nothing for what is outside of the worktree."""
     whole_path = normpath(join(session.directory, path))
     within = whole_path.removeprefix(f"{session.worktree.rstrip('/')}/")
-    return within if within != whole_path else ""
+    return within if within != whole_path and len(within) <= _LONGEST_PATH else ""
 
 
 def _recorded_diffs(asked: Asked, recorded: Recorded) -> list[_Change]:

@@ -32,8 +32,10 @@ from opencode_exporter.decode.steps_v2 import remark, step, step_call
 from opencode_exporter.decode.values import (
     Unusable,
     ended,
+    id_of,
     mapping,
     moment,
+    name_or,
     text_bytes,
     text_or,
     whole,
@@ -81,7 +83,7 @@ def decode(row: Row, session: Session, now: int) -> Decoded:
         said = remark(row, data, tuple(load.skill for load in loads), session)
         return Decoded([*loads, said], said.is_over)
     events: list[Event] = [Rejection(row.id, cause) for cause in odd]
-    agent = text_or(whole(data.agent), UNKNOWN)
+    agent = name_or(whole(data.agent), UNKNOWN)
     calls: list[StepCall] = []
     seen: dict[str, int] = {}
     final = is_over = completed is not None
@@ -153,7 +155,7 @@ def _invocation(
     return Invocation(
         session=session.id,
         message=row.id,
-        call=item.id,
+        call=id_of(item.id),
         part="",
         tool=tool,
         started=created,
@@ -252,7 +254,7 @@ def _user_loads(row: Row, data: Data, session: Session, now: int) -> list[UserSk
             session=session.id,
             message=row.id,
             position=position,
-            skill=whole(name),
+            skill=name_or(whole(name), UNKNOWN),
             at=at,
             content_bytes=text_bytes(text) + left_out,
             project=session.project,
@@ -264,9 +266,9 @@ def _user_loads(row: Row, data: Data, session: Session, now: int) -> list[UserSk
 
 def _skill(state: State, asked: Asked) -> str:
     loaded = state.metadata.name if state.metadata else None
-    return text_or(loaded, text_or(asked.id, text_or(asked.name, UNKNOWN)))
+    return name_or(loaded, name_or(asked.id, name_or(asked.name, UNKNOWN)))
 
 
 def _child(state: State) -> str:
     meta = state.metadata or Metadata()
-    return text_or(meta.sessionID, text_or(meta.sessionId, ""))
+    return id_of(text_or(meta.sessionID, text_or(meta.sessionId, "")))

@@ -35,7 +35,7 @@ from opencode_exporter.decode.parts_v1 import (
     parse_message,
 )
 from opencode_exporter.decode.usage import cost_of, tokens_of
-from opencode_exporter.decode.values import Unusable, mapping, text_or, whole
+from opencode_exporter.decode.values import Unusable, id_of, mapping, name_or, text_or, whole
 from opencode_exporter.events import (
     COMPLETED,
     DENIED,
@@ -152,7 +152,7 @@ def _step(
             cost += cost_of(part.cost)
         elif kind == "retry":
             retried = True
-    finish = text_or(data.finish, "")
+    finish = name_or(data.finish, "")
     completed = data.time.completed if data.time is not None else None
     is_whole = not finish or (bool(parts) and not going_on) or not row.may_grow(now)
     return Step(
@@ -163,8 +163,8 @@ def _step(
         is_over=completed is not None and is_whole,
         completed=passed(completed, now),
         agent=_agent(data),
-        provider=text_or(data.providerID, UNKNOWN),
-        model=text_or(data.modelID, UNKNOWN),
+        provider=name_or(data.providerID, UNKNOWN),
+        model=name_or(data.modelID, UNKNOWN),
         finish=finish,
         error=_error(data.error),
         tokens=tokens,
@@ -175,7 +175,7 @@ def _step(
         is_note=typed and not calls and not finish,
         where=session.kept(),
         suspect=is_suspect_v1(session, row.created, row.updated),
-        parent=whole(text_or(data.parentID, "")),
+        parent=id_of(whole(text_or(data.parentID, ""))),
         changed=max(row.updated, row.changed),
     )
 
@@ -200,9 +200,9 @@ def _call(part: Part, session: Session, now: int) -> StepCall:
         )
     skill = child = ""
     if tool == classify.SKILL_TOOL and status == COMPLETED:
-        skill = text_or(meta.name, text_or(asked.name, UNKNOWN))
+        skill = name_or(meta.name, name_or(asked.name, UNKNOWN))
     elif tool == classify.AGENT_TOOL:
-        child = text_or(meta.sessionId, "")
+        child = id_of(text_or(meta.sessionId, ""))
     stamps = state.time or Time()
     return StepCall(
         tool,
@@ -231,9 +231,9 @@ def _is_typed(part: Part, *, in_step: bool) -> bool:
 
 
 def _agent(data: MessageData) -> str:
-    return text_or(data.agent, text_or(data.mode, UNKNOWN))
+    return name_or(data.agent, name_or(data.mode, UNKNOWN))
 
 
 def _error(error: object) -> str:
     """Return the name of an error; one without a name is an error all the same."""
-    return whole(text_or(mapping(error).get("name"), UNKNOWN)) if error else ""
+    return name_or(whole(mapping(error).get("name")), UNKNOWN) if error else ""

@@ -15,7 +15,7 @@ from opencode_exporter.decode.details import Asked, Recorded, file_changes, targ
 from opencode_exporter.decode.endings_v1 import ran_by_provider
 from opencode_exporter.decode.shape_v2 import Data, Item, MessageTimes, Model, Row, State
 from opencode_exporter.decode.usage import cost_of, tokens_of
-from opencode_exporter.decode.values import mapping, text_or, whole
+from opencode_exporter.decode.values import mapping, name_or, whole
 from opencode_exporter.events import (
     COMPLETED,
     DENIED,
@@ -87,10 +87,10 @@ def step(row: Row, data: Data, calls: list[StepCall], session: Session, now: int
         is_over=times.completed is not None,
         completed=passed(times.completed, now),
         streamed=passed(times.streamed, now),
-        agent=text_or(whole(data.agent), UNKNOWN),
-        provider=text_or(model.providerID, UNKNOWN),
-        model=text_or(model.id, UNKNOWN),
-        finish=text_or(data.finish, ""),
+        agent=name_or(whole(data.agent), UNKNOWN),
+        provider=name_or(model.providerID, UNKNOWN),
+        model=name_or(model.id, UNKNOWN),
+        finish=name_or(data.finish, ""),
         error=_error(data.error),
         tokens=tokens_of(data.tokens),
         cost=cost_of(data.cost),
@@ -104,7 +104,7 @@ def step(row: Row, data: Data, calls: list[StepCall], session: Session, now: int
 
 def _error(value: object) -> str:
     """Return the name of an error, nothing where there is none."""
-    return text_or(whole(mapping(value).get("type")), UNKNOWN if value else "")
+    return name_or(whole(mapping(value).get("type")), UNKNOWN if value else "")
 
 
 def remark(row: Row, data: Data, skills: tuple[str, ...], session: Session) -> Remark:
@@ -148,8 +148,8 @@ def _compaction(found: Remark, data: Data) -> Remark:
         is_over=data.status != "running",
         agent=_COMPACTION,
         compaction=mode,
-        provider=text_or(model.providerID, UNKNOWN),
-        model=text_or(model.id, UNKNOWN),
+        provider=name_or(model.providerID, UNKNOWN),
+        model=name_or(model.id, UNKNOWN),
         tokens=tokens_of(data.tokens),
         cost=cost_of(data.cost),
     )

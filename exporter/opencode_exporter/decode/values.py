@@ -11,9 +11,10 @@ import json
 from typing import Any, Final
 
 import msgspec
+from xxhash import xxh3_128_hexdigest
 
 from opencode_exporter import times
-from opencode_exporter.events import UNKNOWN
+from opencode_exporter.events import LONGEST_NAME, UNKNOWN
 
 REFUSED: Final = (msgspec.DecodeError, UnicodeError, RecursionError, TypeError)
 """What a typed decoder raises on data that it does not take; TypeError: NULL."""
@@ -128,6 +129,19 @@ def whole(value: object) -> Any:
 def text_or(value: object, default: str) -> str:
     """Return a text that is not empty, else the default."""
     return value if isinstance(value, str) and value else default
+
+
+def name_or(value: object, default: str) -> str:
+    """Return a name that is not empty, else the default; of a long one its beginning."""
+    return text_or(value, default)[:LONGEST_NAME]
+
+
+def id_of(text: str) -> str:
+    """Return an id; one that is too long to be one has a hash for its end, and stays one."""
+    if len(text) <= LONGEST_NAME:
+        return text
+    whole_text = xxh3_128_hexdigest(text.encode("utf-8", "surrogatepass"))
+    return text[: LONGEST_NAME - len(whole_text)] + whole_text
 
 
 def mapping(value: object) -> dict[str, Any]:

@@ -25,6 +25,8 @@ PART: Final = "part"
 """The table of which a row holds one call and nothing else."""
 _FRESH_MS: Final = 15 * 60_000
 """What has changed so recently stays awake, though it was given up: it may go on after all."""
+MOST_ASLEEP: Final = 2000
+"""Rows of a source that sleep; beyond, those that have not changed for longest are forgotten."""
 
 
 class OpenRows:
@@ -67,9 +69,15 @@ class OpenRows:
         for place, row in [*awake.items()]:
             if not row.calls and row.seen < before_ms:
                 del awake[place]
-        return [
-            row for place, row in self._rows.items() if place[0] == source and place not in awake
+        asleep = [
+            (row.silent_since, place)
+            for place, row in self._rows.items()
+            if place[0] == source and place not in awake
         ]
+        asleep.sort(reverse=True)
+        for _, place in asleep[MOST_ASLEEP:]:  # in months no end has come
+            self.set(place, None)
+        return [self._rows[place] for _, place in asleep[:MOST_ASLEEP]]
 
     def running(self) -> Iterator[Invocation]:
         """Yield the calls that run now; one that two databases show, once."""
@@ -97,7 +105,7 @@ class OpenRows:
             if not self._places[place[2]]:
                 del self._places[place[2]]
         for call in old.calls if old else ():
-            self._calls[identity.invocation_key(call)].discard(place)
+            self._forget_call(identity.invocation_key(call), place)
         if row is not None:
             self._rows[place] = row
             self._places.setdefault(place[2], set()).add(place)
@@ -116,6 +124,13 @@ class OpenRows:
             row = self._rows[out]
             # What runs in it is looked at all the same.
             self.set(out, msgspec.structs.replace(row, ahead=0) if row.calls else None)
+
+    def _forget_call(self, key: int, place: Place) -> None:
+        """Note that a call is not open at a place: of one that is open nowhere nothing is kept."""
+        places = self._calls.get(key, set())
+        places.discard(place)
+        if not places:
+            self._calls.pop(key, None)
 
     def note(self, place: Place, state: OpenRow) -> None:
         """Note the state of an open row that cannot be read now: nobody knows what runs in it."""
@@ -179,7 +194,7 @@ class OpenRows:
         )
 
     def concerns(self, key: int) -> bool:
-        """Say whether a call with this key is, or was, open."""
+        """Say whether a call with this key is open."""
         return key in self._calls
 
     def concerns_any(self, keys: list[int]) -> bool:

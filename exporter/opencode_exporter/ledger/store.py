@@ -147,11 +147,11 @@ class Store:
         with self._reading():
             return dict(self._db.execute(sql, (apsw.carray(array("q", sorted(keys))),)))
 
-    def traces(self, times: Iterable[int]) -> Blocks:
-        """Return the blocks of traces of some times that are there."""
+    def traces(self, places: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """Yield the blocks of traces that are there, with their places, one by one."""
         sql = "SELECT time, block FROM trace WHERE time IN (SELECT value FROM carray(?))"
         with self._reading():
-            return dict(self._db.execute(sql, (apsw.carray(array("q", times)),)))
+            yield from self._db.execute(sql, (apsw.carray(array("q", places)),))
 
     def conversations(self, keys: Iterable[int]) -> dict[int, Conversation]:
         """Return those conversations that are there, by the keys of their sessions."""

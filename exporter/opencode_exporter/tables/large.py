@@ -9,7 +9,7 @@ window at a time.
 from __future__ import annotations
 
 import io
-from typing import Final
+from typing import Any, Final
 
 import apsw
 
@@ -18,7 +18,12 @@ from opencode_exporter.decode.condense import Shape, condense
 from opencode_exporter.decode.values import Unusable
 from opencode_exporter.reader import LARGEST, Reader
 
-NEED_CARE: Final = (UnicodeDecodeError, apsw.TooBigError)
+
+class LongIdError(Exception):
+    """An id is too long to be one."""
+
+
+NEED_CARE: Final = (UnicodeDecodeError, apsw.TooBigError, LongIdError)
 """What reading a row raises that can be read carefully: an odd id, or too much of anything."""
 DATA: Final = f"CASE WHEN octet_length(data) <= {LARGEST} THEN CAST(data AS BLOB) END"
 """The data of a row, NULL where they are too large."""
@@ -42,6 +47,22 @@ def name_of(column: str) -> str:
 def number_of(column: str) -> str:
     """Return what reads a number, NULL where something long is in its place."""
     return f"CASE WHEN octet_length({column}) <= {_LONGEST_NUMBER} THEN {column} END"
+
+
+def check_ids(*ids: Any) -> None:
+    """
+    Make sure that a row's ids can be kept: those of a thousand rows are in memory at once.
+
+    Raises:
+        LongIdError: One of them is longer than `name_of` returns any.
+    """
+    try:
+        if sum(map(len, ids)) <= _LONGEST_NAME:  # nearly all
+            return
+    except TypeError:  # a number
+        pass
+    if any(isinstance(one, str | bytes) and len(one) > _LONGEST_NAME for one in ids):
+        raise LongIdError
 
 
 def is_large(data: bytes | None, size: object) -> bool:

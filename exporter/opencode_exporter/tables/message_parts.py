@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import partial
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import apsw
 
-from opencode_exporter.decode.parts_v1 import Part, parse_part
+from opencode_exporter.decode.parts_v1 import OTHER_PART, Part, parse_part
 from opencode_exporter.reader import LARGEST, Reader
 from opencode_exporter.tables.large import any_data, condensed, is_large, number_of
 
@@ -27,9 +28,24 @@ Parts = list[tuple[int, Any, Part]]
 _SMALL: Final = 2000
 """Bytes of a part that is read without a look at what it holds: measured."""
 _WHOLE_BYTES: Final = 8_000_000
-"""Bytes of parts that are kept at once as they are read; further ones are condensed."""
+"""Bytes of parts that are kept at once: of fewer messages, or of one message condensed."""
+_MOST: Final = 10_000
+"""Parts of a message, after which of others but `_STEPS` it is kept that they are there."""
+_STEPS: Final = ("step-start", "step-finish")
 _ASKED: Final = ('"tool"', '"step-', '"compaction"', '"synthetic"', '"retry"')
 """What is in the JSON of larger parts that are read; of others only that they are there."""
+
+
+class Portion(NamedTuple):
+    """The parts of the next messages."""
+
+    messages: int  # how many
+    found: dict[str, Parts | None]  # None: the index is damaged, and not even that is known
+    bytes: int  # read
+
+
+class _TooMuchError(Exception):
+    """The parts of some messages are too much to be kept at once."""
 
 
 class MessageParts:
@@ -52,11 +68,23 @@ class MessageParts:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    def of(self, ids: list[str]) -> tuple[dict[str, Parts | None], int]:
-        """
-        Return the parts of messages, in their order, and how many bytes were read.
+    def of(self, ids: list[str]) -> Iterator[Portion]:
+        """Yield the parts of messages, in their order: of as many at a time as can be kept."""
+        try:
+            found, size = self._of(ids)
+        except _TooMuchError:
+            half = len(ids) // 2
+            yield from self.of(ids[:half])
+            yield from self.of(ids[half:])
+        else:
+            yield Portion(len(ids), found, size)
 
-        None stands for those of which not even that is known, since the index is damaged.
+    def _of(self, ids: list[str]) -> tuple[dict[str, Parts | None], int]:
+        """
+        Return the parts of messages, and how many bytes were read.
+
+        Raises:
+            _TooMuchError: They are too many to be kept, and of more than one message.
         """
         given = json.dumps(ids)
         found: dict[str, Parts | None] = {}
@@ -89,15 +117,21 @@ class MessageParts:
 
     def _parts(self, sql: str, value: object) -> tuple[dict[str, Parts], int]:
         found: defaultdict[str, Parts] = defaultdict(list)
-        size = 0
+        size = kept = 0
         for message_id, rowid, at, data, length in self._reader.query(sql, (value,)):
             if is_large(data, length):
                 data = any_data(self._reader, "part", rowid)  # noqa: PLW2901
             if data is not None:
                 size += length
-                if size > _WHOLE_BYTES and len(data) > _SMALL:
-                    data = condensed("part", data)  # noqa: PLW2901
-            found[message_id].append((rowid, at, parse_part(data)))
+                kept += len(data)
+                if kept > _WHOLE_BYTES:
+                    if len(found) > 1:
+                        raise _TooMuchError
+                    if len(data) > _SMALL:
+                        data = condensed("part", data)  # noqa: PLW2901
+            part, others = parse_part(data), found[message_id]
+            is_beyond = len(others) >= _MOST and part.type not in _STEPS
+            others.append((rowid, at, OTHER_PART if is_beyond else part))
         for parts in found.values():
             parts.sort(key=_ROWID)
         return found, size

@@ -18,10 +18,11 @@ from opencode_exporter.decode.steps_v1 import (
     step_or_remark,
 )
 from opencode_exporter.decode.values import Unusable
-from opencode_exporter.events import Invocation, Rejection, Remark, Step
+from opencode_exporter.events import Invocation, Rejection, Remark, Step, weight
 from opencode_exporter.reader import LARGEST, Reader
 from opencode_exporter.tables.large import (
     DATA,
+    check_ids,
     is_large,
     large_data,
     name_of,
@@ -79,21 +80,33 @@ class StepTable(MessageRows):
         now = self._clock.now_ms()
         newest: deque[Anchor] = deque(maxlen=DENSE)
         told: list[_Told] = []
-        size = 0
-        while len(told) < bounds.rows:
-            some, read = _some(rows, min(LOOKS, bounds.rows - len(told)))
-            if not some:
-                break
+        size = tells = 0
+        for some, parts, read in self._portions(rows, bounds.rows):
             newest.extend(Anchor(row[0], shown(row[1]), integer(row[3])) for row in some)
-            parts, more = self._parts.of([shown(row[1]) for row in some])
-            told += self._told(some, parts, now)
-            size += read + more
-            if size >= bounds.bytes or self._clock.monotonic() >= bounds.until:
+            more = [*self._told(some, parts, now)]
+            told += more
+            size += read
+            tells += sum(weight(event) for _, event in more)
+            is_much = size >= bounds.bytes or tells >= bounds.weight
+            if is_much or self._clock.monotonic() >= bounds.until:
                 break
         intake = Intake(self.name, self.generation, now, known)
         self._add(intake, told, now)
         intake.chunk.rows = len(told)
         return Taken(intake.chunk, [*newest])
+
+    def _portions(
+        self, rows: Iterator[FoundRow], most: int
+    ) -> Iterator[tuple[list[FoundRow], Mapping[str, Parts | None], int]]:
+        """Yield some rows at a time with their parts, and the bytes of both."""
+        while most > 0:
+            some, size = _some(rows, min(LOOKS, most))
+            most -= len(some)
+            if not some:
+                return
+            for parts in self._parts.of([shown(row[1]) for row in some]):
+                yield some[: parts.messages], parts.found, size + parts.bytes
+                some, size = some[parts.messages :], 0
 
     def _told(
         self, rows: list[FoundRow], parts: Mapping[str, Parts | None], now: int
@@ -156,6 +169,7 @@ def _some(rows: Iterator[FoundRow], most: int) -> tuple[list[FoundRow], int]:
     found: list[FoundRow] = []
     size = 0
     for row in rows:
+        check_ids(*row[1:3])
         found.append(row)
         size += integer(row[6])
         if len(found) >= most or size >= LARGEST:

@@ -10,10 +10,11 @@ from opencode_exporter.batch import DENSE, Anchor, OpenRow
 from opencode_exporter.decode import rows_v2 as decode_v2
 from opencode_exporter.decode.shape_v2 import Row, is_step_over
 from opencode_exporter.decode.values import Unusable
-from opencode_exporter.events import Event, Invocation, Rejection
+from opencode_exporter.events import Event, Invocation, Rejection, weight
 from opencode_exporter.tables.large import (
     DATA,
     any_data,
+    check_ids,
     is_large,
     large_data,
     name_of,
@@ -55,8 +56,9 @@ class MessageTable(MessageRows):
         now = self._clock.now_ms()
         intake = Intake(self.name, self.generation, now, known)
         newest: deque[Anchor] = deque(maxlen=DENSE)
-        rows = size = 0
+        rows = size = brings = 0
         for rowid, row_id, session_id, kind, seq, created, updated, data, length in found:
+            check_ids(row_id, session_id, kind)
             rows += 1
             newest.append(Anchor(rowid, shown(row_id), integer(created)))
             session = text(session_id)
@@ -68,7 +70,8 @@ class MessageTable(MessageRows):
             read = length if large and row.type in decode_v2.ROW_TYPES else len(blob)
             size += read
             intake.add(row.id, row.changed, read, integer(seq), events, final=final)
-            if rows >= bounds.rows or size >= bounds.bytes:
+            brings += sum(map(weight, events))
+            if rows >= bounds.rows or size >= bounds.bytes or brings >= bounds.weight:
                 break
             if not rows % LOOKS and self._clock.monotonic() >= bounds.until:
                 break

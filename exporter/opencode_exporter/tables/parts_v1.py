@@ -21,6 +21,7 @@ from opencode_exporter.tables.large import (
     DATA,
     NEED_CARE,
     any_data,
+    check_ids,
     is_large,
     large_data,
     name_of,
@@ -210,6 +211,7 @@ class PartTable:
             rows += 1
             if type(row[1]) is bytes:
                 row = _readable(row)  # noqa: PLW2901
+            check_ids(*row[1:4])
             data = row[5]
             try:
                 if is_large(data, row[7]):

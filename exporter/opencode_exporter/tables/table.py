@@ -25,9 +25,10 @@ class Bounds(NamedTuple):
     bytes: int
     until: float  # by the clock's monotonic seconds
     last: int  # the highest rowid that is asked for
+    weight: int  # of the events, by `events.weight`
 
 
-WITHOUT_BOUNDS: Final = Bounds(10**9, 10**12, math.inf, 2**62)
+WITHOUT_BOUNDS: Final = Bounds(10**9, 10**12, math.inf, 2**62, 10**9)
 
 
 class Taken(NamedTuple):

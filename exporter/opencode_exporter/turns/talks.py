@@ -9,7 +9,7 @@ on disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final, Protocol
 
 from opencode_exporter import catalog as c
@@ -100,7 +100,7 @@ class Talks:
         self._session_of: dict[str, str] = {}  # by message, of the open rows
         self._active: dict[str, int] = {}
         self.begin(Tally())
-        for _, talk in shelf.due(FIRST, NEVER - 1, 1 << 30):
+        for talk in _waiting(shelf):
             self._active[talk.id] = talk.last
             if talk.has_open:
                 self._cache[talk.id] = talk
@@ -398,6 +398,14 @@ class Talks:
         if _waits(talk):
             due = min(due, talk.last + DECIDED_MS)
         return min(due, talk.last) if talk.loads else due
+
+
+def _waiting(shelf: Shelf) -> Iterator[Conversation]:
+    """Yield all conversations that are due some time, of which some hundred are in memory."""
+    place = FIRST
+    while found := shelf.due(place, NEVER - 1, _SOME):
+        yield from (talk for _, talk in found)
+        place = found[-1][0]
 
 
 def _waits(talk: Conversation) -> bool:

@@ -29,6 +29,8 @@ from opencode_exporter.turns.tally import Tally, tool_of
 
 _MOST_ASKED: Final = 20
 """Unanswered messages of one session that are kept in mind."""
+_MOST_LOADS: Final = 1000
+"""Skill loads of one session that wait for what follows; beyond, the oldest are forgotten."""
 
 LookUp = Callable[[str], Conversation]
 """Returns the conversation of a session, a new one where there is none."""
@@ -57,10 +59,10 @@ class Turns:
         if talk.turn is not None:
             self._close(talk, talk.turn, ended_by_message(talk.turn))
         if talk.turn is not None:
-            talk.turn.said += skills
+            talk.turn.said = [*talk.turn.said, *skills][-_MOST_LOADS:]
         else:
             talk.asked = [*talk.asked, Asked(said.message, said.created)][-_MOST_ASKED:]
-            talk.said += skills
+            talk.said = [*talk.said, *skills][-_MOST_LOADS:]
 
     def compacted(self, talk: Conversation) -> None:
         """
@@ -165,6 +167,10 @@ class Turns:
     def _loaded(self, talk: Conversation, at: int, skill: str) -> None:
         talk.loads.append((at, skill))
         talk.fresh.append(skill)
+        if len(talk.loads) > _MOST_LOADS:
+            del talk.loads[0]
+        if len(talk.fresh) > _MOST_LOADS:
+            del talk.fresh[0]
 
     def _run_of(self, turn: Turn, step: Step) -> Run | None:
         """
