@@ -26,7 +26,8 @@ from opencode_exporter.exporter import Exporter
 from support import HOUR_MS, Bench, Exposed, exposed, truth, unpack
 
 KEPT: Final[tuple[int, ...]] = ()
-"""Seeds that found something."""
+"""Seeds beyond the usual ones that found something.  Seed 1 did: of a session that was put
+away and not read to its end the invocations were counted up to there."""
 USUAL: Final = 10
 ROWS: Final = 24
 RECORDINGS: Final = ("1.18.33", "2.0.15", "turns-1.18.33", "turns-2.0.15", "1.2.27")

@@ -97,6 +97,26 @@ def test_archived_session_is_observed_within_a_minute(
         exporter.close()
 
 
+@pytest.mark.parametrize("generation", [V1, V2])
+def test_last_calls_of_an_archived_session_are_among_the_observed(
+    bench: Bench, generation: type[V1 | V2]
+) -> None:
+    """What came since the last poll was left out: a session was observed before it was read."""
+    with generation(bench.source) as db:
+        exporter = bench.exporter()
+        bench.clock.ms = db.now
+        session = db.session()
+        one_call(db, session)
+        exporter.poll()
+        one_call(db, session)
+        sql = f"UPDATE {db.sessions} SET time_archived = ? WHERE id = ?"
+        db.db.execute(sql, (db.tick(), session))
+        bench.clock.advance(ms=61_000)
+        page = polled(exporter)
+        assert page.value(f"{SESSIONS}_sum", session_kind="root") == 2
+        exporter.close()
+
+
 def test_todos_of_active_sessions_are_shown(bench: Bench) -> None:
     """Items by status, as long as their session is active; odd statuses are ``_other``."""
     with V1(bench.source) as db:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from opencode_exporter.batch import Chunk, OpenRow
+from opencode_exporter.batch import Chunk
 from opencode_exporter.damage import Damage, load
 from opencode_exporter.errors import (
     LedgerDamagedError,
@@ -288,10 +288,20 @@ class Poller:
             with contextlib.closing(ahead) as chunks:
                 intake(chunks)
             stretches = self._tailer.ahead(reader, self._ledger.cursors(label))
-        rows = [*self._ledger.open_rows(label), *self._sleeping_rows(label, reader)]
+        rows = [*self._ledger.open_rows(label)]
+        if is_long_ago := self._are_due(label):
+            before_ms = self._clock.now_ms() - self._abandon_after
+            rows += self._ledger.sleeping_rows(label, before_ms)
         intake(self._tailer.read(reader, stretches, rows))
         if self.stopping:
             return
+        if is_long_ago:
+            self._looked[label] = self._clock.monotonic()
+            self._passed_over.discard(label)
+            talks = self._ledger.talks  # of a session that was put away all rows are known now
+            talks.archive(archived(reader, talks.unobserved()))
+        else:
+            self._passed_over.add(label)
         for chunk in self._tailer.settle(reader, self._ledger.open_rows(label)):
             self._ledger.apply(label, chunk)
         self._look_again(label, reader, self._ledger.talks.overdue_steps())
@@ -301,18 +311,6 @@ class Poller:
     def _look_again(self, label: str, reader: Reader, rows: Mapping[str, list[str]]) -> None:
         for chunk in self._tailer.again(reader, rows):
             self._ledger.apply(label, chunk)
-
-    def _sleeping_rows(self, label: str, reader: Reader) -> list[OpenRow]:
-        """Return the rows to look at besides, once in a while."""
-        if not self._are_due(label):
-            self._passed_over.add(label)
-            return []
-        self._passed_over.discard(label)
-        talks = self._ledger.talks
-        talks.archive(archived(reader, talks.unobserved()))
-        self._looked[label] = self._clock.monotonic()
-        before_ms = self._clock.now_ms() - self._abandon_after
-        return self._ledger.sleeping_rows(label, before_ms)
 
     def _are_due(self, label: str) -> bool:
         last = self._looked.get(label)
