@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+from ipaddress import ip_address
 
 import httpx
 import pytest
+from click import Context
 
+from opencode_exporter.cli import _COMMANDS
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.web.server import (
     parse_listen_address,
@@ -97,6 +100,16 @@ def test_port_in_use_is_told_at_start() -> None:
         ):
             pass
     assert "--web.listen-address" in caught.value.hint
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_the_default_is_the_loopback_address(command: str) -> None:
+    """Nobody else can ask unless somebody says so."""
+    (flag,) = (p for p in _COMMANDS.commands[command].params if p.name == "web_listen_address")
+    addresses = flag.get_default(Context(_COMMANDS)) or ()
+    hosts = [parse_listen_address(address)[0] for address in addresses]
+    assert hosts
+    assert all(ip_address(host).is_loopback for host in hosts)
 
 
 @pytest.mark.parametrize(
