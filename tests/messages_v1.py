@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from databases import V1
-from opencode_exporter.batch import Chunk
+from opencode_exporter.chunk import Chunk
+from opencode_exporter.clock import SystemClock
 from opencode_exporter.demo.rows import text
 from opencode_exporter.source import Source
 from opencode_exporter.tables.messages_v1 import StepTable
 from opencode_exporter.tables.table import WITHOUT_BOUNDS
-from opencode_exporter.waker import SystemClock
 from support import FakeClock
 
 USED: Final = {"input": 5, "output": 4, "reasoning": 3, "cache": {"read": 2, "write": 1}}

@@ -6,7 +6,7 @@ import pytest
 
 from databases import V1, V2, call
 from opencode_exporter import tailer
-from opencode_exporter.batch import Chunk
+from opencode_exporter.chunk import Chunk
 from support import Bench
 from test_counting import CALLS, counted, polled, running
 from test_counting_copies import BOTH, Generation, copies, start, work

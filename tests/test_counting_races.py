@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from databases import V1, V2, call
-from opencode_exporter.batch import Chunk, OpenRow
+from opencode_exporter.chunk import Chunk, OpenRow
 from opencode_exporter.reader import Reader
 from opencode_exporter.tailer import Tailer
 from support import Bench

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from databases import V1, V2, call
-from opencode_exporter.batch import Chunk
+from opencode_exporter.chunk import Chunk
 from opencode_exporter.decode.values import id_of
 from opencode_exporter.demo.rows import text
 from opencode_exporter.events import LONGEST_NAME

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from opencode_exporter import tailer
-from opencode_exporter.batch import Chunk
+from opencode_exporter.chunk import Chunk
 from support import HOUR_MS, RECORDINGS, Bench, Exposed, exposed, truth, unpack
 
 NAMES = sorted(path.parent.name for path in RECORDINGS.glob("*/truth.json"))

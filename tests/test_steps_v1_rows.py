@@ -11,7 +11,7 @@ import pytest
 
 from databases import V1
 from messages_v1 import USED, only, put, read, step, table
-from opencode_exporter.batch import Anchor
+from opencode_exporter.chunk import Anchor
 from opencode_exporter.events import Rejection, Session, Step
 from opencode_exporter.sessions import Sessions, archived, todos
 from opencode_exporter.source import Source

@@ -22,6 +22,7 @@ from typing import Any
 import click
 
 from opencode_exporter import __version__, config_file, logs
+from opencode_exporter.clock import SystemClock
 from opencode_exporter.config import DEFAULT_LISTEN, Settings, state_directory
 from opencode_exporter.errors import ConfigError, ExporterError
 from opencode_exporter.filters import Filters, NameFilter
@@ -44,7 +45,6 @@ from opencode_exporter.otlp.target import SpanTarget, Target, span_target_of, ta
 from opencode_exporter.printable import printable
 from opencode_exporter.streams import guard
 from opencode_exporter.terminal import ProgressBar, print_findings
-from opencode_exporter.waker import SystemClock
 
 log = logging.getLogger(__name__)
 

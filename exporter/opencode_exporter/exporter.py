@@ -12,6 +12,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from opencode_exporter.clock import Clock, SystemClock
 from opencode_exporter.config import Settings, is_source, sources
 from opencode_exporter.errors import ConfigError, LedgerDamagedError, LedgerError
 from opencode_exporter.ledger.file import set_aside
@@ -21,7 +22,6 @@ from opencode_exporter.ledger.store import Store
 from opencode_exporter.pages import Pages
 from opencode_exporter.poller import Poller, Progress
 from opencode_exporter.skills import SkillScanner
-from opencode_exporter.waker import Clock, SystemClock
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from opencode_exporter.batch import Chunk
+from opencode_exporter.chunk import Chunk
+from opencode_exporter.clock import Clock
 from opencode_exporter.damage import Damage, load
 from opencode_exporter.errors import (
     LedgerDamagedError,
@@ -32,7 +33,6 @@ from opencode_exporter.sessions import archived, directories, opencode_version, 
 from opencode_exporter.skills import InstalledSkill, SkillScanner
 from opencode_exporter.source import Signature, Source
 from opencode_exporter.tailer import Stretch, Tailer
-from opencode_exporter.waker import Clock
 
 log = logging.getLogger(__name__)
 

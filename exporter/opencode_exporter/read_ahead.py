@@ -24,7 +24,8 @@ from typing import IO, BinaryIO, Final
 import apsw
 import msgspec
 
-from opencode_exporter.batch import DENSE, Anchor, Chunk
+from opencode_exporter.chunk import DENSE, Anchor, Chunk
+from opencode_exporter.clock import SystemClock
 from opencode_exporter.digest import Digest, Digester
 from opencode_exporter.errors import SourceError
 from opencode_exporter.events import weight
@@ -33,7 +34,6 @@ from opencode_exporter.source import Source
 from opencode_exporter.tables import tables
 from opencode_exporter.tables.table import Table, Taken
 from opencode_exporter.tailer import CHUNK_ROWS, Stretch, Tailer, is_there
-from opencode_exporter.waker import SystemClock
 
 log = logging.getLogger(__name__)
 

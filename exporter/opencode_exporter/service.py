@@ -18,11 +18,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from opencode_exporter import __version__
+from opencode_exporter.clock import SystemClock
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.exporter import Exporter
 from opencode_exporter.exposition import Rendered
 from opencode_exporter.otlp.target import SpanTarget, Target
-from opencode_exporter.waker import SystemClock
 from opencode_exporter.watcher import Watcher
 from opencode_exporter.web.landing import Landing
 from opencode_exporter.web.room import raise_file_limit

@@ -16,7 +16,8 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from opencode_exporter.batch import Anchor, Chunk, Cursor, OpenRow
+from opencode_exporter.chunk import Anchor, Chunk, Cursor, OpenRow
+from opencode_exporter.clock import Clock, Patience
 from opencode_exporter.errors import SourceChangedError
 from opencode_exporter.events import ABANDONED, Invocation
 from opencode_exporter.reader import Reader
@@ -24,7 +25,6 @@ from opencode_exporter.tables import tables
 from opencode_exporter.tables.around import last_readable, mended, read_around
 from opencode_exporter.tables.large import name_of, number_of
 from opencode_exporter.tables.table import UNREADABLE, Bounds, Table, Taken, integer, shown
-from opencode_exporter.waker import Clock, Patience
 
 CHUNK_ROWS: Final = 1000  # measured: more or fewer are slower
 _BYTES: Final = 4_000_000

@@ -25,7 +25,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from opencode_exporter.batch import Chunk
+from opencode_exporter.chunk import Chunk
 from opencode_exporter.config import Settings
 from opencode_exporter.events import COMPLETED, ERROR, Event, Invocation
 from opencode_exporter.exporter import Exporter

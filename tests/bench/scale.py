@@ -33,7 +33,8 @@ from rich.console import Console
 from rich.table import Table
 
 from opencode_exporter import catalog as c
-from opencode_exporter.batch import Chunk, OpenRow
+from opencode_exporter.chunk import Chunk, OpenRow
+from opencode_exporter.clock import SystemClock
 from opencode_exporter.digest import Digester
 from opencode_exporter.events import (
     Event,
@@ -41,7 +42,6 @@ from opencode_exporter.events import (
 )
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.ledger.store import Store
-from opencode_exporter.waker import SystemClock
 
 CALLS_A_PART: Final = 0.315
 """Of a thousand parts of a real history, 315 are invocations."""

@@ -17,6 +17,7 @@ from opencode_exporter.aggregate import Aggregate
 from opencode_exporter.backfill.known import Known
 from opencode_exporter.backfill.period import Period
 from opencode_exporter.backfill.timeline import Series, Timeline
+from opencode_exporter.clock import Clock
 from opencode_exporter.config import Settings, sources
 from opencode_exporter.errors import SourceError
 from opencode_exporter.events import Event, Invocation, Rejection, Step, UserSkillLoad
@@ -30,7 +31,6 @@ from opencode_exporter.series import Delta, Labels, Value, merge
 from opencode_exporter.skills import SkillScanner
 from opencode_exporter.snapshot import shown_labels
 from opencode_exporter.turns.tally import Sum, Tally
-from opencode_exporter.waker import Clock
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import msgspec
 
 from opencode_exporter import catalog as c
 from opencode_exporter import identity
-from opencode_exporter.batch import ITSELF, Chunk, OpenRow
+from opencode_exporter.chunk import ITSELF, Chunk, OpenRow
+from opencode_exporter.clock import Clock, steady_ms
 from opencode_exporter.digest import NEVER, Digest, first_of
 from opencode_exporter.events import (
     ABANDONED,
@@ -36,7 +37,6 @@ from opencode_exporter.ledger.store import Place, Store
 from opencode_exporter.ledger.sums import Sums
 from opencode_exporter.series import Delta, Labels
 from opencode_exporter.turns.talks import Talks
-from opencode_exporter.waker import Clock, steady_ms
 
 _LATE_MS: Final = 15 * 60_000
 _CAUSES: Final = {Verdict.FORKED: "fork", Verdict.UPGRADED: "upgrade"}

@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import Final
 
 from opencode_exporter import identity
-from opencode_exporter.batch import Chunk
+from opencode_exporter.chunk import Chunk
 from opencode_exporter.digest import Digest
 from opencode_exporter.events import Event, Invocation, Rejection, Remark, Step, UserSkillLoad
 from opencode_exporter.identity import Judged

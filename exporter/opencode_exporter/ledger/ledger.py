@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
 from opencode_exporter import identity
-from opencode_exporter.batch import Chunk, Cursor, OpenRow
+from opencode_exporter.chunk import Chunk, Cursor, OpenRow
+from opencode_exporter.clock import Clock
 from opencode_exporter.digest import NEVER as NO_EVENT
 from opencode_exporter.digest import Digest
 from opencode_exporter.errors import LedgerError
@@ -30,7 +31,6 @@ from opencode_exporter.ledger.totals import Numbers, Series, Times, born_of, cha
 from opencode_exporter.ledger.viewers import Viewers
 from opencode_exporter.series import Labels, Value
 from opencode_exporter.turns.talks import FIRST, NEVER, Place, Talks
-from opencode_exporter.waker import Clock
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from opencode_exporter import identity
-from opencode_exporter.batch import ITSELF, OpenRow
+from opencode_exporter.chunk import ITSELF, OpenRow
 from opencode_exporter.events import Invocation
 from opencode_exporter.ledger.store import Place
 from opencode_exporter.ledger.waiting import Waiting

@@ -17,7 +17,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from opencode_exporter.batch import Cursor, OpenRow
+from opencode_exporter.chunk import Cursor, OpenRow
 from opencode_exporter.errors import LedgerError
 from opencode_exporter.ledger.file import DAMAGE, forget, let_go, open_file
 from opencode_exporter.ledger.place import damaged, target, wal_of

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import Final
 
-from opencode_exporter.waker import Clock
+from opencode_exporter.clock import Clock
 
 MOST: Final = 50
 """So many viewers are known; who has not been shown anything new for longest is forgotten."""

@@ -19,7 +19,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import PoolManager
 from urllib3.connection import HTTPConnection
 
-from opencode_exporter.waker import SystemClock
+from opencode_exporter.clock import SystemClock
 
 
 class TimedAdapter(HTTPAdapter):

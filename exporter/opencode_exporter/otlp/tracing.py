@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from opencode_exporter import catalog as c
+from opencode_exporter.clock import Clock
 from opencode_exporter.config import Settings
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.events import ABANDONED, COMPLETED, ERROR, Invocation
@@ -26,7 +27,6 @@ from opencode_exporter.otlp.span_sender import SpanSender
 from opencode_exporter.otlp.spans import Shown, span_of
 from opencode_exporter.otlp.target import SpanTarget
 from opencode_exporter.snapshot import shown_labels
-from opencode_exporter.waker import Clock
 
 log = logging.getLogger(__name__)
 

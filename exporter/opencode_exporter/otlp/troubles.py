@@ -6,7 +6,7 @@ import logging
 import math
 from typing import Final
 
-from opencode_exporter.waker import Clock
+from opencode_exporter.clock import Clock
 
 _REPEAT_S: Final = 30.0
 

@@ -7,12 +7,12 @@ them it reads.
 
 from __future__ import annotations
 
+from opencode_exporter.clock import Clock
 from opencode_exporter.reader import Reader
 from opencode_exporter.tables.messages_v1 import StepTable
 from opencode_exporter.tables.messages_v2 import MessageTable
 from opencode_exporter.tables.parts_v1 import PartTable
 from opencode_exporter.tables.table import Table
-from opencode_exporter.waker import Clock
 
 
 def tables(reader: Reader, clock: Clock, *, with_paths: bool = False) -> tuple[Table, ...]:

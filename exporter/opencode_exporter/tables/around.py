@@ -12,7 +12,7 @@ from typing import Final
 
 import apsw
 
-from opencode_exporter.batch import DENSE, Chunk
+from opencode_exporter.chunk import DENSE, Chunk
 from opencode_exporter.damage import Gap
 from opencode_exporter.reader import Reader
 from opencode_exporter.tables.table import Bounds, Table, Taken

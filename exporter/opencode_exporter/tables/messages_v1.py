@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from typing import ClassVar
 
-from opencode_exporter.batch import DENSE, Anchor, OpenRow
+from opencode_exporter.chunk import DENSE, Anchor, OpenRow
+from opencode_exporter.clock import Clock
 from opencode_exporter.decode.steps_v1 import (
     SETTLED_MS,
     MessageRow,
@@ -40,7 +41,6 @@ from opencode_exporter.tables.table import (
     states,
     text,
 )
-from opencode_exporter.waker import Clock
 
 _Told = tuple[MessageRow, Step | Remark | Rejection]
 """A row, and what it says."""

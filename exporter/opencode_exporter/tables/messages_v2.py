@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from typing import ClassVar
 
-from opencode_exporter.batch import DENSE, Anchor, OpenRow
+from opencode_exporter.chunk import DENSE, Anchor, OpenRow
 from opencode_exporter.decode import rows_v2 as decode_v2
 from opencode_exporter.decode.shape_v2 import Row, is_step_over
 from opencode_exporter.decode.values import Unusable

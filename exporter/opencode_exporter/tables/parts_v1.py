@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Final
 
 import apsw
 
-from opencode_exporter.batch import DENSE, Anchor, Chunk, OpenRow
+from opencode_exporter.chunk import DENSE, Anchor, Chunk, OpenRow
+from opencode_exporter.clock import Clock
 from opencode_exporter.decode import calls_v1 as decode_v1
 from opencode_exporter.decode.endings_v1 import looks_typed
 from opencode_exporter.decode.parts_v1 import parse_part
@@ -40,7 +41,6 @@ from opencode_exporter.tables.table import (
     states,
     text,
 )
-from opencode_exporter.waker import Clock
 
 _NOBODY: Final = Session("", UNKNOWN, 0)
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection
 from typing import ClassVar, Final, NamedTuple, Protocol
 
-from opencode_exporter.batch import ITSELF, Anchor, Chunk, OpenRow
+from opencode_exporter.chunk import ITSELF, Anchor, Chunk, OpenRow
 from opencode_exporter.events import ABANDONED, Event, Invocation, Rejection, Step
 from opencode_exporter.reader import Reader
 

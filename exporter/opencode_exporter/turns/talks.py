@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from opencode_exporter import catalog as c
 from opencode_exporter import identity
-from opencode_exporter.batch import Chunk
+from opencode_exporter.chunk import Chunk
 from opencode_exporter.events import Remark, Step
 from opencode_exporter.identity import hashed
 from opencode_exporter.turns.conversation import FORK, ROOT, SUBAGENT, Conversation, Lost
