@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from opencode_exporter import classify, events
+from opencode_exporter import events
+from opencode_exporter.decode.opencode import verdicts
 from opencode_exporter.layout import COLUMNS
 
 
@@ -30,14 +31,14 @@ class Label(NamedTuple):
 def exits() -> list[str]:
     """Return every class of a shell call's end, as the code tells them apart."""
     ended = ((0, ""), (1, ""), (None, "exceeded timeout"), (None, ""))
-    known = [classify.shell_exit(code, text, ended=True) for code, text in ended]
-    return [*known, classify.shell_exit(None, "", ended=False)]
+    known = [verdicts.shell_exit(code, text, ended=True) for code, text in ended]
+    return [*known, verdicts.shell_exit(None, "", ended=False)]
 
 
 def categories() -> dict[str, str]:
     """Return the categories of tools, each with its built-in tools."""
     found: dict[str, list[str]] = {}
-    for tool, category in classify.CATEGORIES.items():
+    for tool, category in verdicts.CATEGORIES.items():
         found.setdefault(category, []).append(f"`{tool}`")
     meanings = {name: ", ".join(tools) for name, tools in found.items() if name != "other"}
     meanings["mcp"] = "tools of the MCP servers in OpenCode's configuration"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from opencode_exporter import catalog as c
 from opencode_exporter.aggregate import Aggregate, ToolKey, ToolSum
-from opencode_exporter.classify import REASONS
+from opencode_exporter.decode.opencode.verdicts import REASONS
 from opencode_exporter.events import COMPLETED, ERROR, OVERFLOW, STATUSES, Invocation
 from opencode_exporter.labels import Slots
 from opencode_exporter.ledger.totals import changed_by

@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opencode_exporter.decode import calls_v1, condense, parts_v1, shape_v2, wanted
+from opencode_exporter.decode import condense
 from opencode_exporter.decode.condense import LEFT_OUT, Leaf
+from opencode_exporter.decode.opencode import wanted
+from opencode_exporter.decode.opencode.v1 import invocations, shapes
+from opencode_exporter.decode.opencode.v2 import shapes
 from opencode_exporter.decode.values import Unusable, text_bytes
 
 PIECES = ["a", "\\", '"', "\n", "\x01", "é", "€", "😀", "\ud83d", "u", "d83d", "{", "]", ","]
@@ -73,10 +76,10 @@ def test_what_is_no_json_is_said_to_be_none(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("shape", "struct"),
     [
-        (wanted.PART, calls_v1.ToolPart),
-        (wanted.PART, parts_v1.Part),
-        (wanted.MESSAGE, parts_v1.MessageData),
-        (wanted.SESSION_MESSAGE, shape_v2.Data),
+        (wanted.PART, invocations.ToolPart),
+        (wanted.PART, shapes.Part),
+        (wanted.MESSAGE, shapes.MessageData),
+        (wanted.SESSION_MESSAGE, shapes.Data),
     ],
 )
 def test_all_that_a_decoder_asks_for_is_wanted(

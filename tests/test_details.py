@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opencode_exporter.classify import CATEGORIES
-from opencode_exporter.decode.details import (
+from opencode_exporter.decode.languages import language_of
+from opencode_exporter.decode.opencode.call_json import (
     Asked,
     Recorded,
     asked_raw,
@@ -24,7 +24,7 @@ from opencode_exporter.decode.details import (
     recorded_fields,
     targets,
 )
-from opencode_exporter.decode.languages import language_of
+from opencode_exporter.decode.opencode.verdicts import CATEGORIES
 from opencode_exporter.events import FileChange
 from opencode_exporter.events import Session as Where
 from oracle import edits, reading, runs

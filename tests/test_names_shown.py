@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from databases import V1, V2, call
-from opencode_exporter.classify import CATEGORIES
+from opencode_exporter.decode.opencode.verdicts import CATEGORIES
 from opencode_exporter.events import OVERFLOW
 from opencode_exporter.exporter import Exporter
 from opencode_exporter.labels import Slots, limit_of

@@ -11,8 +11,9 @@ import pytest
 
 import reference
 from label_meanings import LABELS, exits
-from opencode_exporter import classify, events
+from opencode_exporter import events
 from opencode_exporter.catalog import METRICS, ON_PAGE, Metric
+from opencode_exporter.decode.opencode import verdicts
 from opencode_exporter.skills import Scope
 from prometheus import Prometheus
 from served import Served
@@ -106,11 +107,11 @@ def test_every_label_is_explained_and_no_other() -> None:
     ("label", "values"),
     [
         ("status", events.STATUSES),
-        ("reason", classify.REASONS),
+        ("reason", verdicts.REASONS),
         ("exit", exits()),
         ("outcome", events.OUTCOMES),
         ("trigger", (events.MODEL, events.USER)),
-        ("category", {*classify.CATEGORIES.values(), "mcp"}),
+        ("category", {*verdicts.CATEGORIES.values(), "mcp"}),
         ("scope", get_args(Scope)),
     ],
 )

@@ -11,8 +11,8 @@ import apsw
 import pytest
 
 from opencode_exporter.decode.languages import language_of
-from opencode_exporter.decode.rows_v2 import ROW_TYPES, decode
-from opencode_exporter.decode.shape_v2 import Row
+from opencode_exporter.decode.opencode.v2.rows import ROW_TYPES, decode
+from opencode_exporter.decode.opencode.v2.shapes import Row
 from opencode_exporter.events import (
     Event,
     FileChange,

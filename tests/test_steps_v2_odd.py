@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from databases import BEGIN_MS, V2
-from opencode_exporter.decode.rows_v2 import ROW_TYPES, decode
-from opencode_exporter.decode.shape_v2 import Row
+from opencode_exporter.decode.opencode.v2.rows import ROW_TYPES, decode
+from opencode_exporter.decode.opencode.v2.shapes import Row
 from opencode_exporter.decode.values import Unusable
 from opencode_exporter.events import Event, Invocation, Rejection, Remark, Session, Step, Tokens
 from opencode_exporter.source import Source

@@ -17,7 +17,7 @@ from operator import add as add_up
 from typing import Final, Literal, TypeVar
 
 from opencode_exporter import catalog as c
-from opencode_exporter.classify import CATEGORIES, SKILL_TOOL, category_of
+from opencode_exporter.decode.opencode.verdicts import CATEGORIES, SKILL_TOOL, category_of
 from opencode_exporter.events import OVERFLOW, STATUSES, TODO_STATUSES, UNKNOWN
 from opencode_exporter.exemplars import Known
 from opencode_exporter.filters import Filters

@@ -12,7 +12,7 @@ import math
 import re
 from typing import Any
 
-from opencode_exporter import classify
+from opencode_exporter.decode.opencode import verdicts
 from oracle.model import LATER_MS, Call, Row, moment
 
 _ULID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
@@ -112,7 +112,7 @@ def _of_invalid(given: dict[str, Any], *told: str) -> tuple[str, str]:
     stands in `state.error`": choice: the first text that tells one, `other` if none does.
     """
     texts = [word(given.get("error"), default=""), *told]
-    named = [classify.refused_call(word(given.get("tool")), text) for text in texts if text]
+    named = [verdicts.refused_call(word(given.get("tool")), text) for text in texts if text]
     tool = next((name for name, _ in named if name != "_unknown"), "_unknown")
     telling = next((reason for _, reason in named if reason != "other"), "other")
     return tool, telling
@@ -156,7 +156,7 @@ def v1_call(
         return None
     state = obj(part.get("state"))
     given, meta, times = (obj(state.get(key)) for key in ("input", "metadata", "time"))
-    tool, raw, text = classify.canonical(word(part.get("tool"))), state.get("status"), ""
+    tool, raw, text = verdicts.canonical(word(part.get("tool"))), state.get("status"), ""
     status, vouched, reason = "abandoned", raw == "running", ""
     elsewhere = obj(part.get("metadata")).get("providerExecuted") is True
     if raw == "completed":
@@ -166,10 +166,10 @@ def v1_call(
             status = "aborted"
     elif raw == "error":
         text = word(state.get("error"), default="")
-        status, reason = classify.verdict(text)
+        status, reason = verdicts.verdict(text)
         vouched = status != "aborted"
     if tool == "invalid" and elsewhere:
-        tool = classify.canonical(word(given.get("tool")))
+        tool = verdicts.canonical(word(given.get("tool")))
     elif tool == "invalid":
         tool, why = _of_invalid(given, text if raw == "error" else "")
         status = "error" if raw == "completed" else status
@@ -210,7 +210,7 @@ def v2_call(session: str, message: str, item: dict[str, Any], *, now: int = LATE
     given, meta = obj(state.get("input")), obj(state.get("metadata"))
     error = obj(state.get("error"))
     told, kind = (word(error.get(key), default="") for key in ("message", "type"))
-    tool, raw = classify.canonical(word(item.get("name"))), state.get("status")
+    tool, raw = verdicts.canonical(word(item.get("name"))), state.get("status")
     said = "".join(word(one.get("text"), default="") for one in objs(state.get("content")))
     status, vouched, reason = "abandoned", False, ""
     nested: tuple[tuple[str, str], ...] = ()
@@ -221,14 +221,14 @@ def v2_call(session: str, message: str, item: dict[str, Any], *, now: int = LATE
         if _stopped(tool, meta, said):
             status = "aborted"
     elif raw == "error":
-        status, reason = classify.verdict(told, kind)
+        status, reason = verdicts.verdict(told, kind)
         vouched = status not in {"aborted", "abandoned"} and kind != "tool.input-json"
-        tool = "_unknown" if classify.names_no_tool(told) else tool
+        tool = "_unknown" if verdicts.names_no_tool(told) else tool
     if tool == "invalid":  # imported
         shown = raw == "completed" and said != "" and not said.startswith(_BROKEN)
         elsewhere = elsewhere or (shown and isinstance(given.get("tool"), str))
         if elsewhere:
-            tool = classify.canonical(word(given.get("tool")))
+            tool = verdicts.canonical(word(given.get("tool")))
         else:
             tool, why = _of_invalid(given, told)
             status = "error" if raw == "completed" else status
@@ -237,7 +237,7 @@ def v2_call(session: str, message: str, item: dict[str, Any], *, now: int = LATE
     vouched = vouched or elsewhere
     if raw in {"completed", "error"}:
         nested = tuple(
-            (classify.canonical(word(one.get("tool"))), _nested_status(one))
+            (verdicts.canonical(word(one.get("tool"))), _nested_status(one))
             for one in objs(meta.get("toolCalls"))
         )
     return Call(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from opencode_exporter.classify import CATEGORIES
+from opencode_exporter.decode.opencode.verdicts import CATEGORIES
 from opencode_exporter.events import OVERFLOW, UNKNOWN, Invocation, Step
 from opencode_exporter.labels import Slots, clean
 

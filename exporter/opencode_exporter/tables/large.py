@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import apsw
 
-from opencode_exporter.decode import wanted
 from opencode_exporter.decode.condense import Shape, condense
+from opencode_exporter.decode.opencode import wanted
 from opencode_exporter.decode.values import Unusable
 from opencode_exporter.reader import LARGEST, Reader
 

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
-from opencode_exporter.decode.parts_v1 import OTHER_PART, Part, parse_part
+from opencode_exporter.decode.opencode.v1.shapes import OTHER_PART, Part, parse_part
 from opencode_exporter.reader import LARGEST, Reader
 from opencode_exporter.tables.large import any_data, condensed, is_large, number_of
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from opencode_exporter.chunk import DENSE, Anchor, OpenRow
 from opencode_exporter.clock import Clock
-from opencode_exporter.decode.steps_v1 import (
+from opencode_exporter.decode.opencode.v1.steps import (
     SETTLED_MS,
     MessageRow,
     step_or_remark,

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 from typing import ClassVar
 
 from opencode_exporter.chunk import DENSE, Anchor, OpenRow
-from opencode_exporter.decode import rows_v2 as decode_v2
-from opencode_exporter.decode.shape_v2 import Row, is_step_over
+from opencode_exporter.decode.opencode.v2 import rows as decode_v2
+from opencode_exporter.decode.opencode.v2.shapes import Row, is_step_over
 from opencode_exporter.decode.values import Unusable
 from opencode_exporter.events import Event, Invocation, Rejection, weight
 from opencode_exporter.tables.large import (

@@ -11,9 +11,9 @@ import apsw
 
 from opencode_exporter.chunk import DENSE, Anchor, Chunk, OpenRow
 from opencode_exporter.clock import Clock
-from opencode_exporter.decode import calls_v1 as decode_v1
-from opencode_exporter.decode.endings_v1 import looks_typed
-from opencode_exporter.decode.parts_v1 import parse_part
+from opencode_exporter.decode.opencode.v1 import invocations as decode_v1
+from opencode_exporter.decode.opencode.v1.endings import looks_typed
+from opencode_exporter.decode.opencode.v1.shapes import parse_part
 from opencode_exporter.decode.values import Message, Unusable
 from opencode_exporter.events import UNKNOWN, Event, Invocation, Rejection, Session
 from opencode_exporter.reader import LARGEST, Reader

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from opencode_exporter.classify import CATEGORIES
+from opencode_exporter.decode.opencode.verdicts import CATEGORIES
 from opencode_exporter.events import COMPLETED, ERROR, Step, StepCall
 from opencode_exporter.identity import hashed
 from opencode_exporter.turns.conversation import Change, Turn

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from opencode_exporter import catalog as c
-from opencode_exporter.classify import AGENT_TOOL
+from opencode_exporter.decode.opencode.verdicts import AGENT_TOOL
 from opencode_exporter.events import ABANDONED, Step, StepCall
 from opencode_exporter.turns.conversation import Call, Conversation, Held, Work
 from opencode_exporter.turns.tally import Tally, tool_of

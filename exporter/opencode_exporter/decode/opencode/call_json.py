@@ -16,8 +16,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from xxhash import xxh3_64_intdigest
 
-from opencode_exporter.classify import CATEGORIES
 from opencode_exporter.decode.languages import language_of
+from opencode_exporter.decode.opencode.verdicts import CATEGORIES
 from opencode_exporter.decode.values import REFUSED, Unusable, loads, mapping, text_or, whole
 from opencode_exporter.events import COMPLETED, FileChange, Session
 

@@ -13,14 +13,14 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from opencode_exporter.decode.condense import LEFT_OUT
-from opencode_exporter.decode.details import (
+from opencode_exporter.decode.opencode.call_json import (
     Recorded,
     Unread,
     amount,
     asked_raw,
     recorded_fields,
 )
-from opencode_exporter.decode.usage import Used, used_leniently
+from opencode_exporter.decode.opencode.usage import Used, used_leniently
 from opencode_exporter.decode.values import (
     REFUSED,
     Unusable,

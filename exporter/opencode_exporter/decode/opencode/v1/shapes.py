@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from opencode_exporter.decode.details import Recorded, Unread, asked_raw, recorded_fields
-from opencode_exporter.decode.usage import Used, used_leniently
+from opencode_exporter.decode.opencode.call_json import Recorded, Unread, asked_raw, recorded_fields
+from opencode_exporter.decode.opencode.usage import Used, used_leniently
 from opencode_exporter.decode.values import (
     REFUSED,
     Unusable,

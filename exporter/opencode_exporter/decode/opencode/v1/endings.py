@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final, NamedTuple
 
-from opencode_exporter import classify
+from opencode_exporter.decode.opencode import verdicts
 from opencode_exporter.decode.values import mapping, text_or
 from opencode_exporter.events import ABORTED, COMPLETED, ERROR, UNKNOWN
 
@@ -89,16 +89,16 @@ def ending_of(  # a list of cases
         output: Of a command, the end of its output.
         code: Of a command, its exit code.
     """
-    if tool == classify.INVALID_TOOL:
+    if tool == verdicts.INVALID_TOOL:
         if not provider:
-            name, reason = classify.refused_call(asked.tool, asked.error, error)
+            name, reason = verdicts.refused_call(asked.tool, asked.error, error)
             return Ending(name, ERROR, reason, vouched=False)
         # 1.x has no tool of that name, and says so of a call that went well.
-        tool = classify.canonical(asked.tool)
+        tool = verdicts.canonical(asked.tool)
     if status == "completed":
-        if tool == classify.SHELL_TOOL and classify.is_aborted_command(code, output):
+        if tool == verdicts.SHELL_TOOL and verdicts.is_aborted_command(code, output):
             return Ending(tool, ABORTED)
         return Ending(tool, COMPLETED)
-    word, reason = classify.verdict(error)
+    word, reason = verdicts.verdict(error)
     # One that was aborted may have ended before its name was checked.
     return Ending(tool, word, reason, vouched=provider or word != ABORTED)

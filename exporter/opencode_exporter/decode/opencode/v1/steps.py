@@ -11,30 +11,30 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from opencode_exporter import classify
-from opencode_exporter.decode.copies import is_suspect_v1
-from opencode_exporter.decode.details import (
+from opencode_exporter.decode.opencode import verdicts
+from opencode_exporter.decode.opencode.call_json import (
     Asked,
     Recorded,
     file_changes,
     parse_asked,
     targets,
 )
-from opencode_exporter.decode.endings_v1 import (
+from opencode_exporter.decode.opencode.copies import is_suspect_v1
+from opencode_exporter.decode.opencode.usage import cost_of, tokens_of
+from opencode_exporter.decode.opencode.v1.endings import (
     asked_of,
     ending_of,
     is_typed,
     ran_by_provider,
     ran_tool,
 )
-from opencode_exporter.decode.parts_v1 import (
+from opencode_exporter.decode.opencode.v1.shapes import (
     MessageData,
     Part,
     State,
     Time,
     parse_message,
 )
-from opencode_exporter.decode.usage import cost_of, tokens_of
 from opencode_exporter.decode.values import Unusable, id_of, mapping, name_or, text_or, whole
 from opencode_exporter.events import (
     COMPLETED,
@@ -183,8 +183,8 @@ def _step(
 def _call(part: Part, session: Session, now: int) -> StepCall:
     state = part.state or State()
     meta = state.metadata or Recorded()
-    tool = classify.canonical(part.tool or UNKNOWN)
-    is_read = tool in classify.CATEGORIES or tool == classify.INVALID_TOOL
+    tool = verdicts.canonical(part.tool or UNKNOWN)
+    is_read = tool in verdicts.CATEGORIES or tool == verdicts.INVALID_TOOL
     asked = parse_asked(state.input) if is_read else Asked()
     status, vouched, provider = None, state.status == "running", ran_by_provider(part.metadata)
     if state.status in ("completed", "error"):
@@ -199,9 +199,9 @@ def _call(part: Part, session: Session, now: int) -> StepCall:
             code=meta.exit,
         )
     skill = child = ""
-    if tool == classify.SKILL_TOOL and status == COMPLETED:
+    if tool == verdicts.SKILL_TOOL and status == COMPLETED:
         skill = name_or(meta.name, name_or(asked.name, UNKNOWN))
-    elif tool == classify.AGENT_TOOL:
+    elif tool == verdicts.AGENT_TOOL:
         child = id_of(text_or(meta.sessionId, ""))
     stamps = state.time or Time()
     return StepCall(
@@ -212,7 +212,7 @@ def _call(part: Part, session: Session, now: int) -> StepCall:
         believable(stamps.start, now),
         passed(stamps.end, now),
         status == ERROR or (type(meta.exit) is int and meta.exit != 0),
-        status == DENIED and classify.is_refusal(state.error),
+        status == DENIED and verdicts.is_refusal(state.error),
         targets(tool, asked, meta, session.directory),
         child,
         file_changes(tool, status, asked, meta, "", session),

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import msgspec
 
-from opencode_exporter import classify
-from opencode_exporter.decode.copies import is_suspect_v2
-from opencode_exporter.decode.details import Asked, Recorded, file_changes, targets
-from opencode_exporter.decode.endings_v1 import ran_by_provider
-from opencode_exporter.decode.shape_v2 import Data, Item, MessageTimes, Model, Row, State
-from opencode_exporter.decode.usage import cost_of, tokens_of
+from opencode_exporter.decode.opencode import verdicts
+from opencode_exporter.decode.opencode.call_json import Asked, Recorded, file_changes, targets
+from opencode_exporter.decode.opencode.copies import is_suspect_v2
+from opencode_exporter.decode.opencode.usage import cost_of, tokens_of
+from opencode_exporter.decode.opencode.v1.endings import ran_by_provider
+from opencode_exporter.decode.opencode.v2.shapes import Data, Item, MessageTimes, Model, Row, State
 from opencode_exporter.decode.values import mapping, name_or, whole
 from opencode_exporter.events import (
     COMPLETED,
@@ -63,7 +63,7 @@ def step_call(
         started=call.started,
         ended=call.ended,
         failed=call.status == ERROR or (type(meta.exit) is int and meta.exit != 0),
-        refused=call.status == DENIED and classify.is_refusal(told),
+        refused=call.status == DENIED and verdicts.is_refusal(told),
         targets=targets(call.tool, asked, meta, session.directory),
         child=call.child,
         files=file_changes(call.tool, call.status, asked, meta, state.text, session),

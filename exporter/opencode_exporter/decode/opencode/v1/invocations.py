@@ -12,11 +12,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from opencode_exporter import classify, times
+from opencode_exporter import times
 from opencode_exporter.decode.condense import LEFT_OUT
-from opencode_exporter.decode.copies import is_surely_copied_v1, is_suspect_v1
-from opencode_exporter.decode.details import amount
-from opencode_exporter.decode.endings_v1 import (
+from opencode_exporter.decode.opencode import verdicts
+from opencode_exporter.decode.opencode.call_json import amount
+from opencode_exporter.decode.opencode.copies import is_surely_copied_v1, is_suspect_v1
+from opencode_exporter.decode.opencode.v1.endings import (
     asked_of,
     ending_of,
     is_typed,
@@ -230,13 +231,13 @@ def invocation(
         raise Unusable("status")
     stamped = moment(start, now) if start is not None else 0
     running = state.status == "running"
-    tool = classify.canonical(part.tool)
+    tool = verdicts.canonical(part.tool)
     if stamped:
         suspect = stamped < session.created or is_suspect_v1(session, about.created, row.created)
     else:
         suspect = is_surely_copied_v1(session, about.created, row.created)
     started = stamped
-    if tool == classify.SHELL_TOOL and not suspect and _has_printed(state):
+    if tool == verdicts.SHELL_TOOL and not suspect and _has_printed(state):
         started = _true_start(stamped, row, about)
     return Invocation(
         session=session.id,
@@ -247,13 +248,13 @@ def invocation(
         vouched=running,  # the name of a pending call has not been looked up yet
         running=running,
         started=started,
-        skill=_skill(state) if tool == classify.SKILL_TOOL else None,
+        skill=_skill(state) if tool == verdicts.SKILL_TOOL else None,
         agent=about.agent,
         project=session.project,
         suspect=suspect,
         message_created=about.created,
         root=session.root,
-        child=_child(state) if tool == classify.AGENT_TOOL else "",
+        child=_child(state) if tool == verdicts.AGENT_TOOL else "",
         stamped=stamped if started != stamped else 0,
     )
 
@@ -288,7 +289,7 @@ def _ended(
     output = state.output
     asked = _asked(state) if part.tool in _READ else _NOTHING
     tool, status, reason, vouched = ending_of(
-        classify.canonical(part.tool),
+        verdicts.canonical(part.tool),
         state.status,
         state.error,
         asked_of(asked.tool, asked.error),
@@ -300,14 +301,14 @@ def _ended(
     suspect = stamped < session.created or is_suspect_v1(session, about.created, row.created)
     program = how = child = ""
     skill = None
-    if tool == classify.SHELL_TOOL:
+    if tool == verdicts.SHELL_TOOL:
         program = program_of(asked.command)
-        how = classify.shell_exit(code, output, ended=state.status == "completed")
+        how = verdicts.shell_exit(code, output, ended=state.status == "completed")
         if not suspect:
             started = _true_start(stamped, row, about)
-    elif tool == classify.SKILL_TOOL:
+    elif tool == verdicts.SKILL_TOOL:
         skill = _skill(state)
-    elif tool == classify.AGENT_TOOL:
+    elif tool == verdicts.AGENT_TOOL:
         child = _child(state)
     # By position: keywords take twice the time, and there are millions of these.
     return Invocation(

@@ -11,9 +11,11 @@ from typing import Final
 
 import msgspec
 
-from opencode_exporter.decode import calls_v1, parts_v1, shape_v2, usage
 from opencode_exporter.decode.condense import Leaf, Shape
-from opencode_exporter.decode.details import DIFF_FIELDS, Asked, Recorded
+from opencode_exporter.decode.opencode import usage
+from opencode_exporter.decode.opencode.call_json import DIFF_FIELDS, Asked, Recorded
+from opencode_exporter.decode.opencode.v1 import invocations, shapes
+from opencode_exporter.decode.opencode.v2 import shapes
 
 _ARGUMENT: Final = Leaf(1 << 16)  # hashed, or searched for names
 _OUTPUT: Final = Leaf(2048, counted=True)  # OpenCode puts its remarks at the ends
@@ -39,35 +41,35 @@ _RECORDED["results"] = {"filediff": _DIFF}
 _USED: Final = _fields(usage.Used, cache=_fields(usage.Cache))
 _BY_PROVIDER: Final[Shape] = {"providerExecuted": Leaf()}
 _CALL_METADATA: Final = {
-    **_fields(calls_v1.Metadata),
+    **_fields(invocations.Metadata),
     **_fields(Recorded, **_RECORDED),
 }
 _CALL_STATE: Final = {
-    **_fields(calls_v1.State),
-    **_fields(parts_v1.State, output=_OUTPUT, input=_ASKED, metadata=_CALL_METADATA, time=_TIMES),
+    **_fields(invocations.State),
+    **_fields(shapes.State, output=_OUTPUT, input=_ASKED, metadata=_CALL_METADATA, time=_TIMES),
 }
 PART: Final[Shape] = {
-    **_fields(calls_v1.ToolPart),
-    **_fields(parts_v1.Part, state=_CALL_STATE, metadata=_BY_PROVIDER, tokens=_USED),
+    **_fields(invocations.ToolPart),
+    **_fields(shapes.Part, state=_CALL_STATE, metadata=_BY_PROVIDER, tokens=_USED),
 }
 """Of a row of ``part``."""
 
-MESSAGE: Final[Shape] = _fields(parts_v1.MessageData, summary=_EMPTY, error=_ERROR, time=_TIMES)
+MESSAGE: Final[Shape] = _fields(shapes.MessageData, summary=_EMPTY, error=_ERROR, time=_TIMES)
 """Of a row of ``message``."""
 
 _STATE: Final = _fields(
-    shape_v2.State,
+    shapes.State,
     input=_ASKED,
-    content=_fields(shape_v2.Content, text=_OUTPUT),
+    content=_fields(shapes.Content, text=_OUTPUT),
     error=_ERROR,
-    metadata=_fields(shape_v2.Metadata, **_RECORDED, toolCalls=_fields(shape_v2.InnerCall)),
+    metadata=_fields(shapes.Metadata, **_RECORDED, toolCalls=_fields(shapes.InnerCall)),
 )
 _SKILL: Final[Shape] = {"id": Leaf(), "name": Leaf(), "text": _OUTPUT}
 SESSION_MESSAGE: Final[Shape] = _fields(
-    shape_v2.Data,
-    content=_fields(shape_v2.Item, state=_STATE, time=_TIMES, providerState=_BY_PROVIDER),
+    shapes.Data,
+    content=_fields(shapes.Item, state=_STATE, time=_TIMES, providerState=_BY_PROVIDER),
     time=_TIMES,
-    model=_fields(shape_v2.Model),
+    model=_fields(shapes.Model),
     error=_ERROR,
     retry=_RETRY,
     text=_OUTPUT,

@@ -12,12 +12,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from opencode_exporter import classify, times
-from opencode_exporter.decode.copies import is_suspect_v2
-from opencode_exporter.decode.details import Asked, amount, parse_asked
-from opencode_exporter.decode.endings_v1 import asked_of, ran_by_provider
-from opencode_exporter.decode.programs import program_of
-from opencode_exporter.decode.shape_v2 import (
+from opencode_exporter import times
+from opencode_exporter.decode.opencode import verdicts
+from opencode_exporter.decode.opencode.call_json import Asked, amount, parse_asked
+from opencode_exporter.decode.opencode.copies import is_suspect_v2
+from opencode_exporter.decode.opencode.v1.endings import asked_of, ran_by_provider
+from opencode_exporter.decode.opencode.v2.shapes import (
     TEXT_LEFT_OUT,
     Data,
     Error,
@@ -28,7 +28,8 @@ from opencode_exporter.decode.shape_v2 import (
     Times,
     parse,
 )
-from opencode_exporter.decode.steps_v2 import remark, step, step_call
+from opencode_exporter.decode.opencode.v2.steps import remark, step, step_call
+from opencode_exporter.decode.programs import program_of
 from opencode_exporter.decode.values import (
     Unusable,
     ended,
@@ -120,8 +121,8 @@ def _state(item: Item) -> State:
 
 def _asked(item: Item, state: State) -> Asked:
     """Return what is asked of a built-in tool; others may be asked anything."""
-    tool = classify.canonical(item.name)
-    is_read = tool in classify.CATEGORIES or tool == classify.INVALID_TOOL
+    tool = verdicts.canonical(item.name)
+    is_read = tool in verdicts.CATEGORIES or tool == verdicts.INVALID_TOOL
     return parse_asked(state.input) if is_read else Asked()
 
 
@@ -129,10 +130,10 @@ def _invocation(
     item: Item, state: State, asked: Asked, row: Row, session: Session, agent: str, now: int
 ) -> Invocation:
     stamps = item.time or Times()
-    named_none = state.error is not None and classify.names_no_tool(state.error.message)
-    tool = UNKNOWN if named_none else classify.canonical(item.name)
+    named_none = state.error is not None and verdicts.names_no_tool(state.error.message)
+    tool = UNKNOWN if named_none else verdicts.canonical(item.name)
     refused: tuple[str, str] | None = None
-    if tool == classify.INVALID_TOOL:  # imported: 1.x handed to it what it refused
+    if tool == verdicts.INVALID_TOOL:  # imported: 1.x handed to it what it refused
         tool, refused = _imported(item, state, asked)
     created = moment(stamps.created, now, stamps.ran, stamps.completed)
     ran = moment(stamps.ran, now, stamps.completed) if stamps.ran is not None else 0
@@ -163,9 +164,9 @@ def _invocation(
         project=session.project,
         suspect=is_suspect_v2(session, row.id, created, row.changed),
         message_created=row.created,
-        skill=_skill(state, asked) if tool == classify.SKILL_TOOL else None,
+        skill=_skill(state, asked) if tool == verdicts.SKILL_TOOL else None,
         root=session.root,
-        child=_child(state) if tool == classify.AGENT_TOOL else "",
+        child=_child(state) if tool == verdicts.AGENT_TOOL else "",
         **fields,
     )
 
@@ -175,11 +176,11 @@ def _imported(item: Item, state: State, asked: Asked) -> tuple[str, tuple[str, s
     error = state.error.message if state.error is not None else ""
     given = asked_of(asked.tool, asked.error)
     # 1.x's own answer says what was wrong; any other is the provider's result.
-    answered = state.status == "completed" and not classify.is_refusal_output(state.text)
+    answered = state.status == "completed" and not verdicts.is_refusal_output(state.text)
     named = given.tool != UNKNOWN
     if (answered and named) or ran_by_provider(item.providerState):
-        return classify.canonical(given.tool), None
-    name, reason = classify.refused_call(given.tool, given.error, error)
+        return verdicts.canonical(given.tool), None
+    name, reason = verdicts.refused_call(given.tool, given.error, error)
     return name, (ERROR, reason)
 
 
@@ -189,7 +190,7 @@ def _ending(state: State, tool: str, asked: Asked) -> dict[str, Any]:
     text = state.text
     status, reason, vouched = COMPLETED, "", True
     if state.status == "error":
-        status, reason = classify.verdict(error.message, error.type)
+        status, reason = verdicts.verdict(error.message, error.type)
         # A call that ended before its name was checked proves no tool.
         vouched = status not in (ABORTED, ABANDONED) and error.type != "tool.input-json"
     fields: dict[str, Any] = {
@@ -199,12 +200,12 @@ def _ending(state: State, tool: str, asked: Asked) -> dict[str, Any]:
         "output_bytes": text_bytes(text) + state.left_out,
         "truncated": meta.truncated is True,
     }
-    if tool == classify.SHELL_TOOL:
+    if tool == verdicts.SHELL_TOOL:
         fields["program"] = program_of(asked.command)
         fields["exit"] = (
             "timeout"
             if meta.timeout is True
-            else classify.shell_exit(meta.exit, text, ended=status == COMPLETED)
+            else verdicts.shell_exit(meta.exit, text, ended=status == COMPLETED)
         )
     return fields
 
@@ -218,7 +219,7 @@ def _nested(state: State, parent: Invocation) -> list[Invocation]:
         msgspec.structs.replace(
             parent,
             call=f"{parent.call}\0{position}",
-            tool=classify.canonical(call.tool) or UNKNOWN,
+            tool=verdicts.canonical(call.tool) or UNKNOWN,
             status=COMPLETED if call.status == "completed" else ERROR,
             reason="" if call.status == "completed" else "other",
             vouched=True,  # a tool that does not exist is not listed there

@@ -1,0 +1,1 @@
+"""OpenCode's rows become events, whichever generation wrote them; pure."""

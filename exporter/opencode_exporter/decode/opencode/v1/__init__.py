@@ -1,0 +1,1 @@
+"""Rows of OpenCode 1.x: a message and its parts."""

@@ -1,0 +1,1 @@
+"""Rows of OpenCode 2.x: session messages that hold their parts."""
