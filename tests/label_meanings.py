@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from opencode_exporter import events
 from opencode_exporter.decode.opencode import verdicts
-from opencode_exporter.layout import COLUMNS
+from opencode_exporter.source.opencode.schema import COLUMNS
 
 
 class Label(NamedTuple):

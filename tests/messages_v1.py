@@ -15,9 +15,9 @@ from databases import V1
 from opencode_exporter.chunk import Chunk
 from opencode_exporter.clock import SystemClock
 from opencode_exporter.demo.rows import text
-from opencode_exporter.source import Source
-from opencode_exporter.tables.messages_v1 import StepTable
-from opencode_exporter.tables.table import WITHOUT_BOUNDS
+from opencode_exporter.source.opencode.source import Source
+from opencode_exporter.source.opencode.tables.message_v1 import StepTable
+from opencode_exporter.source.opencode.tables.table import WITHOUT_BOUNDS
 from support import FakeClock
 
 USED: Final = {"input": 5, "output": 4, "reasoning": 3, "cache": {"read": 2, "write": 1}}

@@ -7,7 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from opencode_exporter.skills import installed_skills
+from opencode_exporter.source.skills import installed_skills
 
 SKILL = "---\nname: {}\ndescription: d\n---\nDo it.\n"
 

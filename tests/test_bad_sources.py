@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from databases import V1, V2, schema
-from opencode_exporter.source import Source
+from opencode_exporter.source.opencode.source import Source
 from rereading import CALLS, SECRET, SOURCE, add_call, fill, problem, state
 from support import Bench, exposed
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from databases import V1, V2, call
-from opencode_exporter import tailer
 from opencode_exporter.chunk import Chunk
+from opencode_exporter.source.opencode import tailer
 from support import Bench
 from test_counting import CALLS, counted, polled, running
 from test_counting_copies import BOTH, Generation, copies, start, work

@@ -8,8 +8,8 @@ import pytest
 
 from databases import V1, V2, call
 from opencode_exporter.chunk import Chunk, OpenRow
-from opencode_exporter.reader import Reader
-from opencode_exporter.tailer import Tailer
+from opencode_exporter.source.opencode.reader import Reader
+from opencode_exporter.source.opencode.tailer import Tailer
 from support import Bench
 from test_counting import counted, polled
 

@@ -17,10 +17,10 @@ from opencode_exporter import poller, read_ahead
 from opencode_exporter.chunk import Chunk
 from opencode_exporter.events import Step, weight
 from opencode_exporter.ledger.ledger import Ledger
-from opencode_exporter.source import Source
-from opencode_exporter.tables import message_parts
-from opencode_exporter.tables.table import WITHOUT_BOUNDS
-from opencode_exporter.tailer import _WEIGHT, Tailer
+from opencode_exporter.source.opencode.source import Source
+from opencode_exporter.source.opencode.tables import message_parts_v1
+from opencode_exporter.source.opencode.tables.table import WITHOUT_BOUNDS
+from opencode_exporter.source.opencode.tailer import _WEIGHT, Tailer
 from support import Bench, FakeClock, exposed
 from test_counting import counted
 
@@ -119,14 +119,14 @@ def test_messages_with_large_parts_are_read_a_few_at_a_time(
     bench.clock.advance(hours=100)
     whole = read(bench.source, bench.clock).events
     asked: list[int] = []
-    parts = message_parts.MessageParts._parts
+    parts = message_parts_v1.MessageParts._parts
 
-    def noted(self: message_parts.MessageParts, sql: str, value: object) -> Any:
+    def noted(self: message_parts_v1.MessageParts, sql: str, value: object) -> Any:
         found, size = parts(self, sql, value)
         asked.append(size)
         return found, size
 
-    monkeypatch.setattr(message_parts.MessageParts, "_parts", noted)
+    monkeypatch.setattr(message_parts_v1.MessageParts, "_parts", noted)
     monkeypatch.setattr(message_parts, "_WHOLE_BYTES", 30_000)
     assert read(bench.source, bench.clock).events == whole
     assert len(whole) == 20

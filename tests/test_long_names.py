@@ -18,9 +18,9 @@ from opencode_exporter.chunk import Chunk
 from opencode_exporter.decode.values import id_of
 from opencode_exporter.demo.rows import text
 from opencode_exporter.events import LONGEST_NAME
-from opencode_exporter.source import Source
-from opencode_exporter.tables import tables
-from opencode_exporter.tables.table import WITHOUT_BOUNDS
+from opencode_exporter.source.opencode.source import Source
+from opencode_exporter.source.opencode.tables import tables
+from opencode_exporter.source.opencode.tables.table import WITHOUT_BOUNDS
 from rereading import CALLS, REJECTED
 from support import Bench, FakeClock, exposed
 

@@ -10,7 +10,7 @@ import pytest
 from databases import V1
 from opencode_exporter.config import sources
 from opencode_exporter.errors import SourceMissingError
-from opencode_exporter.source import Source
+from opencode_exporter.source.opencode.source import Source
 
 
 def hint(directory: Path, *named: Path, home: Path) -> str:

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from databases import V1, V2
-from opencode_exporter.reader import Reader
-from opencode_exporter.source import Source
+from opencode_exporter.source.opencode.reader import Reader
+from opencode_exporter.source.opencode.source import Source
 from rereading import SOURCE, fill
 from support import unpack
 

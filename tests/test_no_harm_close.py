@@ -13,11 +13,10 @@ from typing import Final
 import pytest
 
 from neighbour import Neighbour
-from opencode_exporter import onlooker
-from opencode_exporter import source as source_module
 from opencode_exporter.errors import SourceChangedError
-from opencode_exporter.reader import Reader
-from opencode_exporter.source import Source
+from opencode_exporter.source.opencode import source as source_module
+from opencode_exporter.source.opencode.reader import Reader
+from opencode_exporter.source.opencode.source import Source
 from rereading import CALLS, SOURCE, fill
 from served import Served
 from support import Bench, exposed, wait_for

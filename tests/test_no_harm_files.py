@@ -21,7 +21,7 @@ import pytest
 
 from neighbour import Neighbour
 from opencode_exporter.check import examine
-from opencode_exporter.source import Source
+from opencode_exporter.source.opencode.source import Source
 from rereading import CALLS, SOURCE
 from served import Served
 from support import Bench, exposed, missing, wait_for

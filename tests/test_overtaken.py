@@ -10,9 +10,10 @@ import pytest
 
 from databases import V1, V2, call
 from neighbour import Neighbour
-from opencode_exporter import poller, read_ahead, tailer
+from opencode_exporter import poller, read_ahead
 from opencode_exporter.exporter import Exporter
-from opencode_exporter.tables.parts_v1 import PartTable
+from opencode_exporter.source.opencode import tailer
+from opencode_exporter.source.opencode.tables.part_v1 import PartTable
 from support import Bench, exposed
 
 COUNT = "opencode_tool_invocations_total"

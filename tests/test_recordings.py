@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from opencode_exporter import tailer
 from opencode_exporter.chunk import Chunk
+from opencode_exporter.source.opencode import tailer
 from support import HOUR_MS, RECORDINGS, Bench, Exposed, exposed, truth, unpack
 
 NAMES = sorted(path.parent.name for path in RECORDINGS.glob("*/truth.json"))

@@ -14,7 +14,7 @@ from label_meanings import LABELS, exits
 from opencode_exporter import events
 from opencode_exporter.catalog import METRICS, ON_PAGE, Metric
 from opencode_exporter.decode.opencode import verdicts
-from opencode_exporter.skills import Scope
+from opencode_exporter.source.skills import Scope
 from prometheus import Prometheus
 from served import Served
 from skill_files import put

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from databases import V1, V2, call, schema
 from opencode_exporter import poller, read_ahead
 from opencode_exporter.exporter import Exporter
-from opencode_exporter.source import Source
-from opencode_exporter.tailer import Tailer
+from opencode_exporter.source.opencode.source import Source
+from opencode_exporter.source.opencode.tailer import Tailer
 from rereading import SOURCE, problem, readings, state
 from support import Bench, FakeClock
 from test_counting import counted, polled

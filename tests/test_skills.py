@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opencode_exporter.opencode_config import parse_config
-from opencode_exporter.skills import InstalledSkill, installed_skills
+from opencode_exporter.source.opencode.config import parse_config
+from opencode_exporter.source.skills import InstalledSkill, installed_skills
 from skill_files import found, put, seen_by
 from support import real_opencode
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from opencode_exporter import skills
-from opencode_exporter.skills import SkillScanner
+from opencode_exporter.source import skills
+from opencode_exporter.source.skills import SkillScanner
 from skill_files import found, put
 from support import PATIENCE_S
 

@@ -110,7 +110,7 @@ def test_first_read_that_is_cut_short_is_skipped_to_its_end(
         apply(source, chunk)  # type: ignore[arg-type]
         exporter.poller.stopping = True
 
-    monkeypatch.setattr("opencode_exporter.tailer.CHUNK_ROWS", 3)
+    monkeypatch.setattr("opencode_exporter.source.opencode.tailer.CHUNK_ROWS", 3)
     monkeypatch.setattr(exporter.ledger, "apply", stop)
     exporter.poll()
     assert exporter.ledger.cursors("opencode-next.db")

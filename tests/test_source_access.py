@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from databases import V1, V2
-from opencode_exporter.source import Source
+from opencode_exporter.source.opencode.source import Source
 from rereading import CALLS, SOURCE, add_call, fill
 from support import Bench, exposed
 

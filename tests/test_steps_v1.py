@@ -15,7 +15,7 @@ from databases import V1
 from messages_v1 import USED, only, put, read, step, table
 from opencode_exporter.demo.rows import text
 from opencode_exporter.events import Event, Rejection, Remark, Step, StepCall
-from opencode_exporter.tables.table import WITHOUT_BOUNDS, Taken
+from opencode_exporter.source.opencode.tables.table import WITHOUT_BOUNDS, Taken
 from oracle.model import Row
 from oracle.parsing import load, v1_row
 from oracle.reading import _add_parts

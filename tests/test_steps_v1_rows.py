@@ -13,10 +13,10 @@ from databases import V1
 from messages_v1 import USED, only, put, read, step, table
 from opencode_exporter.chunk import Anchor
 from opencode_exporter.events import Rejection, Session, Step
-from opencode_exporter.sessions import Sessions, archived, todos
-from opencode_exporter.source import Source
-from opencode_exporter.tables.table import WITHOUT_BOUNDS
-from opencode_exporter.tailer import CHUNK_ROWS, Tailer, resume
+from opencode_exporter.source.opencode.sessions import Sessions, archived, todos
+from opencode_exporter.source.opencode.source import Source
+from opencode_exporter.source.opencode.tables.table import WITHOUT_BOUNDS
+from opencode_exporter.source.opencode.tailer import CHUNK_ROWS, Tailer, resume
 from support import FakeClock, unpack
 
 SINCE: Final = 61_000

@@ -15,9 +15,9 @@ from opencode_exporter.decode.opencode.v2.rows import ROW_TYPES, decode
 from opencode_exporter.decode.opencode.v2.shapes import Row
 from opencode_exporter.decode.values import Unusable
 from opencode_exporter.events import Event, Invocation, Rejection, Remark, Session, Step, Tokens
-from opencode_exporter.source import Source
-from opencode_exporter.tables.messages_v2 import MessageTable
-from opencode_exporter.tables.table import WITHOUT_BOUNDS
+from opencode_exporter.source.opencode.source import Source
+from opencode_exporter.source.opencode.tables.session_message_v2 import MessageTable
+from opencode_exporter.source.opencode.tables.table import WITHOUT_BOUNDS
 from oracle import parsing
 from row_shapes import call
 from support import FakeClock

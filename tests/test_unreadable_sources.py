@@ -29,7 +29,7 @@ import os, sys
 from pathlib import Path
 from opencode_exporter.config import Settings
 from opencode_exporter.exporter import Exporter
-from opencode_exporter.watcher import watchable
+from opencode_exporter.source.watcher import watchable
 from support import FakeClock, exposed
 if os.geteuid() == 0 and sys.argv[3] == "nobody":
     os.setgroups([]); os.setgid(65534); os.setuid(65534)

@@ -16,7 +16,7 @@ import pytest
 from watchfiles import Change
 
 from databases import V1, V2, call
-from opencode_exporter import watcher
+from opencode_exporter.source import watcher
 from served import Served
 from support import Bench, exposed, not_utf8, wait_for
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from opencode_exporter.errors import SourceChangedError, SourceError
-from opencode_exporter.layout import COLUMNS
-from opencode_exporter.reader import Reader
-from opencode_exporter.sessions import opencode_version
-from opencode_exporter.source import Source
+from opencode_exporter.source.opencode.reader import Reader
+from opencode_exporter.source.opencode.schema import COLUMNS
+from opencode_exporter.source.opencode.sessions import opencode_version
+from opencode_exporter.source.opencode.source import Source
 
 _SHARED: Final = {
     "virtiofs": "a file share into a virtual machine",

@@ -278,7 +278,7 @@ def check(source_path: tuple[Path, ...]) -> None:
     from opencode_exporter.check import examine  # noqa: PLC0415
     from opencode_exporter.config import sources  # noqa: PLC0415
     from opencode_exporter.poller import label_sources  # noqa: PLC0415
-    from opencode_exporter.source import Source  # noqa: PLC0415
+    from opencode_exporter.source.opencode.source import Source  # noqa: PLC0415
 
     files, _ = sources(_paths(source_path), os.environ, Path.home())
     findings = [examine(Source(path, label)) for label, path in label_sources(files).items()]

@@ -21,7 +21,7 @@ from opencode_exporter.ledger.scope import Scope
 from opencode_exporter.ledger.store import Store
 from opencode_exporter.pages import Pages
 from opencode_exporter.poller import Poller, Progress
-from opencode_exporter.skills import SkillScanner
+from opencode_exporter.source.skills import SkillScanner
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,6 @@ from typing import Final
 
 from opencode_exporter.chunk import Chunk
 from opencode_exporter.clock import Clock
-from opencode_exporter.damage import Damage, load
 from opencode_exporter.errors import (
     LedgerDamagedError,
     LedgerError,
@@ -28,11 +27,17 @@ from opencode_exporter.health import SourceHealth
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.printable import printable
 from opencode_exporter.read_ahead import WORTH_IT_ROWS, Plan, plan, read_ahead, rows_in
-from opencode_exporter.reader import Reader
-from opencode_exporter.sessions import archived, directories, opencode_version, todos
-from opencode_exporter.skills import InstalledSkill, SkillScanner
-from opencode_exporter.source import Signature, Source
-from opencode_exporter.tailer import Stretch, Tailer
+from opencode_exporter.source.opencode.damage import Damage, load
+from opencode_exporter.source.opencode.reader import Reader
+from opencode_exporter.source.opencode.sessions import (
+    archived,
+    directories,
+    opencode_version,
+    todos,
+)
+from opencode_exporter.source.opencode.source import Signature, Source
+from opencode_exporter.source.opencode.tailer import Stretch, Tailer
+from opencode_exporter.source.skills import InstalledSkill, SkillScanner
 
 log = logging.getLogger(__name__)
 

@@ -29,11 +29,11 @@ from opencode_exporter.clock import SystemClock
 from opencode_exporter.digest import Digest, Digester
 from opencode_exporter.errors import SourceError
 from opencode_exporter.events import weight
-from opencode_exporter.reader import Reader
-from opencode_exporter.source import Source
-from opencode_exporter.tables import tables
-from opencode_exporter.tables.table import Table, Taken
-from opencode_exporter.tailer import CHUNK_ROWS, Stretch, Tailer, is_there
+from opencode_exporter.source.opencode.reader import Reader
+from opencode_exporter.source.opencode.source import Source
+from opencode_exporter.source.opencode.tables import tables
+from opencode_exporter.source.opencode.tables.table import Table, Taken
+from opencode_exporter.source.opencode.tailer import CHUNK_ROWS, Stretch, Tailer, is_there
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from opencode_exporter.errors import ConfigError
 from opencode_exporter.exporter import Exporter
 from opencode_exporter.exposition import Rendered
 from opencode_exporter.otlp.target import SpanTarget, Target
-from opencode_exporter.watcher import Watcher
+from opencode_exporter.source.watcher import Watcher
 from opencode_exporter.web.landing import Landing
 from opencode_exporter.web.room import raise_file_limit
 from opencode_exporter.web.server import WebServer

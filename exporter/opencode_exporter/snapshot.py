@@ -27,7 +27,7 @@ from opencode_exporter.ledger.ledger import Ledger, Published
 from opencode_exporter.ledger.totals import KNOWN_BEFOREHAND
 from opencode_exporter.moment import Later, Moment, Numbers, Snapshot
 from opencode_exporter.series import Labels, Value, merge
-from opencode_exporter.skills import InstalledSkill
+from opencode_exporter.source.skills import InstalledSkill
 
 T = TypeVar("T")
 ProjectNames = Literal["name", "hash", "off"]

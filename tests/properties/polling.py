@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from opencode_exporter import poller, tailer
+from opencode_exporter import poller
+from opencode_exporter.source.opencode import tailer
 from support import Bench, FakeClock
 
 

@@ -28,8 +28,8 @@ from opencode_exporter.ledger.store import Batch, Store
 from opencode_exporter.ledger.sums import Sums
 from opencode_exporter.poller import Poller, Progress
 from opencode_exporter.series import Delta, Labels, Value, merge
-from opencode_exporter.skills import SkillScanner
 from opencode_exporter.snapshot import shown_labels
+from opencode_exporter.source.skills import SkillScanner
 from opencode_exporter.turns.tally import Sum, Tally
 
 

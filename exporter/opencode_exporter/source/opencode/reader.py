@@ -18,9 +18,9 @@ from urllib.parse import quote
 
 import apsw
 
-from opencode_exporter.damage import Damage
 from opencode_exporter.errors import SourceChangedError
-from opencode_exporter.layout import READABLE, Layout
+from opencode_exporter.source.opencode.damage import Damage
+from opencode_exporter.source.opencode.schema import READABLE, Layout
 
 BUSY_MS: Final = 200
 """How long SQLite waits for a lock."""

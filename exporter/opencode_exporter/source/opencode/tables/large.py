@@ -16,7 +16,7 @@ import apsw
 from opencode_exporter.decode.condense import Shape, condense
 from opencode_exporter.decode.opencode import wanted
 from opencode_exporter.decode.values import Unusable
-from opencode_exporter.reader import LARGEST, Reader
+from opencode_exporter.source.opencode.reader import LARGEST, Reader
 
 
 class LongIdError(Exception):

@@ -13,9 +13,9 @@ from typing import Final
 import apsw
 
 from opencode_exporter.chunk import DENSE, Chunk
-from opencode_exporter.damage import Gap
-from opencode_exporter.reader import Reader
-from opencode_exporter.tables.table import Bounds, Table, Taken
+from opencode_exporter.source.opencode.damage import Gap
+from opencode_exporter.source.opencode.reader import Reader
+from opencode_exporter.source.opencode.tables.table import Bounds, Table, Taken
 
 _LAST: Final = (1 << 63) - 1
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from opencode_exporter.disk import FileCache
 from opencode_exporter.events import OVERFLOW, UNKNOWN
-from opencode_exporter.front_matter import skill_name
 from opencode_exporter.labels import clean
-from opencode_exporter.opencode_config import OpenCodeConfig, parse_config
+from opencode_exporter.source.file_cache import FileCache
+from opencode_exporter.source.front_matter import skill_name
+from opencode_exporter.source.opencode.config import OpenCodeConfig, parse_config
 
 log = logging.getLogger(__name__)
 

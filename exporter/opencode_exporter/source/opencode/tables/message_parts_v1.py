@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple
 import apsw
 
 from opencode_exporter.decode.opencode.v1.shapes import OTHER_PART, Part, parse_part
-from opencode_exporter.reader import LARGEST, Reader
-from opencode_exporter.tables.large import any_data, condensed, is_large, number_of
+from opencode_exporter.source.opencode.reader import LARGEST, Reader
+from opencode_exporter.source.opencode.tables.large import any_data, condensed, is_large, number_of
 
 _ROWID: Final = itemgetter(0)
 

@@ -20,11 +20,18 @@ from opencode_exporter.chunk import Anchor, Chunk, Cursor, OpenRow
 from opencode_exporter.clock import Clock, Patience
 from opencode_exporter.errors import SourceChangedError
 from opencode_exporter.events import ABANDONED, Invocation
-from opencode_exporter.reader import Reader
-from opencode_exporter.tables import tables
-from opencode_exporter.tables.around import last_readable, mended, read_around
-from opencode_exporter.tables.large import name_of, number_of
-from opencode_exporter.tables.table import UNREADABLE, Bounds, Table, Taken, integer, shown
+from opencode_exporter.source.opencode.reader import Reader
+from opencode_exporter.source.opencode.tables import tables
+from opencode_exporter.source.opencode.tables.around import last_readable, mended, read_around
+from opencode_exporter.source.opencode.tables.large import name_of, number_of
+from opencode_exporter.source.opencode.tables.table import (
+    UNREADABLE,
+    Bounds,
+    Table,
+    Taken,
+    integer,
+    shown,
+)
 
 CHUNK_ROWS: Final = 1000  # measured: more or fewer are slower
 _BYTES: Final = 4_000_000

@@ -24,9 +24,9 @@ from opencode_exporter.errors import (
     SourceMissingError,
     SourceUnsupportedError,
 )
-from opencode_exporter.layout import layout_of
-from opencode_exporter.onlooker import SUPPORTED, Door, Files, View, vfs
-from opencode_exporter.reader import BUSY_MS, Reader, changed, connect, restrict
+from opencode_exporter.source.opencode.lockless import SUPPORTED, Door, Files, View, vfs
+from opencode_exporter.source.opencode.reader import BUSY_MS, Reader, changed, connect, restrict
+from opencode_exporter.source.opencode.schema import layout_of
 
 _MAGIC: Final = b"SQLite format 3\x00"
 _JOURNAL: Final = bytes.fromhex("d9d505f920a163d7")  # begins one that may have to be undone

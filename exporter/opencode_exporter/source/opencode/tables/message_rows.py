@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any, ClassVar
 
 from opencode_exporter.clock import Clock
-from opencode_exporter.reader import Reader
-from opencode_exporter.sessions import Sessions
-from opencode_exporter.tables.large import NEED_CARE
-from opencode_exporter.tables.table import WITHOUT_BOUNDS, Bounds, Taken, integer
+from opencode_exporter.source.opencode.reader import Reader
+from opencode_exporter.source.opencode.sessions import Sessions
+from opencode_exporter.source.opencode.tables.large import NEED_CARE
+from opencode_exporter.source.opencode.tables.table import WITHOUT_BOUNDS, Bounds, Taken, integer
 
 FoundRow = tuple[Any, ...]
 """A row as SQLite gives it."""

@@ -12,7 +12,7 @@ from typing import Final
 from opencode_exporter.decode.opencode.copies import APART_MS
 from opencode_exporter.events import LONGEST_NAME, OVERFLOW, TODO_STATUSES, UNKNOWN, Session
 from opencode_exporter.labels import clean
-from opencode_exporter.reader import Reader
+from opencode_exporter.source.opencode.reader import Reader
 
 _GLOBAL: Final = "global"
 _CACHED: Final = 1024

@@ -12,7 +12,7 @@ from typing import ClassVar, Final, NamedTuple, Protocol
 
 from opencode_exporter.chunk import ITSELF, Anchor, Chunk, OpenRow
 from opencode_exporter.events import ABANDONED, Event, Invocation, Rejection, Step
-from opencode_exporter.reader import Reader
+from opencode_exporter.source.opencode.reader import Reader
 
 LOOKS: Final = 64
 """Rows between two looks at the clock."""

@@ -16,9 +16,9 @@ from opencode_exporter.decode.opencode.v1.endings import looks_typed
 from opencode_exporter.decode.opencode.v1.shapes import parse_part
 from opencode_exporter.decode.values import Message, Unusable
 from opencode_exporter.events import UNKNOWN, Event, Invocation, Rejection, Session
-from opencode_exporter.reader import LARGEST, Reader
-from opencode_exporter.sessions import Sessions
-from opencode_exporter.tables.large import (
+from opencode_exporter.source.opencode.reader import LARGEST, Reader
+from opencode_exporter.source.opencode.sessions import Sessions
+from opencode_exporter.source.opencode.tables.large import (
     DATA,
     NEED_CARE,
     any_data,
@@ -28,7 +28,7 @@ from opencode_exporter.tables.large import (
     name_of,
     number_of,
 )
-from opencode_exporter.tables.table import (
+from opencode_exporter.source.opencode.tables.table import (
     LOOKS,
     STALE_MS,
     WITHOUT_BOUNDS,

@@ -11,7 +11,7 @@ from opencode_exporter.decode.opencode.v2 import rows as decode_v2
 from opencode_exporter.decode.opencode.v2.shapes import Row, is_step_over
 from opencode_exporter.decode.values import Unusable
 from opencode_exporter.events import Event, Invocation, Rejection, weight
-from opencode_exporter.tables.large import (
+from opencode_exporter.source.opencode.tables.large import (
     DATA,
     any_data,
     check_ids,
@@ -20,8 +20,8 @@ from opencode_exporter.tables.large import (
     name_of,
     number_of,
 )
-from opencode_exporter.tables.rows import FoundRow, MessageRows
-from opencode_exporter.tables.table import (
+from opencode_exporter.source.opencode.tables.message_rows import FoundRow, MessageRows
+from opencode_exporter.source.opencode.tables.table import (
     LOOKS,
     Bounds,
     Intake,

@@ -20,8 +20,8 @@ from opencode_exporter.decode.opencode.v1.steps import (
 )
 from opencode_exporter.decode.values import Unusable
 from opencode_exporter.events import Invocation, Rejection, Remark, Step, weight
-from opencode_exporter.reader import LARGEST, Reader
-from opencode_exporter.tables.large import (
+from opencode_exporter.source.opencode.reader import LARGEST, Reader
+from opencode_exporter.source.opencode.tables.large import (
     DATA,
     check_ids,
     is_large,
@@ -29,9 +29,9 @@ from opencode_exporter.tables.large import (
     name_of,
     number_of,
 )
-from opencode_exporter.tables.message_parts import MessageParts, Parts
-from opencode_exporter.tables.rows import FoundRow, MessageRows
-from opencode_exporter.tables.table import (
+from opencode_exporter.source.opencode.tables.message_parts_v1 import MessageParts, Parts
+from opencode_exporter.source.opencode.tables.message_rows import FoundRow, MessageRows
+from opencode_exporter.source.opencode.tables.table import (
     LOOKS,
     Bounds,
     Intake,

@@ -8,11 +8,11 @@ them it reads.
 from __future__ import annotations
 
 from opencode_exporter.clock import Clock
-from opencode_exporter.reader import Reader
-from opencode_exporter.tables.messages_v1 import StepTable
-from opencode_exporter.tables.messages_v2 import MessageTable
-from opencode_exporter.tables.parts_v1 import PartTable
-from opencode_exporter.tables.table import Table
+from opencode_exporter.source.opencode.reader import Reader
+from opencode_exporter.source.opencode.tables.message_v1 import StepTable
+from opencode_exporter.source.opencode.tables.part_v1 import PartTable
+from opencode_exporter.source.opencode.tables.session_message_v2 import MessageTable
+from opencode_exporter.source.opencode.tables.table import Table
 
 
 def tables(reader: Reader, clock: Clock, *, with_paths: bool = False) -> tuple[Table, ...]:

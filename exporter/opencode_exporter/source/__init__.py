@@ -1,0 +1,1 @@
+"""Source: what agents keep on the disk, found, watched and read; never written."""

@@ -1,0 +1,1 @@
+"""OpenCode's database, read without a lock and without a trace."""
