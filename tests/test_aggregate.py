@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opencode_exporter import catalog as c
-from opencode_exporter.aggregate import Aggregate, ToolKey, ToolSum
+from opencode_exporter.counting.calls import Aggregate, ToolKey, ToolSum
+from opencode_exporter.counting.labels import Slots
+from opencode_exporter.counting.series import Histogram, Labels, Value, merge
+from opencode_exporter.counting.totals import changed_by
 from opencode_exporter.decode.opencode.verdicts import REASONS
 from opencode_exporter.events import COMPLETED, ERROR, OVERFLOW, STATUSES, Invocation
-from opencode_exporter.labels import Slots
-from opencode_exporter.ledger.totals import changed_by
-from opencode_exporter.series import Histogram, Labels, Value, merge
 
 EXAMPLES: Final = int(os.environ.get("PROPERTY_EXAMPLES", "100"))
 EDGES: Final = len(c.EXECUTE_TOOL.buckets)

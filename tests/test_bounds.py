@@ -11,15 +11,15 @@ import apsw
 import pytest
 
 from databases import V1, V2, call
+from opencode_exporter.counting.fork_prints import FULL
+from opencode_exporter.counting.tally import Tally
+from opencode_exporter.counting.turns import turns
+from opencode_exporter.counting.turns.state import Conversation
 from opencode_exporter.events import Remark
 from opencode_exporter.exporter import Exporter
 from opencode_exporter.ledger import open_rows
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.ledger.store import Store
-from opencode_exporter.traces import FULL
-from opencode_exporter.turns import talks, turns
-from opencode_exporter.turns.conversation import Conversation
-from opencode_exporter.turns.tally import Tally
 from support import Bench, exposed
 
 CALLS: Final = "opencode_tool_invocations_total"

@@ -10,7 +10,7 @@ import pytest
 
 from opencode_exporter import catalog
 from opencode_exporter.catalog import BY_NAME, METRICS, ON_PAGE, Metric
-from opencode_exporter.labels import OPEN_LABELS, limit_of
+from opencode_exporter.counting.labels import OPEN_LABELS, limit_of
 from support import HOUR_MS, RECORDINGS, Bench, FakeClock, truth, unpack
 from translating import translated
 

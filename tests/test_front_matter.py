@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from front_matters import BLOCKS, SPELLINGS
-from opencode_exporter.labels import clean
+from opencode_exporter.counting.labels import clean
 from opencode_exporter.source.front_matter import skill_name
 from skill_files import found, put, seen_by
 from support import real_opencode

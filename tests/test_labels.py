@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opencode_exporter.counting.labels import MAX_LENGTH, clean
 from opencode_exporter.events import UNKNOWN
-from opencode_exporter.labels import MAX_LENGTH, clean
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from databases import V1
-from opencode_exporter.labels import limit_of
+from opencode_exporter.counting.labels import limit_of
 from support import Bench, Exposed
 from test_counting import counted, polled
 from test_counting_copies import work

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from opencode_exporter.digest import Digest
+from opencode_exporter.counting.summary import Digest
 from opencode_exporter.events import Event, Invocation
 
 DENSE: Final = 32

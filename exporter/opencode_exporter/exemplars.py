@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from opencode_exporter import catalog as c
-from opencode_exporter.aggregate import EDGES_MS
-from opencode_exporter.series import Labels
+from opencode_exporter.counting.calls import EDGES_MS
+from opencode_exporter.counting.series import Labels
 
 _BUCKETS: Final = len(EDGES_MS) + 1
 

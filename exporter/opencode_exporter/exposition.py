@@ -26,9 +26,16 @@ from prometheus_client.samples import Exemplar as TheirExemplar
 from prometheus_client.utils import floatToGoString
 
 from opencode_exporter import catalog as c
+from opencode_exporter.counting.series import (
+    Histogram,
+    Labels,
+    Value,
+    histogram_of,
+    number_of,
+    zero_of,
+)
 from opencode_exporter.exemplars import Exemplar, OfSeries
 from opencode_exporter.moment import Moment
-from opencode_exporter.series import Histogram, Labels, Value, histogram_of, number_of, zero_of
 
 _FORMATS_KEPT: Final = 4  # a client may ask for any version of a format
 _HEAD_LINES: Final = 2  # HELP and TYPE

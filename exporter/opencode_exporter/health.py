@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from opencode_exporter import catalog as c
-from opencode_exporter.series import Histogram, edges_of
+from opencode_exporter.counting.series import Histogram, edges_of
 
 _POLL_EDGES: Final = edges_of(c.POLL_DURATION)
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from opencode_exporter import catalog as c
+from opencode_exporter.counting.series import Labels, Value, zero_of
 from opencode_exporter.exemplars import Known
-from opencode_exporter.series import Labels, Value, zero_of
 
 Snapshot = Mapping[c.Metric, Mapping[Labels, Value]]
 """Values in each metric's scale; see `catalog.Metric`."""

@@ -26,7 +26,7 @@ import msgspec
 
 from opencode_exporter.chunk import DENSE, Anchor, Chunk
 from opencode_exporter.clock import SystemClock
-from opencode_exporter.digest import Digest, Digester
+from opencode_exporter.counting.summary import Digest, Digester
 from opencode_exporter.errors import SourceError
 from opencode_exporter.events import weight
 from opencode_exporter.source.opencode.reader import Reader

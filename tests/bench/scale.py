@@ -35,7 +35,7 @@ from rich.table import Table
 from opencode_exporter import catalog as c
 from opencode_exporter.chunk import Chunk, OpenRow
 from opencode_exporter.clock import SystemClock
-from opencode_exporter.digest import Digester
+from opencode_exporter.counting.summary import Digester
 from opencode_exporter.events import (
     Event,
     Invocation,

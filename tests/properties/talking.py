@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import msgspec
 from hypothesis import strategies as st
 
+from opencode_exporter.counting.keys import hashed
 from opencode_exporter.events import Remark, Step, StepCall, Tokens
 from opencode_exporter.events import Session as Where
-from opencode_exporter.identity import hashed
 from oracle.model import Call, Row, Session
 from oracle.runs import targets
 

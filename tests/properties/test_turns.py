@@ -13,15 +13,15 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from opencode_exporter import identity
 from opencode_exporter.catalog import BY_NAME
+from opencode_exporter.counting import keys
+from opencode_exporter.counting.labels import Slots
+from opencode_exporter.counting.series import Histogram, edges_of
+from opencode_exporter.counting.tally import Tally
+from opencode_exporter.counting.totals import changed_by
+from opencode_exporter.counting.turns.conversations import FIRST, Due, Place, Talks
+from opencode_exporter.counting.turns.state import Conversation
 from opencode_exporter.events import Remark, Step, StepCall
-from opencode_exporter.labels import Slots
-from opencode_exporter.ledger.totals import changed_by
-from opencode_exporter.series import Histogram, edges_of
-from opencode_exporter.turns.conversation import Conversation
-from opencode_exporter.turns.talks import FIRST, Due, Place, Talks
-from opencode_exporter.turns.tally import Tally
 from oracle.comparing import LABELS
 from oracle.model import Session
 from oracle.totals import of_sessions
@@ -78,7 +78,7 @@ class Machine:
         """Put on the shelf what has changed."""
         for talk in self.talks.changed.values():
             kept = (self.talks.due_of(talk), msgspec.msgpack.encode(talk))
-            self._memory.kept[identity.session_key(talk.id)] = kept
+            self._memory.kept[keys.session_key(talk.id)] = kept
         self.talks.begin(self.tally)
 
     def take(self, event: Step | Remark) -> None:

@@ -13,24 +13,24 @@ from functools import partial
 from pathlib import Path
 
 from opencode_exporter import catalog as c
-from opencode_exporter.aggregate import Aggregate
 from opencode_exporter.backfill.known import Known
 from opencode_exporter.backfill.period import Period
 from opencode_exporter.backfill.timeline import Series, Timeline
 from opencode_exporter.clock import Clock
 from opencode_exporter.config import Settings, sources
+from opencode_exporter.counting.calls import Aggregate
+from opencode_exporter.counting.labels import within_limit
+from opencode_exporter.counting.real_names import RealNames
+from opencode_exporter.counting.series import Delta, Labels, Value, merge
+from opencode_exporter.counting.sums import Sums
+from opencode_exporter.counting.tally import Sum, Tally
 from opencode_exporter.errors import SourceError
 from opencode_exporter.events import Event, Invocation, Rejection, Step, UserSkillLoad
-from opencode_exporter.labels import within_limit
 from opencode_exporter.ledger.ledger import Ledger
-from opencode_exporter.ledger.names import RealNames
 from opencode_exporter.ledger.store import Batch, Store
-from opencode_exporter.ledger.sums import Sums
 from opencode_exporter.poller import Poller, Progress
-from opencode_exporter.series import Delta, Labels, Value, merge
 from opencode_exporter.snapshot import shown_labels
 from opencode_exporter.source.skills import SkillScanner
-from opencode_exporter.turns.tally import Sum, Tally
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from opencode_exporter.counting.series import Labels, Value
 from opencode_exporter.errors import LedgerDamagedError, LedgerError
 from opencode_exporter.ledger.place import is_taken
 from opencode_exporter.ledger.store import Store
-from opencode_exporter.series import Labels, Value
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,17 @@ from typing import IO
 
 from opencode_exporter import catalog as c
 from opencode_exporter.backfill.history import History
+from opencode_exporter.counting.series import (
+    Labels,
+    Value,
+    difference,
+    merge,
+    not_negative,
+    zero_of,
+)
+from opencode_exporter.counting.totals import KNOWN_BEFOREHAND
 from opencode_exporter.exposition import head_of, names_of, values_of
-from opencode_exporter.ledger.totals import KNOWN_BEFOREHAND
 from opencode_exporter.moment import Snapshot
-from opencode_exporter.series import Labels, Value, difference, merge, not_negative, zero_of
 from opencode_exporter.snapshot import at_baseline
 
 Progress = Callable[[float, int], None]

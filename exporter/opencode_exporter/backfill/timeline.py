@@ -14,8 +14,8 @@ import apsw
 import msgspec
 
 from opencode_exporter import catalog as c
+from opencode_exporter.counting.series import Labels, Value, merge
 from opencode_exporter.errors import LedgerError
-from opencode_exporter.series import Labels, Value, merge
 
 Series = tuple[str, Labels]
 """A metric's name, and labels."""

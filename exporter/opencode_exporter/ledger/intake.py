@@ -13,10 +13,15 @@ from typing import Final
 import msgspec
 
 from opencode_exporter import catalog as c
-from opencode_exporter import identity
 from opencode_exporter.chunk import ITSELF, Chunk, OpenRow
 from opencode_exporter.clock import Clock, steady_ms
-from opencode_exporter.digest import NEVER, Digest, first_of
+from opencode_exporter.counting import keys
+from opencode_exporter.counting.labels import clean
+from opencode_exporter.counting.real_names import RealNames
+from opencode_exporter.counting.series import Delta, Labels
+from opencode_exporter.counting.summary import NEVER, Digest, first_of
+from opencode_exporter.counting.sums import Sums
+from opencode_exporter.counting.turns.conversations import Talks
 from opencode_exporter.events import (
     ABANDONED,
     COMPLETED,
@@ -26,17 +31,12 @@ from opencode_exporter.events import (
     Step,
     UserSkillLoad,
 )
-from opencode_exporter.labels import clean
 from opencode_exporter.ledger.follower import Follower
 from opencode_exporter.ledger.hot_files import HotFiles, without_paths
 from opencode_exporter.ledger.judge import Judge, Verdict, first_load_key
-from opencode_exporter.ledger.names import RealNames
 from opencode_exporter.ledger.open_rows import OpenRows
 from opencode_exporter.ledger.scope import EVERYTHING, Scope
 from opencode_exporter.ledger.store import Place, Store
-from opencode_exporter.ledger.sums import Sums
-from opencode_exporter.series import Delta, Labels
-from opencode_exporter.turns.talks import Talks
 
 _LATE_MS: Final = 15 * 60_000
 _CAUSES: Final = {Verdict.FORKED: "fork", Verdict.UPGRADED: "upgrade"}
@@ -250,7 +250,7 @@ class Intake:
         self.note(step.created)
         self._lost.add(step.message)
         self.open.sleep(step.message)
-        return self.judge.admit_late(step, identity.row_key(step)) is Verdict.NEW
+        return self.judge.admit_late(step, keys.row_key(step)) is Verdict.NEW
 
     def _end(
         self, source: str, chunk: Chunk, event: Invocation, key: int, *, admitted: bool
@@ -331,7 +331,7 @@ class Intake:
                 continue
             if chunk.generation == "v1":
                 call = self.open.since_it_ran(place, call)  # noqa: PLW2901
-            key = identity.invocation_key(call)
+            key = keys.invocation_key(call)
             verdict = self.judge.admit_open(call, key, chunk.generation)
             if verdict is Verdict.NEW:
                 calls.append(self.names.of_call(call))

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import Final
 
-from opencode_exporter import identity
 from opencode_exporter.chunk import Chunk
-from opencode_exporter.digest import Digest
+from opencode_exporter.counting import keys
+from opencode_exporter.counting.fork_prints import BlockLookup, Traces
+from opencode_exporter.counting.keys import Judged
+from opencode_exporter.counting.labels import clean
+from opencode_exporter.counting.summary import Digest
 from opencode_exporter.events import Event, Invocation, Rejection, Remark, Step, UserSkillLoad
-from opencode_exporter.identity import Judged
-from opencode_exporter.labels import clean
-from opencode_exporter.traces import BlockLookup, Traces
 
 KeyLookup = Callable[[list[int]], dict[int, int]]
 """Returns the owners of those keys that are in the ledger."""
@@ -77,7 +77,7 @@ class Judge:
 
     def prepare(self, chunk: Chunk) -> list[int]:
         """Look up all keys of a chunk in one statement; return those of its events, in order."""
-        of = identity.invocation_key
+        of = keys.invocation_key
         keys = [
             of(event) if isinstance(event, Invocation) else _key(chunk.table, event)
             for event in chunk.events
@@ -86,7 +86,7 @@ class Judge:
         wanted = [*keys, *map(of, calls), *_first_load_keys(chunk.events)]
         if self.has_orphans:
             ended = (event for event in chunk.events if isinstance(event, Invocation))
-            wanted += map(identity.orphan_key, (*ended, *calls))
+            wanted += map(keys.orphan_key, (*ended, *calls))
         self._owners = dict.fromkeys(wanted) | self._lookup(wanted)
         self.traces.prepare(
             print_
@@ -110,10 +110,10 @@ class Judge:
         for event, key in zip(events, keys, strict=True):
             plain = False
             if isinstance(event, Invocation) and not event.suspect and event.message_created:
-                print_ = identity.fingerprint(event)
+                print_ = keys.fingerprint(event)
                 plain = key not in seen and owners[key] is None and not traces.is_stood_in(print_)
                 if plain:
-                    seen[key] = identity.owner(event, generation)
+                    seen[key] = keys.owner(event, generation)
                     traces.leave_too(print_, self._me(event.session))
             admitted.append(plain)
         return admitted
@@ -134,16 +134,16 @@ class Judge:
 
     def admit(self, event: Judged, key: int, generation: str) -> Verdict:
         """Decide about an event that has ended, and note the verdict."""
-        me = identity.owner(event, generation)
+        me = keys.owner(event, generation)
         known, key = self._find(event, key)
         if known is not None:
             verdict, key = self._known(event, key, known, me)
             if verdict is not Verdict.NEW:
                 # A call that was given up before it started leaves this trace only now.
-                self.traces.leave(identity.fingerprint(event), self._me(event.session))
+                self.traces.leave(keys.fingerprint(event), self._me(event.session))
                 return verdict
         self.seen[key] = me
-        print_ = identity.fingerprint(event)
+        print_ = keys.fingerprint(event)
         if isinstance(event, Invocation) and not event.message_created:
             self.has_orphans = True
             if not self._is_open(key) and self.traces.owner(print_) == self._me(event.session):
@@ -168,7 +168,7 @@ class Judge:
         if self._owner(key) is not None or (event.suspect and self._is_copy(event)):
             return False
         if not event.suspect:  # of a copy and its original, the first that ends counts
-            self.traces.leave_too(identity.fingerprint(event), self._me(event.session))
+            self.traces.leave_too(keys.fingerprint(event), self._me(event.session))
         return True
 
     def admit_late(self, step: Step, key: int) -> Verdict:
@@ -179,7 +179,7 @@ class Judge:
     def admit_open(self, call: Invocation, key: int, generation: str) -> Verdict:
         """Decide about a call that has not ended; NEW leaves it to be admitted at its end."""
         known, key = self._find(call, key)
-        me = identity.owner(call, generation)
+        me = keys.owner(call, generation)
         if known is not None:
             verdict, key = self._known(call, key, known, me)
             if verdict is not Verdict.NEW:
@@ -208,15 +208,15 @@ class Judge:
 
     def _known(self, event: Judged, key: int, known: int, me: int) -> tuple[Verdict, int]:
         """Decide about an event whose key is taken; return it, or the key of its own."""
-        if not identity.same_generation(known, me):
-            if known & identity.COPIED_BIT:
+        if not keys.same_generation(known, me):
+            if known & keys.COPIED_BIT:
                 return Verdict.REPEAT, key
-            self.seen[key] = known | identity.COPIED_BIT
+            self.seen[key] = known | keys.COPIED_BIT
             return Verdict.UPGRADED, key
-        if identity.same_row(known, me) or not isinstance(event, Invocation):
+        if keys.same_row(known, me) or not isinstance(event, Invocation):
             return Verdict.REPEAT, key
         # Another call of the message with the same call id.
-        key, orphaned = identity.namesake_keys(event)
+        key, orphaned = keys.namesake_keys(event)
         is_known = self._ask(key) is not None or (
             self.has_orphans and self._ask(orphaned) is not None
         )
@@ -226,7 +226,7 @@ class Judge:
         """Return who has the key of an event, or the key that it had as an orphan; and that key."""
         known = self._owner(key)
         if known is None and self.has_orphans and isinstance(event, Invocation):
-            orphaned = identity.orphan_key(event)
+            orphaned = keys.orphan_key(event)
             if (found := self._ask(orphaned)) is not None:
                 return found, orphaned
         return known, key
@@ -248,30 +248,30 @@ class Judge:
 
     def _me(self, session: str) -> int:
         if self._session[0] != session:  # events come session by session
-            self._session = (session, identity.session_owner(session))
+            self._session = (session, keys.session_owner(session))
         return self._session[1]
 
 
 def _fingerprints(event: Judged) -> tuple[int, ...]:
-    surest = identity.fingerprint(event)
+    surest = keys.fingerprint(event)
     if isinstance(event, Invocation) and event.status is None:
-        return surest, identity.waiting_fingerprint(event)
+        return surest, keys.waiting_fingerprint(event)
     return (surest,)
 
 
 def _key(table: str, event: Event) -> int:
     if isinstance(event, UserSkillLoad):
-        return identity.load_key(event)
+        return keys.load_key(event)
     if isinstance(event, Step | Remark):
-        return identity.row_key(event)
+        return keys.row_key(event)
     if isinstance(event, Rejection):
-        return identity.rejection_key(table, event)
-    return identity.invocation_key(event)
+        return keys.rejection_key(table, event)
+    return keys.invocation_key(event)
 
 
 def first_load_key(session: str, skill: str) -> int:
     """Return the key that says: this session has loaded this skill."""
-    return identity.session_skill_key(session, clean(skill))
+    return keys.session_skill_key(session, clean(skill))
 
 
 def _first_load_keys(events: Iterable[Event]) -> list[int]:

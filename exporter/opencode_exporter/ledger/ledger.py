@@ -11,26 +11,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
-from opencode_exporter import identity
 from opencode_exporter.chunk import Chunk, Cursor, OpenRow
 from opencode_exporter.clock import Clock
-from opencode_exporter.digest import NEVER as NO_EVENT
-from opencode_exporter.digest import Digest
+from opencode_exporter.counting import keys
+from opencode_exporter.counting.labels import Slots
+from opencode_exporter.counting.real_names import RealNames
+from opencode_exporter.counting.series import Labels, Value
+from opencode_exporter.counting.summary import NEVER as NO_EVENT
+from opencode_exporter.counting.summary import Digest
+from opencode_exporter.counting.sums import Sums
+from opencode_exporter.counting.totals import Numbers, Series, Times, born_of, changed_by, starts_of
+from opencode_exporter.counting.turns.conversations import FIRST, NEVER, Place, Talks
 from opencode_exporter.errors import LedgerError
-from opencode_exporter.labels import Slots
 from opencode_exporter.ledger.follower import Follower
 from opencode_exporter.ledger.hot_files import HotFiles
 from opencode_exporter.ledger.intake import Intake
-from opencode_exporter.ledger.names import RealNames
 from opencode_exporter.ledger.notes import Notes
 from opencode_exporter.ledger.open_rows import OpenRows
 from opencode_exporter.ledger.scope import EVERYTHING, Scope
 from opencode_exporter.ledger.store import Batch, Store
-from opencode_exporter.ledger.sums import Sums
-from opencode_exporter.ledger.totals import Numbers, Series, Times, born_of, changed_by, starts_of
 from opencode_exporter.ledger.viewers import Viewers
-from opencode_exporter.series import Labels, Value
-from opencode_exporter.turns.talks import FIRST, NEVER, Place, Talks
 
 T = TypeVar("T")
 
@@ -312,7 +312,7 @@ class Ledger:
             batch.open_rows = intake.open.changed
             batch.edited = intake.hot.taken()
             batch.talks = {
-                identity.session_key(talk.id): (due if due < NEVER else None, talk)
+                keys.session_key(talk.id): (due if due < NEVER else None, talk)
                 for talk in self.talks.changed.values()
                 for due in [self.talks.due_of(talk)]
             }

@@ -14,8 +14,8 @@ from typing import Final
 
 import msgspec
 
-from opencode_exporter import identity
 from opencode_exporter.chunk import ITSELF, OpenRow
+from opencode_exporter.counting import keys
 from opencode_exporter.events import Invocation
 from opencode_exporter.ledger.store import Place
 from opencode_exporter.ledger.waiting import Waiting
@@ -105,14 +105,14 @@ class OpenRows:
             if not self._places[place[2]]:
                 del self._places[place[2]]
         for call in old.calls if old else ():
-            self._forget_call(identity.invocation_key(call), place)
+            self._forget_call(keys.invocation_key(call), place)
         if row is not None:
             self._rows[place] = row
             self._places.setdefault(place[2], set()).add(place)
             if row.calls or not row.given_up or row.seen - row.updated < _FRESH_MS:
                 awake[place] = row
             for call in row.calls:
-                self._calls.setdefault(identity.invocation_key(call), set()).add(place)
+                self._calls.setdefault(keys.invocation_key(call), set()).add(place)
         if old is not None or row is not None:
             self.changed[place] = row
         if row is not None and row.ahead:
@@ -212,7 +212,7 @@ class OpenRows:
         # The upgrade ends in one generation what stays open in the other for ever.
         for other in [place_ for place_ in self._calls.get(key, ()) if place_[1] != place[1]]:
             for twin in self._rows[other].calls:
-                if identity.invocation_key(twin) == key:
+                if keys.invocation_key(twin) == key:
                     self._take_off(other, (twin.call, twin.part), given_up=True)
 
     def take_off(self, place: Place, call: Invocation) -> None:

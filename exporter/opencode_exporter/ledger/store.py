@@ -18,12 +18,12 @@ import apsw
 import msgspec
 
 from opencode_exporter.chunk import Cursor, OpenRow
+from opencode_exporter.counting.fork_prints import Blocks
+from opencode_exporter.counting.series import Labels, Value
+from opencode_exporter.counting.turns.state import Conversation
 from opencode_exporter.errors import LedgerError
 from opencode_exporter.ledger.file import DAMAGE, forget, let_go, open_file
 from opencode_exporter.ledger.place import damaged, target, wal_of
-from opencode_exporter.series import Labels, Value
-from opencode_exporter.traces import Blocks
-from opencode_exporter.turns.conversation import Conversation
 
 _LEAVE: Final = """
 INSERT INTO trace VALUES (?, ?)

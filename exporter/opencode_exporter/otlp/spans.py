@@ -16,7 +16,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from opencode_exporter import __version__
-from opencode_exporter.aggregate import error_type
+from opencode_exporter.counting.calls import error_type
 from opencode_exporter.events import ERROR, Invocation
 from opencode_exporter.otlp.callers import Ids
 

@@ -11,6 +11,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from opencode_exporter import catalog as c
+from opencode_exporter.counting.series import Histogram
 from opencode_exporter.moment import Snapshot
 from opencode_exporter.printable import printable
 from opencode_exporter.report import document as d
@@ -24,7 +25,6 @@ from opencode_exporter.report.sums import (
     tokens,
     when,
 )
-from opencode_exporter.series import Histogram
 
 
 class Asked(NamedTuple):

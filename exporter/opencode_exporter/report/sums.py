@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from opencode_exporter.catalog import Metric
+from opencode_exporter.counting.series import Histogram, histogram_of, number_of
 from opencode_exporter.events import (
     ABANDONED,
     ABORTED,
@@ -25,7 +26,6 @@ from opencode_exporter.events import (
 from opencode_exporter.moment import Snapshot
 from opencode_exporter.report.document import Calls, Durations, Outcomes, Tokens
 from opencode_exporter.report.quantiles import quantile
-from opencode_exporter.series import Histogram, histogram_of, number_of
 
 Key = tuple[str, ...]
 _DIGITS: Final = 6  # a float's noise is nothing to print

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from opencode_exporter.counting.labels import clean
 from opencode_exporter.events import OVERFLOW, UNKNOWN
-from opencode_exporter.labels import clean
 from opencode_exporter.source.file_cache import FileCache
 from opencode_exporter.source.front_matter import skill_name
 from opencode_exporter.source.opencode.config import OpenCodeConfig, parse_config

@@ -9,9 +9,9 @@ from collections.abc import Collection
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Final
 
+from opencode_exporter.counting.labels import clean
 from opencode_exporter.decode.opencode.copies import APART_MS
 from opencode_exporter.events import LONGEST_NAME, OVERFLOW, TODO_STATUSES, UNKNOWN, Session
-from opencode_exporter.labels import clean
 from opencode_exporter.source.opencode.reader import Reader
 
 _GLOBAL: Final = "global"

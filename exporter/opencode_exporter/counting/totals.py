@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from opencode_exporter import catalog as c
+from opencode_exporter.counting.labels import within_limit
+from opencode_exporter.counting.series import Delta, Labels, Value, merge
 from opencode_exporter.errors import LedgerError
-from opencode_exporter.labels import within_limit
-from opencode_exporter.series import Delta, Labels, Value, merge
 
 Series = Mapping[str, Mapping[Labels, Value]]
 """Values by metric name and labels."""

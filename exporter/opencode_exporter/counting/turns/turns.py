@@ -12,12 +12,10 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from opencode_exporter import catalog as c
-from opencode_exporter.events import ABANDONED, FAILED, SUCCEEDED, UNKNOWN, Remark, Step
-from opencode_exporter.times import NOT_MEASURED, lasted
-from opencode_exporter.turns.attempts import abandoned_changes, note_changes, retries
-from opencode_exporter.turns.conversation import Asked, Conversation, Run, Turn, Work
-from opencode_exporter.turns.delegation import Delegation, work_of
-from opencode_exporter.turns.endings import (
+from opencode_exporter.counting.tally import Tally, tool_of
+from opencode_exporter.counting.turns.attempts import abandoned_changes, note_changes, retries
+from opencode_exporter.counting.turns.delegation import Delegation, work_of
+from opencode_exporter.counting.turns.endings import (
     CUT,
     ended_by_message,
     ended_by_silence,
@@ -25,7 +23,9 @@ from opencode_exporter.turns.endings import (
     outcome_of,
     remember,
 )
-from opencode_exporter.turns.tally import Tally, tool_of
+from opencode_exporter.counting.turns.state import Asked, Conversation, Run, Turn, Work
+from opencode_exporter.events import ABANDONED, FAILED, SUCCEEDED, UNKNOWN, Remark, Step
+from opencode_exporter.times import NOT_MEASURED, lasted
 
 _MOST_ASKED: Final = 20
 """Unanswered messages of one session that are kept in mind."""

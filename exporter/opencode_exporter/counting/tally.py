@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from opencode_exporter import catalog as c
-from opencode_exporter.events import OVERFLOW, UNKNOWN, StepCall
-from opencode_exporter.labels import OPEN_LABELS, Slots, clean
-from opencode_exporter.series import (
+from opencode_exporter.counting.labels import OPEN_LABELS, Slots, clean
+from opencode_exporter.counting.series import (
     Delta,
     Histogram,
     Value,
@@ -23,6 +22,7 @@ from opencode_exporter.series import (
     number_of,
     zero_of,
 )
+from opencode_exporter.events import OVERFLOW, UNKNOWN, StepCall
 
 _DOUBT: Final = "\0"
 _SLOT_OF: Final = {"from_skill": "skill", "to_skill": "skill"}

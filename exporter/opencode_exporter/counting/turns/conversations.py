@@ -13,13 +13,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final, Protocol
 
 from opencode_exporter import catalog as c
-from opencode_exporter import identity
 from opencode_exporter.chunk import Chunk
-from opencode_exporter.events import Remark, Step
-from opencode_exporter.identity import hashed
-from opencode_exporter.turns.conversation import FORK, ROOT, SUBAGENT, Conversation, Lost
-from opencode_exporter.turns.measures import measure, measure_late
-from opencode_exporter.turns.queue import (
+from opencode_exporter.counting import keys
+from opencode_exporter.counting.keys import hashed
+from opencode_exporter.counting.measures import measure, measure_late
+from opencode_exporter.counting.tally import Tally
+from opencode_exporter.counting.turns.queue import (
     given_up,
     is_left,
     newest_of,
@@ -29,8 +28,9 @@ from opencode_exporter.turns.queue import (
     turned,
     without_files,
 )
-from opencode_exporter.turns.tally import Tally
-from opencode_exporter.turns.turns import Turns, transitions
+from opencode_exporter.counting.turns.state import FORK, ROOT, SUBAGENT, Conversation, Lost
+from opencode_exporter.counting.turns.turns import Turns, transitions
+from opencode_exporter.events import Remark, Step
 
 IDLE_MS: Final = 3_600_000
 """How long a session must have been silent for its invocations to be counted."""
@@ -130,14 +130,14 @@ class Talks:
     def prepare(self, events: Iterable[object]) -> None:
         """Fetch, in one statement, the conversations that some events move on."""
         wanted = {event.session for event in events if isinstance(event, Step | Remark)}
-        keys = [identity.session_key(session) for session in wanted - self._cache.keys()]
+        keys = [keys.session_key(session) for session in wanted - self._cache.keys()]
         for talk in self._shelf.conversations(keys).values() if keys else ():
             self._cache[talk.id] = talk
 
     def _get(self, session: str) -> Conversation:
         talk = self._cache.get(session)
         if talk is None:
-            key = identity.session_key(session)
+            key = keys.session_key(session)
             found = self._shelf.conversations([key]).get(key)
             talk = self._cache[session] = found or Conversation(session)
         self.changed[session] = talk

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from opencode_exporter import catalog as c
-from opencode_exporter.aggregate import Aggregate
+from opencode_exporter.counting.calls import Aggregate
+from opencode_exporter.counting.real_names import RealNames
+from opencode_exporter.counting.series import Delta, Labels
+from opencode_exporter.counting.tally import Tally
 from opencode_exporter.events import Event
-from opencode_exporter.ledger.names import RealNames
-from opencode_exporter.series import Delta, Labels
-from opencode_exporter.turns.tally import Tally
 
 
 class Sums:

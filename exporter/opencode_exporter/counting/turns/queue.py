@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
+from opencode_exporter.counting.turns.state import Conversation
 from opencode_exporter.events import ABANDONED, Remark, Step
-from opencode_exporter.turns.conversation import Conversation
 
 Row = Step | Remark
 

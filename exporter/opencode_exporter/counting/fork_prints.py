@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
-from opencode_exporter.identity import PRINT_BITS, SESSION_BITS
+from opencode_exporter.counting.keys import PRINT_BITS, SESSION_BITS
 
 _TRACE_BYTES: Final = 8
 FULL: Final = 512 * _TRACE_BYTES  # a page

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from opencode_exporter.counting.keys import hashed
+from opencode_exporter.counting.turns.state import Change, Turn
 from opencode_exporter.decode.opencode.verdicts import CATEGORIES
 from opencode_exporter.events import COMPLETED, ERROR, Step, StepCall
-from opencode_exporter.identity import hashed
-from opencode_exporter.turns.conversation import Change, Turn
 
 _MOST: Final = 4096
 """Targets of one turn that are kept in mind; beyond, the oldest are forgotten."""

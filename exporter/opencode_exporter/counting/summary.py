@@ -17,14 +17,14 @@ from typing import Final, TypeGuard
 
 import msgspec
 
-from opencode_exporter import identity
-from opencode_exporter.aggregate import Aggregate, ToolKey, ToolSum
+from opencode_exporter.counting import keys
+from opencode_exporter.counting.calls import Aggregate, ToolKey, ToolSum
+from opencode_exporter.counting.fork_prints import Blocks, packed
+from opencode_exporter.counting.measures import measure
+from opencode_exporter.counting.series import Value
+from opencode_exporter.counting.tally import Sum, Tally
 from opencode_exporter.events import Event, Invocation, Remark, Step
-from opencode_exporter.series import Value
 from opencode_exporter.times import SENSIBLE_MS
-from opencode_exporter.traces import Blocks, packed
-from opencode_exporter.turns.measures import measure
-from opencode_exporter.turns.tally import Sum, Tally
 
 NEVER: Final = 1 << 62
 """The first time of nothing."""
@@ -70,7 +70,7 @@ class Digester:
         for event in events:
             if isinstance(event, Step | Remark):
                 self._rows.append(event)
-            elif not _is_plain(event) or not self._claim(event, identity.invocation_key(event)):
+            elif not _is_plain(event) or not self._claim(event, keys.invocation_key(event)):
                 left.append(event)  # to be judged; among them namesakes of plain ones
             else:
                 self._sums.add(event)
@@ -80,13 +80,13 @@ class Digester:
                     self._first = event.started
         return left
 
-    def _claim(self, event: identity.Judged, key: int) -> bool:
+    def _claim(self, event: keys.Judged, key: int) -> bool:
         """Note key and trace of an event, unless the key is taken."""
         if key in self._claims:
             return False
-        self._claims[key] = identity.owner(event, self._generation)
-        print_ = identity.fingerprint(event)
-        time = print_ >> identity.PRINT_BITS
+        self._claims[key] = keys.owner(event, self._generation)
+        print_ = keys.fingerprint(event)
+        time = print_ >> keys.PRINT_BITS
         block = self._traces.get(time)
         if block is None:
             block = self._traces[time] = array("Q")
@@ -95,7 +95,7 @@ class Digester:
 
     def _owner_of(self, session: str) -> int:
         if self._session[0] != session:  # events come session by session
-            self._session = (session, identity.session_owner(session))
+            self._session = (session, keys.session_owner(session))
         return self._session[1]
 
     def digest(self) -> tuple[Digest, list[Event]]:
@@ -105,7 +105,7 @@ class Digester:
         left: list[Event] = []
         tally = Tally()
         for row in self._rows:
-            if row.session in odd or not self._claim(row, identity.row_key(row)):
+            if row.session in odd or not self._claim(row, keys.row_key(row)):
                 left.append(row)
                 continue
             rows.append(row)

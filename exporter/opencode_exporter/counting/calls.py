@@ -15,6 +15,8 @@ from typing import Final
 import msgspec
 
 from opencode_exporter import catalog as c
+from opencode_exporter.counting.labels import Slots, clean
+from opencode_exporter.counting.series import Delta, Histogram, edges_of
 from opencode_exporter.events import (
     COMPLETED,
     ERROR,
@@ -25,8 +27,6 @@ from opencode_exporter.events import (
     Invocation,
     UserSkillLoad,
 )
-from opencode_exporter.labels import Slots, clean
-from opencode_exporter.series import Delta, Histogram, edges_of
 
 EDGES_MS: Final = edges_of(c.TOOL_DURATION)
 _TOGETHER: Final = 1000

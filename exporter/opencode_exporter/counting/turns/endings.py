@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from opencode_exporter.counting.turns.state import Turn
 from opencode_exporter.events import ABANDONED, FAILED, INTERRUPTED, SUCCEEDED, Step
-from opencode_exporter.turns.conversation import Turn
 
 _GOES_ON: Final = "tool-calls"
 _UNKNOWN: Final = "unknown"

@@ -1,0 +1,1 @@
+"""Counting: events become sums of series; pure."""
