@@ -31,9 +31,9 @@ from opencode_exporter.events import (
     Step,
     UserSkillLoad,
 )
+from opencode_exporter.ledger.admission import Judge, Verdict, first_load_key
 from opencode_exporter.ledger.follower import Follower
 from opencode_exporter.ledger.hot_files import HotFiles, without_paths
-from opencode_exporter.ledger.judge import Judge, Verdict, first_load_key
 from opencode_exporter.ledger.open_rows import OpenRows
 from opencode_exporter.ledger.scope import EVERYTHING, Scope
 from opencode_exporter.ledger.store import Place, Store
