@@ -11,7 +11,7 @@ import pytest
 from backfilling import MINUTE_MS, Past, backfill_file, backfilled, first_page
 from opencode_exporter import catalog as c
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.filters import Filters, NameFilter, parse_pattern
+from opencode_exporter.expose.filters import Filters, NameFilter, parse_pattern
 from replaying import Replay
 from starting import NAMES, called, event_times, recorded
 from support import HOUR_MS, Bench, Exposed, Labels, exposed, unpack

@@ -8,7 +8,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from opencode_exporter import catalog as c
-from opencode_exporter.exposition import Rendered, Renderer
+from opencode_exporter.expose.prometheus import Rendered, Renderer
 from prometheus import Prometheus
 from starting import (
     NAMES,

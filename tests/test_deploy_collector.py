@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from collecting import FOLDER, configuration
-from opencode_exporter.otlp.target import target_of
+from opencode_exporter.expose.otlp.target import target_of
 from rules_reading import ALERTS
 from test_deploy_compose import DEPLOY, composed
 

@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.samples import Exemplar
 
 from databases import V1
-from opencode_exporter.filters import Filters, NameFilter
+from opencode_exporter.expose.filters import Filters, NameFilter
 from otlp_receivers import HttpReceiver
 from support import Bench
 from tracing import TracedExporter, tracing

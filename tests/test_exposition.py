@@ -12,8 +12,8 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from databases import V1
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Histogram
-from opencode_exporter.exposition import Renderer
-from opencode_exporter.moment import Moment, Snapshot
+from opencode_exporter.expose.moment import Moment, Snapshot
+from opencode_exporter.expose.prometheus import Renderer
 from support import Bench
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"

@@ -9,7 +9,7 @@ import pytest
 from command import Place
 from databases import V1
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.filters import Filters, NameFilter, parse_pattern
+from opencode_exporter.expose.filters import Filters, NameFilter, parse_pattern
 from support import Bench, Exposed, exposed, truth, unpack
 
 RECORDING = "turns-2.0.15"

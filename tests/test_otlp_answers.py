@@ -10,7 +10,7 @@ import pytest
 
 from faults import counts, serve, working
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.otlp.session import session
+from opencode_exporter.expose.otlp.session import session
 from otlp_receivers import PROTOCOLS, HttpReceiver, each_protocol
 from support import Bench, FakeClock, wait_for
 from test_otlp_lines import pushing

@@ -17,9 +17,9 @@ import pytest
 import trustme
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from opencode_exporter.otlp.push import Push
-from opencode_exporter.otlp.span_sender import SpanSender
-from opencode_exporter.otlp.target import span_target_of, target_of
+from opencode_exporter.expose.otlp.metrics_push import Push
+from opencode_exporter.expose.otlp.span_sender import SpanSender
+from opencode_exporter.expose.otlp.target import span_target_of, target_of
 from raw_endpoints import speaking
 from support import SOON_S, FakeClock
 from test_otlp_lines import FAILED, moment

@@ -11,9 +11,9 @@ import pytest
 from opentelemetry.sdk.metrics.export import MetricExportResult
 
 from opencode_exporter import catalog as c
-from opencode_exporter.moment import Moment
-from opencode_exporter.otlp.push import Push
-from opencode_exporter.otlp.target import target_of
+from opencode_exporter.expose.moment import Moment
+from opencode_exporter.expose.otlp.metrics_push import Push
+from opencode_exporter.expose.otlp.target import target_of
 from otlp_receivers import HttpReceiver, Receiver
 from support import PATIENCE_S, FakeClock, wait_for
 

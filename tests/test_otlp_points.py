@@ -15,12 +15,12 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 from opencode_exporter import __version__
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Histogram, Labels, Value
-from opencode_exporter.exposition import Renderer
-from opencode_exporter.moment import Moment
-from opencode_exporter.otlp.points import metrics_data
-from opencode_exporter.otlp.resource import resource_of
-from opencode_exporter.otlp.sender import Sender
-from opencode_exporter.otlp.target import target_of
+from opencode_exporter.expose.moment import Moment
+from opencode_exporter.expose.otlp.points import metrics_data
+from opencode_exporter.expose.otlp.resource import resource_of
+from opencode_exporter.expose.otlp.sender import Sender
+from opencode_exporter.expose.otlp.target import target_of
+from opencode_exporter.expose.prometheus import Renderer
 from otlp_receivers import PROTOCOLS, Receiver
 from support import HOUR_MS, Bench, Exposed, FakeClock, truth, unpack
 from translating import attributes_of, kind_of, metrics_of, pushed, scraped

@@ -14,9 +14,9 @@ import pytest
 
 from faults import serve, working
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.otlp.secrets import cleaned, hidden
-from opencode_exporter.otlp.sender import Sender
-from opencode_exporter.otlp.target import target_of
+from opencode_exporter.expose.otlp.secrets import cleaned, hidden
+from opencode_exporter.expose.otlp.sender import Sender
+from opencode_exporter.expose.otlp.target import target_of
 from otlp_receivers import PROTOCOLS, HttpReceiver, each_protocol
 from raw_endpoints import speaking
 from support import Bench, FakeClock, wait_for

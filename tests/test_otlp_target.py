@@ -10,9 +10,15 @@ import pytest
 
 from opencode_exporter import __version__
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.otlp.resource import resource_of
-from opencode_exporter.otlp.sender import Sender
-from opencode_exporter.otlp.target import Endpoint, SpanTarget, Target, span_target_of, target_of
+from opencode_exporter.expose.otlp.resource import resource_of
+from opencode_exporter.expose.otlp.sender import Sender
+from opencode_exporter.expose.otlp.target import (
+    Endpoint,
+    SpanTarget,
+    Target,
+    span_target_of,
+    target_of,
+)
 
 HERE = "http://127.0.0.1:4318"
 OTLP = "OTEL_EXPORTER_OTLP_"

@@ -15,7 +15,7 @@ from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Labels, Value
 from opencode_exporter.counting.totals import KNOWN_BEFOREHAND, Times, starts_of
 from opencode_exporter.exporter import Exporter
-from opencode_exporter.filters import Filters, NameFilter, parse_pattern
+from opencode_exporter.expose.filters import Filters, NameFilter, parse_pattern
 from oracle.reading import read
 from replaying import Replay
 from starting import (

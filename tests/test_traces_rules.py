@@ -12,7 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from databases import V1, V2, call
 from opencode_exporter.errors import LedgerError
-from opencode_exporter.filters import Filters, NameFilter
+from opencode_exporter.expose.filters import Filters, NameFilter
 from opencode_exporter.ledger.store import Store
 from otlp_receivers import PROTOCOLS, Receiver, each_protocol
 from support import Bench, exposed

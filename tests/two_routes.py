@@ -22,12 +22,12 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from collecting import collected
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Histogram, Value, merge
-from opencode_exporter.exposition import Renderer
-from opencode_exporter.moment import Moment
-from opencode_exporter.otlp.points import metrics_data
-from opencode_exporter.otlp.resource import resource_of
-from opencode_exporter.otlp.sender import Sender
-from opencode_exporter.otlp.target import target_of
+from opencode_exporter.expose.moment import Moment
+from opencode_exporter.expose.otlp.points import metrics_data
+from opencode_exporter.expose.otlp.resource import resource_of
+from opencode_exporter.expose.otlp.sender import Sender
+from opencode_exporter.expose.otlp.target import target_of
+from opencode_exporter.expose.prometheus import Renderer
 from otlp_receivers import HttpReceiver
 from support import HOUR_MS, Bench, Exposed, FakeClock, Labels, truth, unpack
 

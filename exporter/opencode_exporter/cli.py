@@ -25,7 +25,8 @@ from opencode_exporter import __version__, config_file, logs
 from opencode_exporter.clock import SystemClock
 from opencode_exporter.config import DEFAULT_LISTEN, Settings, state_directory
 from opencode_exporter.errors import ConfigError, ExporterError
-from opencode_exporter.filters import Filters, NameFilter
+from opencode_exporter.expose.filters import Filters, NameFilter
+from opencode_exporter.expose.otlp.target import SpanTarget, Target, span_target_of, target_of
 from opencode_exporter.flag_types import Duration
 from opencode_exporter.flags import (
     BACKFILL,
@@ -41,7 +42,6 @@ from opencode_exporter.flags import (
     flags,
     logging_flags,
 )
-from opencode_exporter.otlp.target import SpanTarget, Target, span_target_of, target_of
 from opencode_exporter.printable import printable
 from opencode_exporter.streams import guard
 from opencode_exporter.terminal import ProgressBar, print_findings

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.filters import Filters
+from opencode_exporter.expose.filters import Filters
 
 DEFAULT_LISTEN: Final = "127.0.0.1:10777"
 _DATABASE: Final = re.compile(r"opencode(-[\w.+-]+)?\.db")

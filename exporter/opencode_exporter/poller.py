@@ -23,7 +23,7 @@ from opencode_exporter.errors import (
     SourceError,
     SourceUnsupportedError,
 )
-from opencode_exporter.health import SourceHealth
+from opencode_exporter.expose.health import SourceHealth
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.printable import printable
 from opencode_exporter.read_ahead import WORTH_IT_ROWS, Plan, plan, read_ahead, rows_in

@@ -21,16 +21,16 @@ from opencode_exporter import __version__
 from opencode_exporter.clock import SystemClock
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.exporter import Exporter
-from opencode_exporter.exposition import Rendered
-from opencode_exporter.otlp.target import SpanTarget, Target
+from opencode_exporter.expose.otlp.target import SpanTarget, Target
+from opencode_exporter.expose.prometheus import Rendered
 from opencode_exporter.source.watcher import Watcher
 from opencode_exporter.web.landing import Landing
 from opencode_exporter.web.room import raise_file_limit
 from opencode_exporter.web.server import WebServer
 
 if TYPE_CHECKING:
-    from opencode_exporter.otlp.push import Push
-    from opencode_exporter.otlp.tracing import Tracing
+    from opencode_exporter.expose.otlp.metrics_push import Push
+    from opencode_exporter.expose.otlp.span_push import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class Service:
 
     def _push_to(self, target: Target) -> Push:
         # Not at the top: a run that does not push needs neither the time nor the memory.
-        from opencode_exporter.otlp.push import Push  # noqa: PLC0415
+        from opencode_exporter.expose.otlp.metrics_push import Push  # noqa: PLC0415
 
         pages = self._exporter.pages
         push = Push(
@@ -169,7 +169,7 @@ class Service:
         return push
 
     def _trace_to(self, target: SpanTarget) -> Tracing:
-        from opencode_exporter.otlp.tracing import Tracing  # noqa: PLC0415  # as above
+        from opencode_exporter.expose.otlp.span_push import Tracing  # noqa: PLC0415  # as above
 
         exporter = self._exporter
         tracing = Tracing(target, exporter.ledger, exporter.settings, SystemClock())

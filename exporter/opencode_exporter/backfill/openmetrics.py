@@ -23,9 +23,9 @@ from opencode_exporter.counting.series import (
     zero_of,
 )
 from opencode_exporter.counting.totals import KNOWN_BEFOREHAND
-from opencode_exporter.exposition import head_of, names_of, values_of
-from opencode_exporter.moment import Snapshot
-from opencode_exporter.snapshot import at_baseline
+from opencode_exporter.expose.moment import Snapshot
+from opencode_exporter.expose.prometheus import head_of, names_of, values_of
+from opencode_exporter.expose.snapshot import at_baseline
 
 Progress = Callable[[float, int], None]
 """Told of the share written (0 to 1) and the samples so far."""

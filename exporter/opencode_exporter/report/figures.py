@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Histogram
-from opencode_exporter.moment import Snapshot
+from opencode_exporter.expose.moment import Snapshot
 from opencode_exporter.printable import printable
 from opencode_exporter.report import document as d
 from opencode_exporter.report.sums import (

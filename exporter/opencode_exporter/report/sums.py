@@ -23,7 +23,7 @@ from opencode_exporter.events import (
     INTERRUPTED,
     SUCCEEDED,
 )
-from opencode_exporter.moment import Snapshot
+from opencode_exporter.expose.moment import Snapshot
 from opencode_exporter.report.document import Calls, Durations, Outcomes, Tokens
 from opencode_exporter.report.quantiles import quantile
 

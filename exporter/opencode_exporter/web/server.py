@@ -23,7 +23,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.exposition import Rendered
+from opencode_exporter.expose.prometheus import Rendered
 from opencode_exporter.web.config import WebConfig, WebConfigHolder
 from opencode_exporter.web.gate import Compress, Gate
 from opencode_exporter.web.hosts import Hosts

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from opencode_exporter.events import Invocation
-from opencode_exporter.otlp.span_ids import call_id, starter_id, trace_id
+from opencode_exporter.expose.otlp.span_ids import call_id, starter_id, trace_id
 
 _SESSIONS: Final = 1000
 _CALLS: Final = 20

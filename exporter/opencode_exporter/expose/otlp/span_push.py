@@ -19,14 +19,14 @@ from opencode_exporter.clock import Clock
 from opencode_exporter.config import Settings
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.events import ABANDONED, COMPLETED, ERROR, Invocation
-from opencode_exporter.exemplars import Exemplar, Exemplars
+from opencode_exporter.expose.exemplars import Exemplar, Exemplars
+from opencode_exporter.expose.otlp.callers import Callers
+from opencode_exporter.expose.otlp.resource import resource_of
+from opencode_exporter.expose.otlp.span_sender import SpanSender
+from opencode_exporter.expose.otlp.spans import Shown, span_of
+from opencode_exporter.expose.otlp.target import SpanTarget
+from opencode_exporter.expose.snapshot import shown_labels
 from opencode_exporter.ledger.ledger import Ledger
-from opencode_exporter.otlp.callers import Callers
-from opencode_exporter.otlp.resource import resource_of
-from opencode_exporter.otlp.span_sender import SpanSender
-from opencode_exporter.otlp.spans import Shown, span_of
-from opencode_exporter.otlp.target import SpanTarget
-from opencode_exporter.snapshot import shown_labels
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricsData
 
-from opencode_exporter.otlp.link import Link
-from opencode_exporter.otlp.session import session
+from opencode_exporter.expose.otlp.link import Link
+from opencode_exporter.expose.otlp.session import session
 
 _POINTS: Final = 5000  # in a request: gRPC receivers refuse more than 4 MiB, unless told
 

@@ -34,8 +34,8 @@ from opencode_exporter.counting.series import (
     number_of,
     zero_of,
 )
-from opencode_exporter.exemplars import Exemplar, OfSeries
-from opencode_exporter.moment import Moment
+from opencode_exporter.expose.exemplars import Exemplar, OfSeries
+from opencode_exporter.expose.moment import Moment
 
 _FORMATS_KEPT: Final = 4  # a client may ask for any version of a format
 _HEAD_LINES: Final = 2  # HELP and TYPE

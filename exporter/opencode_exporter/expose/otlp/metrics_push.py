@@ -13,12 +13,12 @@ from collections.abc import Callable
 from functools import partial
 
 from opencode_exporter.clock import Clock
-from opencode_exporter.moment import Moment
-from opencode_exporter.otlp.points import metrics_data
-from opencode_exporter.otlp.resource import resource_of
-from opencode_exporter.otlp.sender import Sender
-from opencode_exporter.otlp.target import Target
-from opencode_exporter.otlp.troubles import Troubles
+from opencode_exporter.expose.moment import Moment
+from opencode_exporter.expose.otlp.points import metrics_data
+from opencode_exporter.expose.otlp.resource import resource_of
+from opencode_exporter.expose.otlp.sender import Sender
+from opencode_exporter.expose.otlp.target import Target
+from opencode_exporter.expose.otlp.troubles import Troubles
 
 log = logging.getLogger(__name__)
 

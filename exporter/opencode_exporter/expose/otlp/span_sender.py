@@ -12,10 +12,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from opencode_exporter.clock import Clock
-from opencode_exporter.otlp.link import Link
-from opencode_exporter.otlp.session import session
-from opencode_exporter.otlp.target import SpanTarget
-from opencode_exporter.otlp.troubles import Troubles
+from opencode_exporter.expose.otlp.link import Link
+from opencode_exporter.expose.otlp.session import session
+from opencode_exporter.expose.otlp.target import SpanTarget
+from opencode_exporter.expose.otlp.troubles import Troubles
 
 log = logging.getLogger(__name__)
 

@@ -22,11 +22,11 @@ from opencode_exporter.counting.series import Labels, Value, merge
 from opencode_exporter.counting.totals import KNOWN_BEFOREHAND
 from opencode_exporter.decode.opencode.verdicts import CATEGORIES, SKILL_TOOL, category_of
 from opencode_exporter.events import OVERFLOW, STATUSES, TODO_STATUSES, UNKNOWN
-from opencode_exporter.exemplars import Known
-from opencode_exporter.filters import Filters
-from opencode_exporter.health import SourceHealth
+from opencode_exporter.expose.exemplars import Known
+from opencode_exporter.expose.filters import Filters
+from opencode_exporter.expose.health import SourceHealth
+from opencode_exporter.expose.moment import Later, Moment, Numbers, Snapshot
 from opencode_exporter.ledger.ledger import Ledger, Published
-from opencode_exporter.moment import Later, Moment, Numbers, Snapshot
 from opencode_exporter.source.skills import InstalledSkill
 
 T = TypeVar("T")

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, cast, get_args
 
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.otlp.secrets import hidden
-from opencode_exporter.otlp.url import refuse, shown
+from opencode_exporter.expose.otlp.secrets import hidden
+from opencode_exporter.expose.otlp.url import refuse, shown
 
 Protocol = Literal["http/protobuf", "grpc"]
 Signal = Literal["metrics", "traces"]

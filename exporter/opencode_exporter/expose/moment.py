@@ -12,7 +12,7 @@ from functools import cached_property
 
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Labels, Value, zero_of
-from opencode_exporter.exemplars import Known
+from opencode_exporter.expose.exemplars import Known
 
 Snapshot = Mapping[c.Metric, Mapping[Labels, Value]]
 """Values in each metric's scale; see `catalog.Metric`."""

@@ -17,11 +17,11 @@ from enum import Enum
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.otlp.heard import Heard
-from opencode_exporter.otlp.secrets import cleaned
-from opencode_exporter.otlp.session import RedirectedError
-from opencode_exporter.otlp.target import Endpoint
-from opencode_exporter.otlp.troubles import Lasting
+from opencode_exporter.expose.otlp.heard import Heard
+from opencode_exporter.expose.otlp.secrets import cleaned
+from opencode_exporter.expose.otlp.session import RedirectedError
+from opencode_exporter.expose.otlp.target import Endpoint
+from opencode_exporter.expose.otlp.troubles import Lasting
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from urllib3.exceptions import ReadTimeoutError
 
 from opencode_exporter.clock import SystemClock
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.otlp.deadline import TimedAdapter
-from opencode_exporter.otlp.url import shown
+from opencode_exporter.expose.otlp.deadline import TimedAdapter
+from opencode_exporter.expose.otlp.url import shown
 
 _MOST: Final = 1 << 20  # bytes of an answer, as they come: a status, and maybe a sentence
 _PIECE: Final = 1 << 16

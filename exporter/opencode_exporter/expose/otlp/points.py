@@ -27,7 +27,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opencode_exporter import __version__
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Labels, Value, histogram_of, number_of
-from opencode_exporter.moment import Moment
+from opencode_exporter.expose.moment import Moment
 
 _SCOPE: Final = InstrumentationScope("opencode_exporter", __version__)
 _NS_PER_MS: Final = 1_000_000

@@ -1,0 +1,1 @@
+"""Expose: what the ledger has published, as pages of Prometheus and points of OTLP."""
