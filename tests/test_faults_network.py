@@ -17,7 +17,7 @@ import pytest
 
 from faults import CALLS, SOURCE, Work, counts, serve, shown, working
 from opencode_exporter.logs import Throttle
-from opencode_exporter.web import protocol as web_protocol
+from opencode_exporter.web import http_server as web_protocol
 from served import Served
 from support import PATIENCE_S, SOON_S, Bench, Exposed, FakeClock, wait_for
 from web_harness import FakeBackend, endpoint, serving

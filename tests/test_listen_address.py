@@ -11,7 +11,7 @@ from click import Context
 
 from opencode_exporter.cli import _COMMANDS
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.web.server import (
+from opencode_exporter.web.app import (
     parse_listen_address,
 )
 from web_harness import (

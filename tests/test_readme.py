@@ -19,7 +19,7 @@ from opencode_exporter.check import examine
 from opencode_exporter.cli import _COMMANDS
 from opencode_exporter.source.opencode.schema import READABLE
 from opencode_exporter.source.opencode.source import Source
-from opencode_exporter.web.config import WebConfig
+from opencode_exporter.web.web_config import WebConfig
 from support import HOUR_MS, Bench, real_tool, truth, unpack
 from test_layers import ROWS
 

@@ -11,14 +11,14 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.web.gate import accepts_gzip
-from opencode_exporter.web.hosts import Hosts
-from opencode_exporter.web.server import (
+from opencode_exporter.web.app import (
     LandingRow,
     WebConfigHolder,
     create_app,
     scrape_wait_s,
 )
+from opencode_exporter.web.hosts import Hosts
+from opencode_exporter.web.middleware import accepts_gzip
 from support import wait_for
 from web_harness import (
     CONTENT_TYPE,
@@ -224,7 +224,7 @@ def test_backend_failure_is_one_answer_and_one_line(caplog: pytest.LogCaptureFix
         assert client.get("/metrics").status_code == 200
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert [vars(record)["err"] for record in errors] == ["disk on fire", "disk on fire"]
-    assert {record.name for record in errors} == {"opencode_exporter.web.gate"}
+    assert {record.name for record in errors} == {"opencode_exporter.web.middleware"}
 
 
 def test_prometheus_servers_are_told_apart() -> None:

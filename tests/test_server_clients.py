@@ -17,8 +17,8 @@ import httpx
 import pytest
 import trustme
 
-from opencode_exporter.web import protocol as web_protocol
-from opencode_exporter.web.server import (
+from opencode_exporter.web import http_server as web_protocol
+from opencode_exporter.web.app import (
     WebServer,
 )
 from support import PATIENCE_S, SOON_S

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from opencode_exporter.web.server import WebServer
+from opencode_exporter.web.app import WebServer
 from web_harness import FakeBackend, hashed, raw_exchange, serving
 
 NEXT = b"GET /-/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

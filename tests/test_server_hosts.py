@@ -13,8 +13,8 @@ import yaml
 
 from faults import serve, working
 from opencode_exporter.errors import ConfigError
+from opencode_exporter.web.app import WebServer
 from opencode_exporter.web.hosts import Hosts
-from opencode_exporter.web.server import WebServer
 from support import Bench
 from web_harness import FakeBackend, raw_exchange, serving
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 import trustme
 
+from opencode_exporter.web import http_server as web_protocol
 from opencode_exporter.web import lane as web_lane
 from opencode_exporter.web import listener as web_listener
-from opencode_exporter.web import protocol as web_protocol
 from opencode_exporter.web import room as web_room
+from opencode_exporter.web.app import WebServer
 from opencode_exporter.web.lane import Lane
 from opencode_exporter.web.room import Guest, Room, Speaker, most_connections
-from opencode_exporter.web.server import WebServer
 from opencode_exporter.web.turns import BusyError, Turns
 from support import PATIENCE_S, SOON_S, FakeClock, wait_for
 from web_harness import FakeBackend, client_of, endpoint, get_raw, raw_exchange, serving

@@ -17,8 +17,8 @@ import trustme
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.web import auth as web_auth
 from opencode_exporter.web.auth import BasicAuth
-from opencode_exporter.web.config import RateLimit
-from opencode_exporter.web.gate import _Bucket
+from opencode_exporter.web.middleware import _Bucket
+from opencode_exporter.web.web_config import RateLimit
 from web_harness import FakeBackend, client_of, hashed, serving
 
 PATHS = ("/", "/metrics", "/-/healthy", "/-/ready", "/nothing")

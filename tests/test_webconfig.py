@@ -9,8 +9,8 @@ import pytest
 import trustme
 
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.web.config import RateLimit, WebConfig, WebConfigHolder
 from opencode_exporter.web.tls import san_allowed
+from opencode_exporter.web.web_config import RateLimit, WebConfig, WebConfigHolder
 
 HASH = "$2y$04$" + "a" * 53
 

@@ -24,9 +24,9 @@ from opencode_exporter.exporter import Exporter
 from opencode_exporter.expose.otlp.target import SpanTarget, Target
 from opencode_exporter.expose.prometheus import Rendered
 from opencode_exporter.source.watcher import Watcher
+from opencode_exporter.web.app import WebServer
 from opencode_exporter.web.landing import Landing
 from opencode_exporter.web.room import raise_file_limit
-from opencode_exporter.web.server import WebServer
 
 if TYPE_CHECKING:
     from opencode_exporter.expose.otlp.metrics_push import Push

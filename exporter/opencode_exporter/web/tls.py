@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from opencode_exporter.web.yaml import Section
+from opencode_exporter.web.settings_file import Section
 
 _KEYS = [
     "cert",

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from opencode_exporter.errors import ConfigError
+from opencode_exporter.web.settings_file import Section, read_yaml
 from opencode_exporter.web.tls import TlsSettings, read_tls
-from opencode_exporter.web.yaml import Section, read_yaml
 
 log = logging.getLogger(__name__)
 

@@ -24,11 +24,11 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from opencode_exporter.web.config import WebConfigHolder
 from opencode_exporter.web.lane import Lane
 from opencode_exporter.web.listener import Listener, Visitor
 from opencode_exporter.web.room import Room, most_connections
 from opencode_exporter.web.tls import TlsSettings, san_allowed
+from opencode_exporter.web.web_config import WebConfigHolder
 
 log = logging.getLogger(__name__)
 

@@ -24,17 +24,17 @@ from starlette.routing import Route
 
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.expose.prometheus import Rendered
-from opencode_exporter.web.config import WebConfig, WebConfigHolder
-from opencode_exporter.web.gate import Compress, Gate
 from opencode_exporter.web.hosts import Hosts
+from opencode_exporter.web.http_server import build_server
 from opencode_exporter.web.landing import (
     CONTENT_SECURITY_POLICY,
     Landing,
     LandingRow,
     render_landing,
 )
-from opencode_exporter.web.protocol import build_server
-from opencode_exporter.web.sockets import bind_all, parse_listen_address, url_of
+from opencode_exporter.web.listen import bind_all, parse_listen_address, url_of
+from opencode_exporter.web.middleware import Compress, Gate
+from opencode_exporter.web.web_config import WebConfig, WebConfigHolder
 
 __all__ = [
     "Backend",

@@ -20,8 +20,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from opencode_exporter.web.auth import BasicAuth
-from opencode_exporter.web.config import RateLimit, WebConfig, WebConfigHolder
 from opencode_exporter.web.hosts import Hosts, name_of
+from opencode_exporter.web.web_config import RateLimit, WebConfig, WebConfigHolder
 
 log = logging.getLogger(__name__)
 
