@@ -17,7 +17,7 @@ from typing import Any, Final
 from prometheus_client.parser import text_fd_to_metric_families
 
 from opencode_exporter.backfill import Job, Written, run
-from opencode_exporter.config import Settings
+from opencode_exporter.service.settings import Settings
 from support import Bench, Exposed, Labels, exposed
 
 SCRAPE: Final = {"job": "opencode", "instance": "ada"}

@@ -13,7 +13,7 @@ from pathlib import Path
 import apsw
 
 from databases import V1, V2, call
-from opencode_exporter.exporter import Exporter
+from opencode_exporter.service.exporter import Exporter
 from support import Bench, Exposed, exposed
 
 SOURCE = "opencode.db"

@@ -15,8 +15,8 @@ from typing import Any
 from databases import V1
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Labels
-from opencode_exporter.exporter import Exporter
 from opencode_exporter.expose.moment import Moment
+from opencode_exporter.service.exporter import Exporter
 from oracle.model import Call, Row, Session
 from oracle.reading import read
 from support import HOUR_MS, RECORDINGS, Bench, truth, unpack

@@ -21,8 +21,8 @@ from typing import Any, NoReturn
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from opencode_exporter.config import Settings
-from opencode_exporter.exporter import Exporter
+from opencode_exporter.service.exporter import Exporter
+from opencode_exporter.service.settings import Settings
 from recorder.binaries import Binary, find
 
 RECORDINGS = Path(__file__).parent / "recordings"

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from databases import V1
-from opencode_exporter.exporter import Exporter
 from opencode_exporter.ledger.viewers import MOST
+from opencode_exporter.service.exporter import Exporter
 from support import Bench, Exposed, FakeClock, exposed
 
 USAGE: Final = "opencode_tool_usage_total"

@@ -16,10 +16,10 @@ from opencode_exporter.counting.tally import Tally
 from opencode_exporter.counting.turns import turns
 from opencode_exporter.counting.turns.state import Conversation
 from opencode_exporter.events import Remark
-from opencode_exporter.exporter import Exporter
 from opencode_exporter.ledger import open_rows
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.ledger.store import Store
+from opencode_exporter.service.exporter import Exporter
 from support import Bench, exposed
 
 CALLS: Final = "opencode_tool_invocations_total"

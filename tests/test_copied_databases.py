@@ -10,7 +10,7 @@ import apsw
 import pytest
 
 from databases import V1, V2, call
-from opencode_exporter.exporter import Exporter
+from opencode_exporter.service.exporter import Exporter
 from support import HOUR_MS, Bench, Exposed
 from test_counting import CALLS, LATE, polled
 

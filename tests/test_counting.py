@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from databases import V1, V2, call
-from opencode_exporter.exporter import Exporter
+from opencode_exporter.service.exporter import Exporter
 from support import Bench, Exposed, exposed
 
 CALLS = "opencode_tool_invocations_total"

@@ -15,7 +15,7 @@ import pytest
 import opencode_exporter
 from command import ANYWHERE, Place
 from databases import V1
-from opencode_exporter.read_ahead import WORTH_IT_ROWS
+from opencode_exporter.service.read_ahead import WORTH_IT_ROWS
 from recorder import mcp_server
 from recorder.provision import mcp_command
 from stacking import DEPLOY, STACK, Stack

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from opencode_exporter.config import state_directory
+from opencode_exporter.service.settings import state_directory
 from support import real_tool
 
 DEPLOY = Path(__file__).parents[1] / "deploy"

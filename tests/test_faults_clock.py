@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from databases import V1
-from opencode_exporter.exporter import Exporter
+from opencode_exporter.service.exporter import Exporter
 from rereading import CALLS, REJECTED
 from support import HOUR_MS, Bench, Exposed, FakeClock, exposed
 

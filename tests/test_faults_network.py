@@ -171,7 +171,7 @@ def test_line_held_back_is_counted() -> None:
     written = [one for one in map(line, times) if throttle.filter(one)]
     assert [one.created for one in written] == [1000.0, 1031.0, 500.0]
     assert [vars(one).get("repeated") for one in written] == [None, 2, 1]
-    assert all(throttle.filter(line(at, "opencode_exporter.poller")) for at in times)
+    assert all(throttle.filter(line(at, "opencode_exporter.service.poller")) for at in times)
 
 
 def test_fifty_scrapes_at_once(served: Served, work: Work) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from databases import V1, V2
 from faults import QUICK, SOURCE, Work, counts, serve, shown, working
-from opencode_exporter import poller
+from opencode_exporter.service import poller
 from rereading import CALLS, REJECTED, add_call, readings
 from support import Bench, exposed, wait_for
 

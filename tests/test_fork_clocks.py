@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from databases import V1, V2, call
-from opencode_exporter import poller
+from opencode_exporter.service import poller
 from support import HOUR_MS, Bench, Exposed
 from test_counting import counted, polled, running
 from test_counting_copies import copies

@@ -8,9 +8,9 @@ from typing import Any, Final
 import pytest
 
 from databases import V1, V2, call
-from opencode_exporter import poller
-from opencode_exporter.exporter import Exporter
 from opencode_exporter.ledger import waiting
+from opencode_exporter.service import poller
+from opencode_exporter.service.exporter import Exporter
 from rereading import REJECTED
 from support import HOUR_MS, Bench, Exposed, truth, unpack
 from test_counting import counted, polled, running

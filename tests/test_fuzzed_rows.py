@@ -21,8 +21,8 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from fuzzing import Mutation, adorn, arrivals, connect, spoil, spoil_around
-from opencode_exporter import poller
-from opencode_exporter.exporter import Exporter
+from opencode_exporter.service import poller
+from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.source.opencode import tailer
 from support import HOUR_MS, Bench, Exposed, exposed, truth, unpack
 

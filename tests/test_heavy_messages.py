@@ -13,10 +13,10 @@ import pytest
 
 from databases import V1, V2, call
 from messages_v1 import USED, put, read, step, table
-from opencode_exporter import poller, read_ahead
 from opencode_exporter.chunk import Chunk
 from opencode_exporter.events import Step, weight
 from opencode_exporter.ledger.ledger import Ledger
+from opencode_exporter.service import poller, read_ahead
 from opencode_exporter.source.opencode.source import Source
 from opencode_exporter.source.opencode.tables import message_parts_v1
 from opencode_exporter.source.opencode.tables.table import WITHOUT_BOUNDS

@@ -9,8 +9,8 @@ import apsw
 import pytest
 
 from databases import V1, V2
-from opencode_exporter.exporter import Exporter
 from opencode_exporter.ledger import store
+from opencode_exporter.service.exporter import Exporter
 from support import HOUR_MS, Bench, exposed, truth, unpack
 
 NAME = "opencode_file_hot_edits"

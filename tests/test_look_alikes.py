@@ -8,8 +8,8 @@ import apsw
 import pytest
 
 from databases import V1
-from opencode_exporter.config import sources
 from opencode_exporter.errors import SourceMissingError
+from opencode_exporter.service.settings import sources
 from opencode_exporter.source.opencode.source import Source
 
 

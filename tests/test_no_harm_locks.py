@@ -22,7 +22,7 @@ from typing import Any, Final
 import pytest
 
 from neighbour import Neighbour
-from opencode_exporter.read_ahead import WORTH_IT_ROWS
+from opencode_exporter.service.read_ahead import WORTH_IT_ROWS
 from rereading import CALLS, SOURCE
 from served import Served
 from support import SOON_S, wait_for

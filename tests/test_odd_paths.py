@@ -12,9 +12,9 @@ import pytest
 from command import Place
 from databases import V1
 from faults import mounted
-from opencode_exporter import poller
 from opencode_exporter.check import filesystem
 from opencode_exporter.check import mounted as listed
+from opencode_exporter.service import poller
 from opencode_exporter.web.landing import render_landing
 from support import Bench, Exposed, exposed, not_utf8, unpack
 

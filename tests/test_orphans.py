@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from databases import V1
-from opencode_exporter import poller
-from opencode_exporter.exporter import Exporter
+from opencode_exporter.service import poller
+from opencode_exporter.service.exporter import Exporter
 from support import Bench
 from test_counting import counted, polled, running
 

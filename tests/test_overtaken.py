@@ -10,8 +10,8 @@ import pytest
 
 from databases import V1, V2, call
 from neighbour import Neighbour
-from opencode_exporter import poller, read_ahead
-from opencode_exporter.exporter import Exporter
+from opencode_exporter.service import poller, read_ahead
+from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.source.opencode import tailer
 from opencode_exporter.source.opencode.tables.part_v1 import PartTable
 from support import Bench, exposed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from databases import V1, V2, call
-from opencode_exporter import poller, read_ahead
+from opencode_exporter.service import poller, read_ahead
 from support import HOUR_MS, RECORDINGS, Bench, Exposed, exposed, truth, unpack
 from test_counting import counted
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from databases import V1, V2, call, schema
-from opencode_exporter import poller, read_ahead
-from opencode_exporter.exporter import Exporter
+from opencode_exporter.service import poller, read_ahead
+from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.source.opencode.source import Source
 from opencode_exporter.source.opencode.tailer import Tailer
 from rereading import SOURCE, problem, readings, state

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from databases import V1, V2, call
-from opencode_exporter.exporter import Exporter
+from opencode_exporter.service.exporter import Exporter
 from support import Bench, Exposed, exposed
 
 SESSIONS = "opencode_session_tool_invocations"

@@ -10,8 +10,8 @@ import apsw
 import pytest
 
 from databases import V1, V2
-from opencode_exporter import poller
-from opencode_exporter.exporter import Exporter
+from opencode_exporter.service import poller
+from opencode_exporter.service.exporter import Exporter
 from support import Bench, exposed
 from test_counting import CALLS, counted, polled, running
 from test_counting_copies import BOTH, Generation, start, work

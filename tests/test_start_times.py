@@ -14,8 +14,8 @@ from databases import V1, V2
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Labels, Value
 from opencode_exporter.counting.totals import KNOWN_BEFOREHAND, Times, starts_of
-from opencode_exporter.exporter import Exporter
 from opencode_exporter.expose.filters import Filters, NameFilter, parse_pattern
+from opencode_exporter.service.exporter import Exporter
 from oracle.reading import read
 from replaying import Replay
 from starting import (

@@ -12,7 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Histogram, Labels
-from opencode_exporter.exporter import Exporter
+from opencode_exporter.service.exporter import Exporter
 from otlp_receivers import HttpReceiver
 from replaying import Replay
 from support import RECORDINGS, Bench, unpack

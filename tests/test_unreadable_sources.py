@@ -27,8 +27,8 @@ NO_INDEX: Final = "the newest rows are in a -wal file that has no -shm beside it
 READ: Final = """
 import os, sys
 from pathlib import Path
-from opencode_exporter.config import Settings
-from opencode_exporter.exporter import Exporter
+from opencode_exporter.service.settings import Settings
+from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.source.watcher import watchable
 from support import FakeClock, exposed
 if os.geteuid() == 0 and sys.argv[3] == "nobody":

@@ -23,7 +23,6 @@ import click
 
 from opencode_exporter import __version__, config_file, logs
 from opencode_exporter.clock import SystemClock
-from opencode_exporter.config import DEFAULT_LISTEN, Settings, state_directory
 from opencode_exporter.errors import ConfigError, ExporterError
 from opencode_exporter.expose.filters import Filters, NameFilter
 from opencode_exporter.expose.otlp.target import SpanTarget, Target, span_target_of, target_of
@@ -43,6 +42,7 @@ from opencode_exporter.flags import (
     logging_flags,
 )
 from opencode_exporter.printable import printable
+from opencode_exporter.service.settings import DEFAULT_LISTEN, Settings, state_directory
 from opencode_exporter.streams import guard
 from opencode_exporter.terminal import ProgressBar, print_findings
 
@@ -177,8 +177,8 @@ def _targets(given: dict[str, Any]) -> tuple[Target | None, SpanTarget | None]:
 
 
 def _serve(settings: Settings, given: dict[str, Any]) -> None:
-    from opencode_exporter.exporter import Exporter  # noqa: PLC0415  # --help stays quick
-    from opencode_exporter.service import Service  # noqa: PLC0415
+    from opencode_exporter.service.exporter import Exporter  # noqa: PLC0415  # --help stays quick
+    from opencode_exporter.service.service import Service  # noqa: PLC0415
 
     target, traces = _targets(given)
     if given["otlp_traces"] and traces is None:
@@ -201,7 +201,7 @@ def _serve(settings: Settings, given: dict[str, Any]) -> None:
 @flags(COUNTING, logging_flags())
 def once(**given: Any) -> None:
     """Read everything into memory, print the metrics, exit."""
-    from opencode_exporter.exporter import Exporter  # noqa: PLC0415
+    from opencode_exporter.service.exporter import Exporter  # noqa: PLC0415
 
     logs.configure(given["log_level"], given["log_format"])
     with ProgressBar() as bar:
@@ -217,8 +217,8 @@ def once(**given: Any) -> None:
 @flags(COUNTING, REPORTING, logging_flags("error"))
 def report(**given: Any) -> None:
     """Print skills, tools, edits and models by use; needs no server."""
-    from opencode_exporter.exporter import Exporter  # noqa: PLC0415
     from opencode_exporter.report import Asked, figures, output  # noqa: PLC0415
+    from opencode_exporter.service.exporter import Exporter  # noqa: PLC0415
 
     logs.configure(given["log_level"], given["log_format"])
     settings = _settings(None, given)
@@ -276,8 +276,8 @@ def backfill(**given: Any) -> None:
 def check(source_path: tuple[Path, ...]) -> None:
     """Say whether each database can be read, and what to do if not."""
     from opencode_exporter.check import examine  # noqa: PLC0415
-    from opencode_exporter.config import sources  # noqa: PLC0415
-    from opencode_exporter.poller import label_sources  # noqa: PLC0415
+    from opencode_exporter.service.poller import label_sources  # noqa: PLC0415
+    from opencode_exporter.service.settings import sources  # noqa: PLC0415
     from opencode_exporter.source.opencode.source import Source  # noqa: PLC0415
 
     files, _ = sources(_paths(source_path), os.environ, Path.home())

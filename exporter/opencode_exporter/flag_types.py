@@ -15,9 +15,9 @@ import click
 
 from opencode_exporter import catalog as c
 from opencode_exporter.clock import SystemClock
-from opencode_exporter.config import parse_duration
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.expose.filters import parse_pattern
+from opencode_exporter.service.settings import parse_duration
 
 _LABEL_NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _LONGEST_STEP_MS: Final = 31 * 86_400_000

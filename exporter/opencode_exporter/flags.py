@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from opencode_exporter.config import DEFAULT_LISTEN
 from opencode_exporter.flag_types import (
     Duration,
     Label,
@@ -23,6 +22,7 @@ from opencode_exporter.flag_types import (
     labels_of_a_scrape,
     whole_seconds,
 )
+from opencode_exporter.service.settings import DEFAULT_LISTEN
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PREFIX: Final = "OPENCODE_EXPORTER"

@@ -26,11 +26,11 @@ from prometheus_client import (
 )
 
 from opencode_exporter.chunk import Chunk
-from opencode_exporter.config import Settings
 from opencode_exporter.events import COMPLETED, ERROR, Event, Invocation
-from opencode_exporter.exporter import Exporter
 from opencode_exporter.expose.moment import Snapshot
 from opencode_exporter.ledger.ledger import Ledger
+from opencode_exporter.service.exporter import Exporter
+from opencode_exporter.service.settings import Settings
 
 _TOOLS: Final = 100
 _SKILLS: Final = 100

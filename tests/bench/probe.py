@@ -26,8 +26,8 @@ import serving
 from opencode_exporter import catalog as c
 from opencode_exporter.backfill import Job, run
 from opencode_exporter.clock import SystemClock
-from opencode_exporter.config import Settings
-from opencode_exporter.exporter import Exporter
+from opencode_exporter.service.exporter import Exporter
+from opencode_exporter.service.settings import Settings
 
 COMMITS: Final = 200
 _POLLS: Final = 2_000

@@ -23,9 +23,9 @@ from page import fill
 from watchfiles import awatch
 
 from opencode_exporter import catalog as c
-from opencode_exporter.config import Settings
-from opencode_exporter.exporter import Exporter
-from opencode_exporter.service import Service
+from opencode_exporter.service.exporter import Exporter
+from opencode_exporter.service.service import Service
+from opencode_exporter.service.settings import Settings
 
 _SETTLED_S: Final = 1.0  # the watcher's own wake after its start is over
 _LOOK_S: Final = 0.001

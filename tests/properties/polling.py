@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from opencode_exporter import poller
+from opencode_exporter.service import poller
 from opencode_exporter.source.opencode import tailer
 from support import Bench, FakeClock
 

@@ -23,8 +23,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
-from opencode_exporter import poller
-from opencode_exporter.exporter import Exporter
+from opencode_exporter.service import poller
+from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.source.opencode import tailer
 from opencode_exporter.source.opencode.tables import part_v1 as table_v1
 from opencode_exporter.source.opencode.tables import session_message_v2 as table_v2

@@ -17,7 +17,6 @@ from opencode_exporter.backfill.known import Known
 from opencode_exporter.backfill.period import Period
 from opencode_exporter.backfill.timeline import Series, Timeline
 from opencode_exporter.clock import Clock
-from opencode_exporter.config import Settings, sources
 from opencode_exporter.counting.calls import Aggregate
 from opencode_exporter.counting.labels import within_limit
 from opencode_exporter.counting.real_names import RealNames
@@ -29,7 +28,8 @@ from opencode_exporter.events import Event, Invocation, Rejection, Step, UserSki
 from opencode_exporter.expose.snapshot import shown_labels
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.ledger.store import Batch, Store
-from opencode_exporter.poller import Poller, Progress
+from opencode_exporter.service.poller import Poller, Progress
+from opencode_exporter.service.settings import Settings, sources
 from opencode_exporter.source.skills import SkillScanner
 
 

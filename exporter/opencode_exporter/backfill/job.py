@@ -26,10 +26,10 @@ from opencode_exporter.backfill.openmetrics import Written, write
 from opencode_exporter.backfill.period import Period
 from opencode_exporter.backfill.timeline import Timeline
 from opencode_exporter.clock import Clock
-from opencode_exporter.config import Settings, beside, sources
 from opencode_exporter.errors import ConfigError, ExporterError
-from opencode_exporter.poller import Progress as ReadProgress
 from opencode_exporter.printable import printable
+from opencode_exporter.service.poller import Progress as ReadProgress
+from opencode_exporter.service.settings import Settings, beside, sources
 from opencode_exporter.source.file_cache import take_after
 
 STDOUT: Final = Path("-")

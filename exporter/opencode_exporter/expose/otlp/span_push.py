@@ -16,7 +16,6 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from opencode_exporter import catalog as c
 from opencode_exporter.clock import Clock
-from opencode_exporter.config import Settings
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.events import ABANDONED, COMPLETED, ERROR, Invocation
 from opencode_exporter.expose.exemplars import Exemplar, Exemplars
@@ -27,6 +26,7 @@ from opencode_exporter.expose.otlp.spans import Shown, span_of
 from opencode_exporter.expose.otlp.target import SpanTarget
 from opencode_exporter.expose.snapshot import shown_labels
 from opencode_exporter.ledger.ledger import Ledger
+from opencode_exporter.service.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from opencode_exporter.errors import (
 from opencode_exporter.expose.health import SourceHealth
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.printable import printable
-from opencode_exporter.read_ahead import WORTH_IT_ROWS, Plan, plan, read_ahead, rows_in
+from opencode_exporter.service.read_ahead import WORTH_IT_ROWS, Plan, plan, read_ahead, rows_in
 from opencode_exporter.source.opencode.damage import Damage, load
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.sessions import (

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Final
 from opencode_exporter import __version__
 from opencode_exporter.clock import SystemClock
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.exporter import Exporter
 from opencode_exporter.expose.otlp.target import SpanTarget, Target
 from opencode_exporter.expose.prometheus import Rendered
+from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.source.watcher import Watcher
 from opencode_exporter.web.app import WebServer
 from opencode_exporter.web.landing import Landing

@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from opencode_exporter.clock import Clock, SystemClock
-from opencode_exporter.config import Settings, is_source, sources
 from opencode_exporter.errors import ConfigError, LedgerDamagedError, LedgerError
 from opencode_exporter.ledger.file import set_aside
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.ledger.scope import Scope
 from opencode_exporter.ledger.store import Store
-from opencode_exporter.pages import Pages
-from opencode_exporter.poller import Poller, Progress
+from opencode_exporter.service.poller import Poller, Progress
+from opencode_exporter.service.settings import Settings, is_source, sources
+from opencode_exporter.service.views import Pages
 from opencode_exporter.source.skills import SkillScanner
 
 log = logging.getLogger(__name__)

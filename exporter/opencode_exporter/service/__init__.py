@@ -1,0 +1,1 @@
+"""Service: the process that polls, serves and pushes; joins all stages."""
