@@ -34,7 +34,7 @@ from stack import (
     run_until_the_end,
 )
 
-from opencode_exporter.demo_source import demo_source
+from opencode_exporter.commands.demo_source import demo_source
 
 RETENTION: Final = "2y"
 SHOWN: Final = (

@@ -25,9 +25,9 @@ from rich.console import Console
 
 from label_meanings import LABELS
 from opencode_exporter import catalog
-from opencode_exporter.cli import _COMMANDS as COMMANDS
+from opencode_exporter.commands.cli import _COMMANDS as COMMANDS
+from opencode_exporter.commands.report import Asked, figures, render
 from opencode_exporter.demo import Demo
-from opencode_exporter.report import Asked, figures, render
 from support import Bench, FakeClock
 
 README: Final = Path(__file__).parent.parent / "README.md"

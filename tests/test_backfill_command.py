@@ -18,7 +18,7 @@ import pytest
 from backfilling import SCRAPE, Past
 from command import ANYWHERE, Place
 from faults import PAGE, mounted, overwrite
-from opencode_exporter.backfill import Job, Written, advice
+from opencode_exporter.commands.backfill import Job, Written, advice
 from opencode_exporter.demo import Demo
 from opencode_exporter.source.file_cache import take_after
 from support import HOUR_MS, PATIENCE_S, Exposed, unpack, wait_for

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from command import Place
 from opencode_exporter import __version__
-from opencode_exporter.cli import _COMMANDS
+from opencode_exporter.commands.cli import _COMMANDS
 from support import Exposed, unpack, wait_for
 
 

@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 from faults import CALLS, SOURCE, Work, counts, serve, shown, working
-from opencode_exporter.logs import Throttle
+from opencode_exporter.commands.logs import Throttle
 from opencode_exporter.web import http_server as web_protocol
 from served import Served
 from support import PATIENCE_S, SOON_S, Bench, Exposed, FakeClock, wait_for

@@ -21,7 +21,7 @@ OUTPUT: Final = "opencode_tool_output_bytes_total"
 # Prints the highest memory that the process itself ever had.
 MEASURED: Final = (
     "import atexit, re, sys\n"
-    "from opencode_exporter.cli import main\n"
+    "from opencode_exporter.commands.cli import main\n"
     "status = lambda: open('/proc/self/status').read()\n"
     "atexit.register(lambda: print(re.search(r'VmHWM:\\s*(\\d+)', status())[1], file=sys.stderr))\n"
     "main()\n"

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from click import Context
 
-from opencode_exporter.cli import _COMMANDS
+from opencode_exporter.commands.cli import _COMMANDS
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.web.app import (
     parse_listen_address,

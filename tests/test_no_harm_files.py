@@ -20,7 +20,7 @@ from typing import Final
 import pytest
 
 from neighbour import Neighbour
-from opencode_exporter.check import examine
+from opencode_exporter.commands.check import examine
 from opencode_exporter.source.opencode.source import Source
 from rereading import CALLS, SOURCE
 from served import Served

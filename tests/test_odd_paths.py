@@ -12,8 +12,8 @@ import pytest
 from command import Place
 from databases import V1
 from faults import mounted
-from opencode_exporter.check import filesystem
-from opencode_exporter.check import mounted as listed
+from opencode_exporter.commands.check import filesystem
+from opencode_exporter.commands.check import mounted as listed
 from opencode_exporter.service import poller
 from opencode_exporter.web.landing import render_landing
 from support import Bench, Exposed, exposed, not_utf8, unpack

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 
 from command import Place
 from odd_secrets import OddRows
-from opencode_exporter.cli import _COMMANDS
+from opencode_exporter.commands.cli import _COMMANDS
 from otlp_receivers import HttpReceiver
 from planting import PREFIX, Planter, leaks
 from replaying import Replay

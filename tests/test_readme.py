@@ -15,8 +15,8 @@ import yaml
 import opencode_exporter
 import readme
 from opencode_exporter import catalog
-from opencode_exporter.check import examine
-from opencode_exporter.cli import _COMMANDS
+from opencode_exporter.commands.check import examine
+from opencode_exporter.commands.cli import _COMMANDS
 from opencode_exporter.source.opencode.schema import READABLE
 from opencode_exporter.source.opencode.source import Source
 from opencode_exporter.web.web_config import WebConfig

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from hand_made import NOON_MS, snapshot
 from opencode_exporter import catalog as c
+from opencode_exporter.commands.report import Asked, Report, figures, render
 from opencode_exporter.counting.labels import OPEN_LABELS
 from opencode_exporter.counting.series import Histogram
-from opencode_exporter.report import Asked, Report, figures, render
 
 SECTIONS = [
     "Skills",

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from command import ANYWHERE, Place
-from opencode_exporter.cli import _COMMANDS
+from opencode_exporter.commands.cli import _COMMANDS
 from prometheus import free_port
 from support import PATIENCE_S, unpack, wait_for
 from test_backfill_command import LABELS, flags

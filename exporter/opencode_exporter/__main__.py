@@ -1,5 +1,5 @@
 """Run the exporter with ``python -m opencode_exporter``."""
 
-from opencode_exporter.cli import main
+from opencode_exporter.commands.cli import main
 
 main()

@@ -24,8 +24,8 @@ import page
 import serving
 
 from opencode_exporter import catalog as c
-from opencode_exporter.backfill import Job, run
 from opencode_exporter.clock import SystemClock
+from opencode_exporter.commands.backfill import Job, run
 from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.service.settings import Settings
 

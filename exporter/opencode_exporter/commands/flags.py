@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from opencode_exporter.flag_types import (
+from opencode_exporter.commands.flag_types import (
     Duration,
     Label,
     Pattern,

@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from opencode_exporter import catalog as c
-from opencode_exporter.backfill.known import Known
-from opencode_exporter.backfill.period import Period
-from opencode_exporter.backfill.timeline import Series, Timeline
 from opencode_exporter.clock import Clock
+from opencode_exporter.commands.backfill.known import Known
+from opencode_exporter.commands.backfill.period import Period
+from opencode_exporter.commands.backfill.timeline import Series, Timeline
 from opencode_exporter.counting.calls import Aggregate
 from opencode_exporter.counting.labels import within_limit
 from opencode_exporter.counting.real_names import RealNames

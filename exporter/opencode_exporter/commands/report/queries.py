@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from opencode_exporter.catalog import Metric
+from opencode_exporter.commands.report.document import Calls, Durations, Outcomes, Tokens
+from opencode_exporter.commands.report.quantiles import quantile
 from opencode_exporter.counting.series import Histogram, histogram_of, number_of
 from opencode_exporter.events import (
     ABANDONED,
@@ -24,8 +26,6 @@ from opencode_exporter.events import (
     SUCCEEDED,
 )
 from opencode_exporter.expose.moment import Snapshot
-from opencode_exporter.report.document import Calls, Durations, Outcomes, Tokens
-from opencode_exporter.report.quantiles import quantile
 
 Key = tuple[str, ...]
 _DIGITS: Final = 6  # a float's noise is nothing to print

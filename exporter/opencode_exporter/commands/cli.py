@@ -21,13 +21,11 @@ from typing import Any
 
 import click
 
-from opencode_exporter import __version__, config_file, logs
+from opencode_exporter import __version__
 from opencode_exporter.clock import SystemClock
-from opencode_exporter.errors import ConfigError, ExporterError
-from opencode_exporter.expose.filters import Filters, NameFilter
-from opencode_exporter.expose.otlp.target import SpanTarget, Target, span_target_of, target_of
-from opencode_exporter.flag_types import Duration
-from opencode_exporter.flags import (
+from opencode_exporter.commands import config_file, logs
+from opencode_exporter.commands.flag_types import Duration
+from opencode_exporter.commands.flags import (
     BACKFILL,
     COUNTING,
     FILE,
@@ -41,10 +39,13 @@ from opencode_exporter.flags import (
     flags,
     logging_flags,
 )
+from opencode_exporter.commands.streams import guard
+from opencode_exporter.commands.terminal import ProgressBar, print_findings
+from opencode_exporter.errors import ConfigError, ExporterError
+from opencode_exporter.expose.filters import Filters, NameFilter
+from opencode_exporter.expose.otlp.target import SpanTarget, Target, span_target_of, target_of
 from opencode_exporter.printable import printable
 from opencode_exporter.service.settings import DEFAULT_LISTEN, Settings, state_directory
-from opencode_exporter.streams import guard
-from opencode_exporter.terminal import ProgressBar, print_findings
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +218,7 @@ def once(**given: Any) -> None:
 @flags(COUNTING, REPORTING, logging_flags("error"))
 def report(**given: Any) -> None:
     """Print skills, tools, edits and models by use; needs no server."""
-    from opencode_exporter.report import Asked, figures, output  # noqa: PLC0415
+    from opencode_exporter.commands.report import Asked, figures, output
     from opencode_exporter.service.exporter import Exporter  # noqa: PLC0415
 
     logs.configure(given["log_level"], given["log_format"])
@@ -248,7 +249,7 @@ def backfill(**given: Any) -> None:
     The exporter has to be stopped meanwhile, as it holds the ledger. Give the same flags as it
     has: then the last sample is the first value that it served.
     """
-    from opencode_exporter.backfill import Job, advice, run  # noqa: PLC0415
+    from opencode_exporter.commands.backfill import Job, advice, run  # noqa: PLC0415
 
     logs.configure(given["log_level"], given["log_format"])
     job = Job(
@@ -275,7 +276,7 @@ def backfill(**given: Any) -> None:
 @SOURCE
 def check(source_path: tuple[Path, ...]) -> None:
     """Say whether each database can be read, and what to do if not."""
-    from opencode_exporter.check import examine  # noqa: PLC0415
+    from opencode_exporter.commands.check import examine  # noqa: PLC0415
     from opencode_exporter.service.poller import label_sources  # noqa: PLC0415
     from opencode_exporter.service.settings import sources  # noqa: PLC0415
     from opencode_exporter.source.opencode.source import Source  # noqa: PLC0415
@@ -305,7 +306,7 @@ def check(source_path: tuple[Path, ...]) -> None:
 @flags(WEB, OTLP, logging_flags())
 def demo(**given: Any) -> None:
     """Serve a temporary database on which a simulated agent works."""
-    from opencode_exporter.demo_source import demo_source  # noqa: PLC0415
+    from opencode_exporter.commands.demo_source import demo_source  # noqa: PLC0415
 
     logs.configure(given["log_level"], given["log_format"])
     with demo_source(

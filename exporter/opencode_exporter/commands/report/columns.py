@@ -11,10 +11,10 @@ from typing import Final, TypeVar
 
 from rich.text import Text
 
-from opencode_exporter.report import units
-from opencode_exporter.report.document import Calls, Durations, Outcomes
-from opencode_exporter.report.grid import Column, Page
-from opencode_exporter.report.marks import Marks, rate_text
+from opencode_exporter.commands.report import units
+from opencode_exporter.commands.report.document import Calls, Durations, Outcomes
+from opencode_exporter.commands.report.grid import Column, Page
+from opencode_exporter.commands.report.marks import Marks, rate_text
 
 Row = TypeVar("Row")
 _BAR: Final = 8

@@ -13,12 +13,12 @@ import msgspec
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from opencode_exporter.commands.report import skills_part, tools_part
+from opencode_exporter.commands.report.document import Report
+from opencode_exporter.commands.report.grid import Page
+from opencode_exporter.commands.report.headline import headline
+from opencode_exporter.commands.report.marks import ASCII, UNICODE
 from opencode_exporter.events import OVERFLOW, UNKNOWN
-from opencode_exporter.report import skills_part, tools_part
-from opencode_exporter.report.document import Report
-from opencode_exporter.report.grid import Page
-from opencode_exporter.report.headline import headline
-from opencode_exporter.report.marks import ASCII, UNICODE
 
 Section = Callable[[Report, Page], Iterator[RenderableType]]
 _WIDTH_WHEN_PIPED: Final = 100

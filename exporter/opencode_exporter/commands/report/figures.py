@@ -11,11 +11,8 @@ from collections import Counter
 from typing import NamedTuple
 
 from opencode_exporter import catalog as c
-from opencode_exporter.counting.series import Histogram
-from opencode_exporter.expose.moment import Snapshot
-from opencode_exporter.printable import printable
-from opencode_exporter.report import document as d
-from opencode_exporter.report.sums import (
+from opencode_exporter.commands.report import document as d
+from opencode_exporter.commands.report.queries import (
     NO_DURATIONS,
     Sums,
     calls,
@@ -25,6 +22,9 @@ from opencode_exporter.report.sums import (
     tokens,
     when,
 )
+from opencode_exporter.counting.series import Histogram
+from opencode_exporter.expose.moment import Snapshot
+from opencode_exporter.printable import printable
 
 
 class Asked(NamedTuple):

@@ -8,10 +8,15 @@ from collections.abc import Iterator, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from opencode_exporter.report import columns as col
-from opencode_exporter.report import units
-from opencode_exporter.report.document import LanguageFigures, ModelFigures, Report, ToolFigures
-from opencode_exporter.report.grid import Column, Page, grid
+from opencode_exporter.commands.report import columns as col
+from opencode_exporter.commands.report import units
+from opencode_exporter.commands.report.document import (
+    LanguageFigures,
+    ModelFigures,
+    Report,
+    ToolFigures,
+)
+from opencode_exporter.commands.report.grid import Column, Page, grid
 
 Model = tuple[str, str]
 """Provider and model."""

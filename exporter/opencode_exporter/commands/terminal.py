@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from opencode_exporter.check import Finding
+from opencode_exporter.commands.check import Finding
 from opencode_exporter.printable import printable
 
 log = logging.getLogger(__name__)

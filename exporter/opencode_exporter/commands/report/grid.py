@@ -15,8 +15,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from opencode_exporter.commands.report.marks import Marks
 from opencode_exporter.printable import printable
-from opencode_exporter.report.marks import Marks
 
 Row = TypeVar("Row")
 _GAP: Final = 2

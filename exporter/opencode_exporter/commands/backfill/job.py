@@ -19,13 +19,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
 
-from opencode_exporter.backfill.history import History, read
-from opencode_exporter.backfill.known import Known, known_of
-from opencode_exporter.backfill.openmetrics import Progress as WriteProgress
-from opencode_exporter.backfill.openmetrics import Written, write
-from opencode_exporter.backfill.period import Period
-from opencode_exporter.backfill.timeline import Timeline
 from opencode_exporter.clock import Clock
+from opencode_exporter.commands.backfill.history import History, read
+from opencode_exporter.commands.backfill.known import Known, known_of
+from opencode_exporter.commands.backfill.openmetrics import Progress as WriteProgress
+from opencode_exporter.commands.backfill.openmetrics import Written, write
+from opencode_exporter.commands.backfill.period import Period
+from opencode_exporter.commands.backfill.timeline import Timeline
 from opencode_exporter.errors import ConfigError, ExporterError
 from opencode_exporter.printable import printable
 from opencode_exporter.service.poller import Progress as ReadProgress

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import IO
 
 from opencode_exporter import catalog as c
-from opencode_exporter.backfill.history import History
+from opencode_exporter.commands.backfill.history import History
 from opencode_exporter.counting.series import (
     Labels,
     Value,

@@ -9,9 +9,9 @@ from typing import Final
 from rich.console import RenderableType
 from rich.text import Text
 
-from opencode_exporter.report import columns as col
-from opencode_exporter.report.document import Report, SkillFigures, Transition
-from opencode_exporter.report.grid import Column, Page, grid
+from opencode_exporter.commands.report import columns as col
+from opencode_exporter.commands.report.document import Report, SkillFigures, Transition
+from opencode_exporter.commands.report.grid import Column, Page, grid
 
 _CELL_WIDTH: Final = 20
 

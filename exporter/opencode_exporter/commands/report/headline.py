@@ -8,10 +8,16 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from opencode_exporter.report import units
-from opencode_exporter.report.document import Calls, Outcomes, Report, SourceFigures, Totals
-from opencode_exporter.report.grid import Page
-from opencode_exporter.report.marks import rate_style
+from opencode_exporter.commands.report import units
+from opencode_exporter.commands.report.document import (
+    Calls,
+    Outcomes,
+    Report,
+    SourceFigures,
+    Totals,
+)
+from opencode_exporter.commands.report.grid import Page
+from opencode_exporter.commands.report.marks import rate_style
 
 
 def headline(report: Report, page: Page) -> Iterator[RenderableType]:

@@ -1,0 +1,1 @@
+"""Commands: what a person types, one module each; flags, output and exit codes."""
