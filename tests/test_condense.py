@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from opencode_exporter.decode import condense
 from opencode_exporter.decode.condense import LEFT_OUT, Leaf
 from opencode_exporter.decode.opencode import wanted
-from opencode_exporter.decode.opencode.v1 import invocations, shapes
-from opencode_exporter.decode.opencode.v2 import shapes
+from opencode_exporter.decode.opencode.v1 import invocations
+from opencode_exporter.decode.opencode.v1 import shapes as v1
+from opencode_exporter.decode.opencode.v2 import shapes as v2
 from opencode_exporter.decode.values import Unusable, text_bytes
 
 PIECES = ["a", "\\", '"', "\n", "\x01", "é", "€", "😀", "\ud83d", "u", "d83d", "{", "]", ","]
@@ -77,9 +78,9 @@ def test_what_is_no_json_is_said_to_be_none(data: bytes) -> None:
     ("shape", "struct"),
     [
         (wanted.PART, invocations.ToolPart),
-        (wanted.PART, shapes.Part),
-        (wanted.MESSAGE, shapes.MessageData),
-        (wanted.SESSION_MESSAGE, shapes.Data),
+        (wanted.PART, v1.Part),
+        (wanted.MESSAGE, v1.MessageData),
+        (wanted.SESSION_MESSAGE, v2.Data),
     ],
 )
 def test_all_that_a_decoder_asks_for_is_wanted(

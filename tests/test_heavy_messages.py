@@ -127,7 +127,7 @@ def test_messages_with_large_parts_are_read_a_few_at_a_time(
         return found, size
 
     monkeypatch.setattr(message_parts_v1.MessageParts, "_parts", noted)
-    monkeypatch.setattr(message_parts, "_WHOLE_BYTES", 30_000)
+    monkeypatch.setattr(message_parts_v1, "_WHOLE_BYTES", 30_000)
     assert read(bench.source, bench.clock).events == whole
     assert len(whole) == 20
     assert max(asked) <= 45_000
@@ -137,7 +137,7 @@ def test_of_more_parts_than_a_message_can_have_the_calls_count(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a step says of them is cut; its tokens come last, and are whole."""
-    monkeypatch.setattr(message_parts, "_MOST", 50)
+    monkeypatch.setattr(message_parts_v1, "_MOST", 50)
     with V1(bench.source) as database, database.db:
         heavy_v1(database, 1, 120)
     bench.clock.advance(hours=100)

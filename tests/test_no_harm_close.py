@@ -14,6 +14,7 @@ import pytest
 
 from neighbour import Neighbour
 from opencode_exporter.errors import SourceChangedError
+from opencode_exporter.source.opencode import lockless
 from opencode_exporter.source.opencode import source as source_module
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.source import Source
@@ -164,7 +165,7 @@ def test_whoever_has_the_database_for_himself_is_not_read_over(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("module", "name", "value"), [(onlooker, "MOST_FRAMES", 0), (source_module, "SUPPORTED", False)]
+    ("module", "name", "value"), [(lockless, "MOST_FRAMES", 0), (source_module, "SUPPORTED", False)]
 )
 def test_poll_takes_locks_where_it_cannot_do_without(
     module: ModuleType, name: str, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

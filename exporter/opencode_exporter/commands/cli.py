@@ -218,7 +218,7 @@ def once(**given: Any) -> None:
 @flags(COUNTING, REPORTING, logging_flags("error"))
 def report(**given: Any) -> None:
     """Print skills, tools, edits and models by use; needs no server."""
-    from opencode_exporter.commands.report import Asked, figures, output
+    from opencode_exporter.commands.report import Asked, figures, output  # noqa: PLC0415
     from opencode_exporter.service.exporter import Exporter  # noqa: PLC0415
 
     logs.configure(given["log_level"], given["log_format"])

@@ -78,12 +78,12 @@ class Judge:
     def prepare(self, chunk: Chunk) -> list[int]:
         """Look up all keys of a chunk in one statement; return those of its events, in order."""
         of = keys.invocation_key
-        keys = [
+        found = [
             of(event) if isinstance(event, Invocation) else _key(chunk.table, event)
             for event in chunk.events
         ]
         calls = [call for row in chunk.open_rows for call in row.calls]
-        wanted = [*keys, *map(of, calls), *_first_load_keys(chunk.events)]
+        wanted = [*found, *map(of, calls), *_first_load_keys(chunk.events)]
         if self.has_orphans:
             ended = (event for event in chunk.events if isinstance(event, Invocation))
             wanted += map(keys.orphan_key, (*ended, *calls))
@@ -94,9 +94,11 @@ class Judge:
             if not isinstance(event, Rejection)
             for print_ in _fingerprints(event)
         )
-        return keys
+        return found
 
-    def admit_plain(self, events: list[Event], keys: list[int], generation: str) -> list[bool]:
+    def admit_plain(
+        self, events: list[Event], event_keys: list[int], generation: str
+    ) -> list[bool]:
         """
         Admit those events of a chunk about which there is nothing to ask.
 
@@ -107,7 +109,7 @@ class Judge:
         if self.has_orphans:
             return [False] * len(events)
         admitted = []
-        for event, key in zip(events, keys, strict=True):
+        for event, key in zip(events, event_keys, strict=True):
             plain = False
             if isinstance(event, Invocation) and not event.suspect and event.message_created:
                 print_ = keys.fingerprint(event)
@@ -118,12 +120,12 @@ class Judge:
             admitted.append(plain)
         return admitted
 
-    def is_new(self, digest: Digest, keys: list[int]) -> bool:
+    def is_new(self, digest: Digest, its_keys: list[int]) -> bool:
         """Say whether nobody has any of a digest's keys, nor has been counted in their place."""
         return (
             not self.has_orphans
-            and self.seen.keys().isdisjoint(keys)
-            and not self._lookup(keys)
+            and self.seen.keys().isdisjoint(its_keys)
+            and not self._lookup(its_keys)
             and not self.traces.any_stood_in(digest.traces)
         )
 

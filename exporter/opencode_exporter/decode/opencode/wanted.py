@@ -14,8 +14,9 @@ import msgspec
 from opencode_exporter.decode.condense import Leaf, Shape
 from opencode_exporter.decode.opencode import usage
 from opencode_exporter.decode.opencode.call_json import DIFF_FIELDS, Asked, Recorded
-from opencode_exporter.decode.opencode.v1 import invocations, shapes
-from opencode_exporter.decode.opencode.v2 import shapes
+from opencode_exporter.decode.opencode.v1 import invocations
+from opencode_exporter.decode.opencode.v1 import shapes as v1
+from opencode_exporter.decode.opencode.v2 import shapes as v2
 
 _ARGUMENT: Final = Leaf(1 << 16)  # hashed, or searched for names
 _OUTPUT: Final = Leaf(2048, counted=True)  # OpenCode puts its remarks at the ends
@@ -46,30 +47,30 @@ _CALL_METADATA: Final = {
 }
 _CALL_STATE: Final = {
     **_fields(invocations.State),
-    **_fields(shapes.State, output=_OUTPUT, input=_ASKED, metadata=_CALL_METADATA, time=_TIMES),
+    **_fields(v1.State, output=_OUTPUT, input=_ASKED, metadata=_CALL_METADATA, time=_TIMES),
 }
 PART: Final[Shape] = {
     **_fields(invocations.ToolPart),
-    **_fields(shapes.Part, state=_CALL_STATE, metadata=_BY_PROVIDER, tokens=_USED),
+    **_fields(v1.Part, state=_CALL_STATE, metadata=_BY_PROVIDER, tokens=_USED),
 }
 """Of a row of ``part``."""
 
-MESSAGE: Final[Shape] = _fields(shapes.MessageData, summary=_EMPTY, error=_ERROR, time=_TIMES)
+MESSAGE: Final[Shape] = _fields(v1.MessageData, summary=_EMPTY, error=_ERROR, time=_TIMES)
 """Of a row of ``message``."""
 
 _STATE: Final = _fields(
-    shapes.State,
+    v2.State,
     input=_ASKED,
-    content=_fields(shapes.Content, text=_OUTPUT),
+    content=_fields(v2.Content, text=_OUTPUT),
     error=_ERROR,
-    metadata=_fields(shapes.Metadata, **_RECORDED, toolCalls=_fields(shapes.InnerCall)),
+    metadata=_fields(v2.Metadata, **_RECORDED, toolCalls=_fields(v2.InnerCall)),
 )
 _SKILL: Final[Shape] = {"id": Leaf(), "name": Leaf(), "text": _OUTPUT}
 SESSION_MESSAGE: Final[Shape] = _fields(
-    shapes.Data,
-    content=_fields(shapes.Item, state=_STATE, time=_TIMES, providerState=_BY_PROVIDER),
+    v2.Data,
+    content=_fields(v2.Item, state=_STATE, time=_TIMES, providerState=_BY_PROVIDER),
     time=_TIMES,
-    model=_fields(shapes.Model),
+    model=_fields(v2.Model),
     error=_ERROR,
     retry=_RETRY,
     text=_OUTPUT,
