@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from opencode_exporter import events
+from opencode_exporter import events, vocabulary
 from opencode_exporter.decode.opencode import verdicts
 from opencode_exporter.source.opencode.schema import COLUMNS
 
@@ -38,7 +38,7 @@ def exits() -> list[str]:
 def categories() -> dict[str, str]:
     """Return the categories of tools, each with its built-in tools."""
     found: dict[str, list[str]] = {}
-    for tool, category in verdicts.CATEGORIES.items():
+    for tool, category in vocabulary.CATEGORIES.items():
         found.setdefault(category, []).append(f"`{tool}`")
     meanings = {name: ", ".join(tools) for name, tools in found.items() if name != "other"}
     meanings["mcp"] = "tools of the MCP servers in OpenCode's configuration"

@@ -17,8 +17,8 @@ from opencode_exporter.counting.calls import Aggregate, ToolKey, ToolSum
 from opencode_exporter.counting.labels import Slots
 from opencode_exporter.counting.series import Histogram, Labels, Value, merge
 from opencode_exporter.counting.totals import changed_by
-from opencode_exporter.decode.opencode.verdicts import REASONS
 from opencode_exporter.events import COMPLETED, ERROR, OVERFLOW, STATUSES, Invocation
+from opencode_exporter.vocabulary import REASONS
 
 EXAMPLES: Final = int(os.environ.get("PROPERTY_EXAMPLES", "100"))
 EDGES: Final = len(c.EXECUTE_TOOL.buckets)

@@ -20,7 +20,7 @@ from command import ANYWHERE, Place
 from faults import PAGE, mounted, overwrite
 from opencode_exporter.commands.backfill import Job, Written, advice
 from opencode_exporter.demo import Demo
-from opencode_exporter.source.file_cache import take_after
+from opencode_exporter.ledger.place import take_after
 from support import HOUR_MS, PATIENCE_S, Exposed, unpack, wait_for
 
 LABELS = ("--label", "job=opencode", "--label", "instance=ada")

@@ -24,9 +24,9 @@ from opencode_exporter.decode.opencode.call_json import (
     recorded_fields,
     targets,
 )
-from opencode_exporter.decode.opencode.verdicts import CATEGORIES
 from opencode_exporter.events import FileChange
 from opencode_exporter.events import Session as Where
+from opencode_exporter.vocabulary import CATEGORIES
 from oracle import edits, reading, runs
 from oracle.model import Call, Row, Session
 

@@ -14,6 +14,7 @@ import pytest
 from databases import V1, V2, call
 from messages_v1 import USED, put, read, step, table
 from opencode_exporter.chunk import Chunk
+from opencode_exporter.counting.summary import SummedChunk
 from opencode_exporter.events import Step, weight
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.service import poller, read_ahead
@@ -71,7 +72,7 @@ def test_a_batch_is_bounded_by_its_events(bench: Bench, monkeypatch: pytest.Monk
     assert max(waiting) < 4 * (EACH + 2)
 
 
-def test_a_digest_is_bounded_by_its_events(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_summary_is_bounded_by_its_events(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A window of a thousand messages was one; those that read ahead took 240 MB."""
     monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1)
     steps_v2(bench.source, 40, 600)
@@ -80,12 +81,12 @@ def test_a_digest_is_bounded_by_its_events(bench: Bench, monkeypatch: pytest.Mon
     apply = Ledger.apply
 
     def noted(ledger: Ledger, source: str, chunk: Chunk) -> None:
-        if chunk.digest is not None:
-            held.append(sum(map(weight, chunk.digest.rows)))
+        if isinstance(chunk, SummedChunk):
+            held.append(sum(map(weight, chunk.summary.rows)))
         apply(ledger, source, chunk)
 
     monkeypatch.setattr(Ledger, "apply", noted)
-    for _ in range(2):  # a second time each digest is known, and read again event by event
+    for _ in range(2):  # a second time each summary is known, and read again event by event
         exporter = bench.exporter()
         exporter.poll()
         page = exposed(exporter)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from databases import V1, V2, call
 from opencode_exporter.counting.labels import Slots, limit_of
-from opencode_exporter.decode.opencode.verdicts import CATEGORIES
 from opencode_exporter.events import OVERFLOW
 from opencode_exporter.service.exporter import Exporter
+from opencode_exporter.vocabulary import CATEGORIES
 from skill_files import put
 from support import Bench, Exposed
 from test_counting import CALLS, polled

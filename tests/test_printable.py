@@ -18,7 +18,7 @@ from databases import V1
 from opencode_exporter.commands import logs
 from opencode_exporter.commands.backfill import Job, Written, advice
 from opencode_exporter.commands.terminal import ProgressBar
-from opencode_exporter.printable import printable
+from opencode_exporter.errors import printable
 from support import Bench
 
 EVIL = "\x1b]0;title\x07\x1b[2J\x1b[31m\x9b31m\u202egnp\u2066\u200f\u2028\r[red]:bug:"

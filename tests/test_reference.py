@@ -11,10 +11,9 @@ import pytest
 
 import reference
 from label_meanings import LABELS, exits
-from opencode_exporter import events
+from opencode_exporter import events, vocabulary
 from opencode_exporter.catalog import METRICS, ON_PAGE, Metric
-from opencode_exporter.decode.opencode import verdicts
-from opencode_exporter.source.skills import Scope
+from opencode_exporter.vocabulary import Scope
 from prometheus import Prometheus
 from served import Served
 from skill_files import put
@@ -107,11 +106,11 @@ def test_every_label_is_explained_and_no_other() -> None:
     ("label", "values"),
     [
         ("status", events.STATUSES),
-        ("reason", verdicts.REASONS),
+        ("reason", vocabulary.REASONS),
         ("exit", exits()),
         ("outcome", events.OUTCOMES),
         ("trigger", (events.MODEL, events.USER)),
-        ("category", {*verdicts.CATEGORIES.values(), "mcp"}),
+        ("category", {*vocabulary.CATEGORIES.values(), "mcp"}),
         ("scope", get_args(Scope)),
     ],
 )

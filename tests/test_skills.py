@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opencode_exporter.source.opencode.config import parse_config
-from opencode_exporter.source.skills import InstalledSkill, installed_skills
+from opencode_exporter.source.skills import installed_skills
+from opencode_exporter.vocabulary import InstalledSkill
 from skill_files import found, put, seen_by
 from support import real_opencode
 

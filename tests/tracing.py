@@ -28,7 +28,13 @@ class TracedExporter:
         target = span_target_of(os.environ)
         assert target
         self.exporter: Exporter = bench.exporter(**settings)
-        self.tracing = Tracing(target, self.exporter.ledger, self.exporter.settings, bench.clock)
+        self.tracing = Tracing(
+            target,
+            self.exporter.ledger,
+            self.exporter.settings.filters,
+            self.exporter.settings.project_names,
+            bench.clock,
+        )
         self.exporter.pages.spans = self.tracing.spans
         self.exporter.pages.exemplars = self.tracing.exemplars
         self.tracing.start()

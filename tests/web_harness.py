@@ -19,7 +19,8 @@ from pathlib import Path
 import bcrypt
 import httpx
 
-from opencode_exporter.web.app import Landing, LandingRow, Rendered, WebServer
+from opencode_exporter.expose.prometheus import Rendered
+from opencode_exporter.web.app import Landing, LandingRow, WebServer
 from support import PATIENCE_S
 
 PAGE = b"# TYPE opencode_up gauge\nopencode_up 1\n"

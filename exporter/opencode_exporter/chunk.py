@@ -1,5 +1,5 @@
 """
-What goes from the tailer to the ledger: events, cursors and rows still open.
+The chunk: what goes from the tailer to the ledger: events, cursors and rows still open.
 
 Plain data, no behaviour but the thinning of anchors.
 """
@@ -10,7 +10,6 @@ from typing import Final
 
 import msgspec
 
-from opencode_exporter.counting.summary import Digest
 from opencode_exporter.events import Event, Invocation
 
 DENSE: Final = 32
@@ -86,7 +85,6 @@ class Chunk(msgspec.Struct):
     table: str
     generation: str
     events: list[Event] = msgspec.field(default_factory=list)
-    digest: Digest | None = None  # further events, summed
     open_rows: list[OpenRow] = msgspec.field(default_factory=list)
     settled: list[str] = msgspec.field(default_factory=list)
     unreadable: list[OpenRow] = msgspec.field(default_factory=list)  # that were open before
@@ -96,7 +94,7 @@ class Chunk(msgspec.Struct):
     progress: float = 1.0  # how much of the table has been read
 
     def extend(self, other: Chunk) -> None:
-        """Add what the following rows brought; digests are made of all of it, afterwards."""
+        """Add what the following rows brought."""
         self.events += other.events
         self.open_rows += other.open_rows
         self.settled += other.settled

@@ -35,7 +35,7 @@ from rich.table import Table
 from opencode_exporter import catalog as c
 from opencode_exporter.chunk import Chunk, OpenRow
 from opencode_exporter.clock import SystemClock
-from opencode_exporter.counting.summary import Digester
+from opencode_exporter.counting.summary import Summarizer, SummedChunk
 from opencode_exporter.events import (
     Event,
     Invocation,
@@ -116,12 +116,12 @@ class Simulation:
         self._ledger.commit()
 
     def _summed(self, table: str, events: Sequence[Event]) -> Chunk:
-        digester = Digester("v1")
-        left = digester.take(events)
-        digest, rows = digester.digest()
-        if not self._ledger.is_new(digest):
+        summarizer = Summarizer("v1")
+        left = summarizer.take(events)
+        summary, rows = summarizer.summary()
+        if not self._ledger.is_new(summary):
             raise SystemExit("What was never issued before is known.")
-        return Chunk(table, "v1", events=[*left, *rows], digest=digest, rows=len(events))
+        return SummedChunk(table, "v1", events=[*left, *rows], summary=summary, rows=len(events))
 
     def _apply(self, chunk: Chunk, events: Iterable[Invocation]) -> None:
         self._ledger.apply("opencode.db", chunk)

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
-from opencode_exporter.decode.opencode.verdicts import CATEGORIES
+from opencode_exporter.vocabulary import CATEGORIES
 from oracle.model import Call, Session
 from oracle.parsing import number, obj, objs, word
 from oracle.runs import targets

@@ -16,7 +16,7 @@ from typing import Any
 
 import apsw
 
-from opencode_exporter.decode.opencode.verdicts import CATEGORIES
+from opencode_exporter.vocabulary import CATEGORIES
 from oracle import parsing
 from oracle.model import LATER_MS, Row, Session, moment
 from oracle.parsing import dollars, load, tokens

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from posixpath import join, normpath
 
-from opencode_exporter.decode.opencode.verdicts import CATEGORIES
+from opencode_exporter.vocabulary import CATEGORIES
 from oracle.model import Call, Moment, Row, Session, took
 from oracle.parsing import objs, word
 from oracle.turns import Turn

@@ -41,10 +41,9 @@ from opencode_exporter.commands.flags import (
 )
 from opencode_exporter.commands.streams import guard
 from opencode_exporter.commands.terminal import ProgressBar, print_findings
-from opencode_exporter.errors import ConfigError, ExporterError
+from opencode_exporter.errors import ConfigError, ExporterError, printable
 from opencode_exporter.expose.filters import Filters, NameFilter
 from opencode_exporter.expose.otlp.target import SpanTarget, Target, span_target_of, target_of
-from opencode_exporter.printable import printable
 from opencode_exporter.service.settings import DEFAULT_LISTEN, Settings, state_directory
 
 log = logging.getLogger(__name__)

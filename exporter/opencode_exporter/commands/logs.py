@@ -14,7 +14,7 @@ from typing import Final, Literal
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from opencode_exporter.printable import printable
+from opencode_exporter.errors import printable
 
 LogFormat = Literal["auto", "logfmt", "json"]
 _ORDER: Final = ["ts", "level", "msg"]

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from opencode_exporter.commands.check import Finding
-from opencode_exporter.printable import printable
+from opencode_exporter.errors import printable
 
 log = logging.getLogger(__name__)
 

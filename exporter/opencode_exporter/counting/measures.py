@@ -10,9 +10,9 @@ import msgspec
 
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.tally import Tally, tool_of
-from opencode_exporter.counting.turns.attempts import is_edit
 from opencode_exporter.events import ABANDONED, Remark, Step, StepCall
 from opencode_exporter.times import NOT_MEASURED, lasted
+from opencode_exporter.vocabulary import is_edit
 
 
 def measure(tally: Tally, event: Step | Remark) -> None:
@@ -35,7 +35,7 @@ def _measure_step(tally: Tally, step: Step) -> None:
     if step.finish:
         _measure_finish(tally, step)
     for call in step.calls:
-        if is_edit(call):
+        if is_edit(call.tool):
             tally.add(c.EDIT_ATTEMPTS, tool_of(call), *model, call.status or ABANDONED)
         _measure_files(tally, call)
 
@@ -70,7 +70,7 @@ def measure_late(tally: Tally, before: Step, late: Step) -> Step:
     if more.finish:
         _measure_finish(tally, more)
     for call in late.calls[len(before.calls) :]:
-        if is_edit(call):
+        if is_edit(call.tool):
             tally.add(c.EDIT_ATTEMPTS, tool_of(call), *model, call.status or ABANDONED)
     for call in more.calls:
         _measure_files(tally, call)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import msgspec
 
 from opencode_exporter.counting.labels import Slots, clean
-from opencode_exporter.decode.opencode.verdicts import CATEGORIES
 from opencode_exporter.events import OVERFLOW, UNKNOWN, Invocation, Step
+from opencode_exporter.vocabulary import CATEGORIES
 
 
 class RealNames:

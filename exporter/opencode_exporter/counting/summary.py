@@ -1,8 +1,8 @@
 """
-The digest: what needs no judgement, summed where it was read.
+The summary: sums of plain events, made in the process that read them.
 
 Nearly all of a history are invocations that have ended, that no fork can have
-copied and that load no skill, and steps and remarks that are over.  A digest holds
+copied and that load no skill, and steps and remarks that are over.  A summary holds
 their sums, and the keys by which the ledger makes sure that none of them has been
 counted.  It is all or nothing: where one key is known already, the same rows are read
 again, event by event.  Steps and remarks are in it as well: to make turns of them is
@@ -17,6 +17,7 @@ from typing import Final, TypeGuard
 
 import msgspec
 
+from opencode_exporter.chunk import Chunk
 from opencode_exporter.counting import keys
 from opencode_exporter.counting.calls import Aggregate, ToolKey, ToolSum
 from opencode_exporter.counting.fork_prints import Blocks, packed
@@ -30,7 +31,7 @@ NEVER: Final = 1 << 62
 """The first time of nothing."""
 
 
-class Digest(msgspec.Struct, gc=False, array_like=True):
+class Summary(msgspec.Struct, gc=False, array_like=True):
     """Plain invocations; ``keys`` and ``owners`` are arrays of 64-bit integers, one a call."""
 
     keys: bytes
@@ -51,8 +52,14 @@ class Digest(msgspec.Struct, gc=False, array_like=True):
         return _integers(self.keys).tolist()
 
 
-class Digester:
-    """Sums plain events of one generation until it is asked for the digest."""
+class SummedChunk(Chunk, kw_only=True):
+    """What was read of a source for the first time: most of its events are summed."""
+
+    summary: Summary
+
+
+class Summarizer:
+    """Sums plain events of one generation until it is asked for the summary."""
 
     def __init__(self, generation: str) -> None:
         self._generation = generation
@@ -98,7 +105,7 @@ class Digester:
             self._session = (session, keys.session_owner(session))
         return self._session[1]
 
-    def digest(self) -> tuple[Digest, list[Event]]:
+    def summary(self) -> tuple[Summary, list[Event]]:
         """Return what was summed, and the rows of sessions that are to be judged."""
         odd = {row.session for row in self._rows if row.suspect or not row.is_over}
         rows: list[Step | Remark] = []
@@ -110,7 +117,7 @@ class Digester:
                 continue
             rows.append(row)
             measure(tally, row)
-        digest = Digest(
+        summary = Summary(
             keys=array("q", self._claims.keys()).tobytes(),
             owners=array("q", self._claims.values()).tobytes(),
             traces={time: block.tobytes() for time, block in self._traces.items()},
@@ -120,7 +127,7 @@ class Digester:
             rows=rows,
             measures=[*tally.sums.items()],
         )
-        return digest, left
+        return summary, left
 
 
 def first_of(times: Iterable[int]) -> int:

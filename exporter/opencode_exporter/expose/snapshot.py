@@ -20,14 +20,13 @@ from opencode_exporter import catalog as c
 from opencode_exporter.counting.labels import clean, limit_of
 from opencode_exporter.counting.series import Labels, Value, merge
 from opencode_exporter.counting.totals import KNOWN_BEFOREHAND
-from opencode_exporter.decode.opencode.verdicts import CATEGORIES, SKILL_TOOL, category_of
 from opencode_exporter.events import OVERFLOW, STATUSES, TODO_STATUSES, UNKNOWN
 from opencode_exporter.expose.exemplars import Known
 from opencode_exporter.expose.filters import Filters
 from opencode_exporter.expose.health import SourceHealth
 from opencode_exporter.expose.moment import Later, Moment, Numbers, Snapshot
 from opencode_exporter.ledger.ledger import Ledger, Published
-from opencode_exporter.source.skills import InstalledSkill
+from opencode_exporter.vocabulary import CATEGORIES, SKILL_TOOL, InstalledSkill, category_of
 
 T = TypeVar("T")
 ProjectNames = Literal["name", "hash", "off"]

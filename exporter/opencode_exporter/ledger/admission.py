@@ -17,7 +17,7 @@ from opencode_exporter.counting import keys
 from opencode_exporter.counting.fork_prints import BlockLookup, Traces
 from opencode_exporter.counting.keys import Judged
 from opencode_exporter.counting.labels import clean
-from opencode_exporter.counting.summary import Digest
+from opencode_exporter.counting.summary import Summary
 from opencode_exporter.events import Event, Invocation, Rejection, Remark, Step, UserSkillLoad
 
 KeyLookup = Callable[[list[int]], dict[int, int]]
@@ -120,19 +120,19 @@ class Judge:
             admitted.append(plain)
         return admitted
 
-    def is_new(self, digest: Digest, its_keys: list[int]) -> bool:
-        """Say whether nobody has any of a digest's keys, nor has been counted in their place."""
+    def is_new(self, summary: Summary, its_keys: list[int]) -> bool:
+        """Say whether nobody has any of a summary's keys, nor has been counted in their place."""
         return (
             not self.has_orphans
             and self.seen.keys().isdisjoint(its_keys)
             and not self._lookup(its_keys)
-            and not self.traces.any_stood_in(digest.traces)
+            and not self.traces.any_stood_in(summary.traces)
         )
 
-    def admit_digest(self, digest: Digest) -> None:
-        """Note the calls of a digest, whose keys are all new."""
-        self.seen.update(digest.claims())
-        self.traces.add(digest.traces)
+    def admit_summary(self, summary: Summary) -> None:
+        """Note the calls of a summary, whose keys are all new."""
+        self.seen.update(summary.claims())
+        self.traces.add(summary.traces)
 
     def admit(self, event: Judged, key: int, generation: str) -> Verdict:
         """Decide about an event that has ended, and note the verdict."""

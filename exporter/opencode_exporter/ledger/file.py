@@ -19,10 +19,15 @@ from urllib.parse import quote
 
 import apsw
 
-from opencode_exporter.errors import LedgerBusyError, LedgerError
-from opencode_exporter.ledger.place import APPLICATION_ID, damaged, is_taken, target, wal_of
-from opencode_exporter.printable import printable
-from opencode_exporter.source.file_cache import take_after
+from opencode_exporter.errors import LedgerBusyError, LedgerError, printable
+from opencode_exporter.ledger.place import (
+    APPLICATION_ID,
+    damaged,
+    is_taken,
+    take_after,
+    target,
+    wal_of,
+)
 
 SCHEMA_VERSION: Final = 8
 _WAL_BYTES: Final = 4 << 20

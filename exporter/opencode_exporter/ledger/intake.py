@@ -19,7 +19,7 @@ from opencode_exporter.counting import keys
 from opencode_exporter.counting.labels import clean
 from opencode_exporter.counting.real_names import RealNames
 from opencode_exporter.counting.series import Delta, Labels
-from opencode_exporter.counting.summary import NEVER, Digest, first_of
+from opencode_exporter.counting.summary import NEVER, Summary, SummedChunk, first_of
 from opencode_exporter.counting.sums import Sums
 from opencode_exporter.counting.turns.conversations import Talks
 from opencode_exporter.events import (
@@ -125,8 +125,8 @@ class Intake:
             counts: Whether what it brings counts, or is only known from now on.
         """
         self.counting = counts
-        if chunk.digest is not None:
-            self._take(chunk.digest)
+        if isinstance(chunk, SummedChunk):
+            self._take(chunk.summary)
         self._take_events(source, chunk)
         for row in chunk.open_rows:
             place = (source, chunk.table, row.row)
@@ -188,29 +188,29 @@ class Intake:
             elif self.judge.once(key):
                 self._add(c.ROWS_REJECTED, (source, chunk.table, event.cause))
 
-    def is_new(self, digest: Digest) -> bool:
-        """Say whether the calls of a digest may be counted unseen."""
-        keys = digest.key_list()
+    def is_new(self, summary: Summary) -> bool:
+        """Say whether the calls of a summary may be counted unseen."""
+        keys = summary.key_list()
         if self._scope != EVERYTHING:
             return False
-        return self.judge.is_new(digest, keys) and not self.open.concerns_any(keys)
+        return self.judge.is_new(summary, keys) and not self.open.concerns_any(keys)
 
-    def _take(self, digest: Digest) -> None:
-        self.judge.admit_digest(digest)
-        self.talks.prepare(digest.rows)
-        for row in digest.rows:
+    def _take(self, summary: Summary) -> None:
+        self.judge.admit_summary(summary)
+        self.talks.prepare(summary.rows)
+        for row in summary.rows:
             event = self.names.of_step(row) if isinstance(row, Step) else row
             self.talks.take(event, counts=self.counting, measured=True)
             if self.counting and isinstance(event, Step):
                 self.hot.add(event)
                 self._note_lateness(event.completed)
         if not self.counting:
-            self._learn_tools(tool for (tool, vouched, *_), _ in digest.sums if vouched)
+            self._learn_tools(tool for (tool, vouched, *_), _ in summary.sums if vouched)
             return
-        self._sums.calls.absorb(digest.sums)
-        self._sums.tally.absorb(digest.measures)
-        self.note(digest.first)
-        self._note_lateness(digest.first_end)
+        self._sums.calls.absorb(summary.sums)
+        self._sums.tally.absorb(summary.measures)
+        self.note(summary.first)
+        self._note_lateness(summary.first_end)
 
     def _goes_on(self, source: str, chunk: Chunk, event: Event) -> bool:
         """Say whether an event gives up a call that another source goes on with."""

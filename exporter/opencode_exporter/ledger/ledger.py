@@ -18,7 +18,7 @@ from opencode_exporter.counting.labels import Slots
 from opencode_exporter.counting.real_names import RealNames
 from opencode_exporter.counting.series import Labels, Value
 from opencode_exporter.counting.summary import NEVER as NO_EVENT
-from opencode_exporter.counting.summary import Digest
+from opencode_exporter.counting.summary import Summary
 from opencode_exporter.counting.sums import Sums
 from opencode_exporter.counting.totals import Numbers, Series, Times, born_of, changed_by, starts_of
 from opencode_exporter.counting.turns.conversations import FIRST, NEVER, Place, Talks
@@ -256,9 +256,9 @@ class Ledger:
         skips = not self._counts_history or self.meta.get("history") == "skip"
         return not skips or self.notes.is_read(source)
 
-    def is_new(self, digest: Digest) -> bool:
-        """Say whether what is in a digest may be counted unseen."""
-        return self._intake.is_new(digest)
+    def is_new(self, summary: Summary) -> bool:
+        """Say whether what is in a summary may be counted unseen."""
+        return self._intake.is_new(summary)
 
     def settle(self, is_silent: Callable[[int], bool]) -> None:
         """

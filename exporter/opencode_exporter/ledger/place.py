@@ -3,11 +3,12 @@ The ledger's place: what lies at its path, told before anything opens it as a da
 
 Whoever names a device, a letter or another program's database as the ledger gets a
 sentence, and what lies there stays as it is: only what is known for a ledger of ours is
-ever opened, moved or replaced.  Writes nothing.
+ever opened, moved or replaced.  Writes no content.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -86,3 +87,15 @@ def _head(path: Path) -> bytes:
 
 def _refuse(what: str, hint: str = "") -> NoReturn:
     raise LedgerError(what, hint=f"{hint} choose another file with --ledger.path".lstrip())
+
+
+def take_after(new: Path, old: Path) -> None:
+    """Give a file the owner and the mode of the one that it is about to replace."""
+    facts = old.stat()
+    for user, group in ((facts.st_uid, -1), (-1, facts.st_gid)):
+        with contextlib.suppress(OSError, AttributeError):  # Windows has no owners of that kind
+            os.chown(new, user, group)
+    mode = stat.S_IMODE(facts.st_mode) & 0o777
+    if new.stat().st_gid != facts.st_gid:
+        mode &= ~0o070  # it would be another group that may read it
+    new.chmod(mode)

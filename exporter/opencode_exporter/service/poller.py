@@ -22,10 +22,10 @@ from opencode_exporter.errors import (
     SourceChangedError,
     SourceError,
     SourceUnsupportedError,
+    printable,
 )
 from opencode_exporter.expose.health import SourceHealth
 from opencode_exporter.ledger.ledger import Ledger
-from opencode_exporter.printable import printable
 from opencode_exporter.service.read_ahead import WORTH_IT_ROWS, Plan, plan, read_ahead, rows_in
 from opencode_exporter.source.opencode.damage import Damage, load
 from opencode_exporter.source.opencode.reader import Reader
@@ -37,7 +37,8 @@ from opencode_exporter.source.opencode.sessions import (
 )
 from opencode_exporter.source.opencode.source import Signature, Source
 from opencode_exporter.source.opencode.tailer import Stretch, Tailer
-from opencode_exporter.source.skills import InstalledSkill, SkillScanner
+from opencode_exporter.source.skills import SkillScanner
+from opencode_exporter.vocabulary import InstalledSkill
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +64,13 @@ class Poller:
         scanner: SkillScanner,
         with_paths: bool = False,
         progress: Progress | None = None,
-        digests: bool = True,
+        summaries: bool = True,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._abandon_after = abandon_after_ms
         self._tailer = Tailer(
-            clock, abandon_after_ms=abandon_after_ms, with_paths=with_paths, digests=digests
+            clock, abandon_after_ms=abandon_after_ms, with_paths=with_paths, summaries=summaries
         )
         self._progress = progress
         self._looked: dict[str, float] = {}  # when sleeping rows were looked at

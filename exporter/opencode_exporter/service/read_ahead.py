@@ -3,7 +3,7 @@ Reading ahead: a long first read in processes of its own, while we count.
 
 Reading and decoding a million rows takes longer than counting them, so two
 processes read in turns and we take in what they bring, in the order of the rows;
-of a source that was never read they bring sums of most events, as digests.
+of a source that was never read they bring sums of most events, as summaries.
 Only an accelerator: whatever it does not bring, for whatever reason, the tailer
 reads after it from where the ledger's cursors are.  A failure here loses nothing
 and is not even an error.
@@ -19,14 +19,14 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import IO, BinaryIO, Final
+from typing import IO, BinaryIO, Final, NamedTuple
 
 import apsw
 import msgspec
 
 from opencode_exporter.chunk import DENSE, Anchor, Chunk
 from opencode_exporter.clock import SystemClock
-from opencode_exporter.counting.summary import Digest, Digester
+from opencode_exporter.counting.summary import Summarizer, Summary, SummedChunk
 from opencode_exporter.errors import SourceError
 from opencode_exporter.events import weight
 from opencode_exporter.source.opencode.reader import Reader
@@ -45,13 +45,22 @@ _WINDOW_ROWS: Final = 4 * CHUNK_ROWS
 _WEIGHT: Final = {"message": 4, "session_message": 4}
 """How many of other rows one of these is like: it comes with its calls."""
 _SUMMED: Final = 4 * _WINDOW_ROWS
-"""The weight of the events of one digest: more than those of any window of most sources."""
+"""The weight of the events of one summary: more than those of any window of most sources."""
 _PIPE_BYTES: Final = 1 << 20  # some windows, so that nobody waits for the other's turn
 _LENGTH_BYTES: Final = 4
 _NICE: Final = 5  # OpenCode goes first
 
+
+class _Summed(NamedTuple):
+    """What a reader sends of a source that was never read; of any other it is `Taken`."""
+
+    chunk: SummedChunk
+    newest: list[Anchor]
+
+
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Taken).decode
+_taken = msgspec.msgpack.Decoder(Taken).decode
+_summed_taken = msgspec.msgpack.Decoder(_Summed).decode
 
 
 class Window(msgspec.Struct, frozen=True, array_like=True):
@@ -94,7 +103,7 @@ def read_ahead(
     path: Path,
     planned: Plan,
     tailer: Tailer,
-    is_new: Callable[[Digest], bool],
+    is_new: Callable[[Summary], bool],
 ) -> Generator[Chunk]:
     """
     Yield the chunks of some stretches, in order, read and decoded by other processes.
@@ -106,8 +115,8 @@ def read_ahead(
         reader: Our own connection to the database.
         path: The database.
         planned: What to read.
-        tailer: Reads again, event by event, what cannot be counted as a digest.
-        is_new: Says, with all chunks before taken in, whether a digest can.
+        tailer: Reads again, event by event, what cannot be counted as a summary.
+        is_new: Says, with all chunks before taken in, whether a summary can.
     """
     with contextlib.ExitStack() as running:
         try:
@@ -134,15 +143,16 @@ def _chunks(
     windows: Iterable[Window],
     pipes: Sequence[IO[bytes]],
     tailer: Tailer,
-    is_new: Callable[[Digest], bool],
+    is_new: Callable[[Summary], bool],
 ) -> Generator[Chunk, None, bool]:
     """Yield the chunks of a stretch; return whether no deletion overtook it."""
     for pipe, _ in zip(cycle(pipes), windows, strict=False):  # in turns, a window each
-        for taken in _frames(pipe):
+        for taken in _frames(pipe, summed=left.is_first):
             if not is_there(reader, left.table, left.after):
                 return False
             found: Iterable[Taken] = [taken]
-            if taken.chunk.digest is not None and not is_new(taken.chunk.digest):
+            chunk = taken.chunk
+            if isinstance(chunk, SummedChunk) and not is_new(chunk.summary):
                 found = tailer.stretch(reader, left, taken.newest[-1].rowid)
             for one in found:
                 left = left.without(one)
@@ -198,8 +208,9 @@ def _reader(task: _Task) -> Iterator[IO[bytes]]:
             process.kill()
 
 
-def _frames(pipe: IO[bytes]) -> Iterator[Taken]:
+def _frames(pipe: IO[bytes], *, summed: bool) -> Iterator[Taken]:
     """Yield what a reader found in one window; an empty frame ends it."""
+    decode = _summed_taken if summed else _taken
     while True:
         head = pipe.read(_LENGTH_BYTES)
         if len(head) < _LENGTH_BYTES:
@@ -207,7 +218,7 @@ def _frames(pipe: IO[bytes]) -> Iterator[Taken]:
         length = int.from_bytes(head)
         if not length:
             return
-        yield _decode(pipe.read(length))
+        yield Taken(*decode(pipe.read(length)))
 
 
 def main(given: BinaryIO, out: BinaryIO) -> None:
@@ -240,23 +251,25 @@ def _verified(reader: Reader, found: Iterable[Taken]) -> Iterator[Taken]:
         yield taken
 
 
-def _summed(table: Table, found: Iterator[Taken]) -> Iterator[Taken]:
-    """Yield what was found as one, its plain events as a digest; where it is much, as several."""
+def _summed(table: Table, found: Iterator[Taken]) -> Iterator[_Summed]:
+    """Yield what was found as one, its plain events as a summary; where it is much, as several."""
     while True:
-        digester = Digester(table.generation)
-        whole, held = Taken(Chunk(table.name, table.generation), []), 0
+        summarizer = Summarizer(table.generation)
+        whole, newest, held = Chunk(table.name, table.generation), list[Anchor](), 0
         for taken in found:
             held += sum(map(weight, taken.chunk.events))
-            taken.chunk.events = digester.take(taken.chunk.events)
-            whole.chunk.extend(taken.chunk)
-            whole = Taken(whole.chunk, [*whole.newest, *taken.newest][-DENSE:])
+            taken.chunk.events = summarizer.take(taken.chunk.events)
+            whole.extend(taken.chunk)
+            newest = [*newest, *taken.newest][-DENSE:]
             if held >= _SUMMED:
                 break
-        if not whole.newest:
+        if not newest:
             return
-        whole.chunk.digest, rows = digester.digest()
-        whole.chunk.events += rows
-        yield whole
+        summary, rows = summarizer.summary()
+        chunk = SummedChunk(table.name, table.generation, summary=summary)
+        chunk.extend(whole)
+        chunk.events += rows
+        yield _Summed(chunk, newest)
 
 
 if __name__ == "__main__":

@@ -172,7 +172,10 @@ class Service:
         from opencode_exporter.expose.otlp.span_push import Tracing  # noqa: PLC0415  # as above
 
         exporter = self._exporter
-        tracing = Tracing(target, exporter.ledger, exporter.settings, SystemClock())
+        settings = exporter.settings
+        tracing = Tracing(
+            target, exporter.ledger, settings.filters, settings.project_names, SystemClock()
+        )
         exporter.pages.spans, exporter.pages.exemplars = tracing.spans, tracing.exemplars
         return tracing
 

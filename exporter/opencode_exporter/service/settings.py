@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.expose.filters import Filters
+from opencode_exporter.expose.snapshot import ProjectNames
 
 DEFAULT_LISTEN: Final = "127.0.0.1:10777"
 _DATABASE: Final = re.compile(r"opencode(-[\w.+-]+)?\.db")
@@ -41,7 +42,7 @@ class Settings:
     files_top: int = 0  # how many of the most edited files are shown
     since_ms: int = 0  # older events do not count; Unix
     only_project: str = ""  # others do not count; empty: every one
-    project_names: Literal["name", "hash", "off"] = "name"
+    project_names: ProjectNames = "name"
     filters: Filters = field(default_factory=Filters)
     force_polling: bool = False
     poll_interval_ms: int = 30_000

@@ -15,12 +15,12 @@ import apsw
 
 from opencode_exporter import __version__
 from opencode_exporter.clock import Clock, steady_ms
+from opencode_exporter.errors import printable
 from opencode_exporter.expose.exemplars import Exemplars
 from opencode_exporter.expose.moment import Moment, Snapshot
 from opencode_exporter.expose.prometheus import Rendered, Renderer
 from opencode_exporter.expose.snapshot import Surroundings, take
 from opencode_exporter.ledger.ledger import Ledger
-from opencode_exporter.printable import printable
 from opencode_exporter.service.poller import Poller
 from opencode_exporter.service.settings import Settings
 from opencode_exporter.web.landing import Landing, LandingRow

@@ -1,12 +1,11 @@
 """
 Files that anybody may have put there, read within bounds and only when changed.
 
-And files of ours that take the place of others.  Nothing here knows what the files mean.
+Nothing here knows what the files mean.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from collections.abc import Callable
@@ -49,15 +48,3 @@ class FileCache(Generic[T]):
     def forget_unseen(self) -> None:
         """End a scan: what was not asked for since the last one is dropped."""
         self._kept, self._seen = self._seen, {}
-
-
-def take_after(new: Path, old: Path) -> None:
-    """Give a file the owner and the mode of the one that it is about to replace."""
-    facts = old.stat()
-    for user, group in ((facts.st_uid, -1), (-1, facts.st_gid)):
-        with contextlib.suppress(OSError, AttributeError):  # Windows has no owners of that kind
-            os.chown(new, user, group)
-    mode = stat.S_IMODE(facts.st_mode) & 0o777
-    if new.stat().st_gid != facts.st_gid:
-        mode &= ~0o070  # it would be another group that may read it
-    new.chmod(mode)

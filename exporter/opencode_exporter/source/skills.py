@@ -14,28 +14,16 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from opencode_exporter.counting.labels import clean
 from opencode_exporter.events import OVERFLOW, UNKNOWN
 from opencode_exporter.source.file_cache import FileCache
 from opencode_exporter.source.front_matter import skill_name
 from opencode_exporter.source.opencode.config import OpenCodeConfig, parse_config
+from opencode_exporter.vocabulary import BUILT_IN, InstalledSkill, Scope
 
 log = logging.getLogger(__name__)
-
-Scope = Literal["project", "user", "builtin"]
-
-
-@dataclass(frozen=True)
-class InstalledSkill:
-    """A skill that OpenCode can load, and whose it is."""
-
-    name: str
-    scope: Scope
-
-
-BUILT_IN: Final = frozenset({InstalledSkill("customize-opencode", "builtin")})
 
 _SKILL_FILE: Final = "SKILL.md"
 _SKILL_BYTES: Final = 256 * 1024  # front matter stands at the top

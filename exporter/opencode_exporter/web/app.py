@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +23,6 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.expose.prometheus import Rendered
 from opencode_exporter.web.hosts import Hosts
 from opencode_exporter.web.http_server import build_server
 from opencode_exporter.web.landing import (
@@ -40,7 +39,6 @@ __all__ = [
     "Backend",
     "Landing",
     "LandingRow",
-    "Rendered",
     "WebConfig",
     "WebConfigHolder",
     "WebServer",
@@ -61,7 +59,9 @@ _OWN_PATHS = ("/-/healthy", "/-/ready")
 class Backend(Protocol):
     """Where the server's answers come from."""
 
-    async def metrics(self, accept: str, timeout_s: float, viewer: str) -> Rendered:
+    async def metrics(
+        self, accept: str, timeout_s: float, viewer: str
+    ) -> tuple[bytes, str, Callable[[], None]]:
         """
         Render the metrics, after what is committed has been taken in.
 

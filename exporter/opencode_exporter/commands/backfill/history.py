@@ -145,7 +145,7 @@ def read(
         abandon_after_ms=settings.abandon_after_ms,
         scanner=SkillScanner(home, environ),
         progress=progress,
-        digests=False,
+        summaries=False,
     )
     poller.watch(sources(settings.source_paths, environ, home)[0])
     poller.poll()

@@ -23,8 +23,8 @@ from opencode_exporter.commands.report.queries import (
     when,
 )
 from opencode_exporter.counting.series import Histogram
+from opencode_exporter.errors import printable
 from opencode_exporter.expose.moment import Snapshot
-from opencode_exporter.printable import printable
 
 
 class Asked(NamedTuple):

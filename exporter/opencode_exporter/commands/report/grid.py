@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from opencode_exporter.commands.report.marks import Marks
-from opencode_exporter.printable import printable
+from opencode_exporter.errors import printable
 
 Row = TypeVar("Row")
 _GAP: Final = 2

@@ -11,16 +11,11 @@ from typing import Final
 
 from opencode_exporter.counting.keys import hashed
 from opencode_exporter.counting.turns.state import Change, Turn
-from opencode_exporter.decode.opencode.verdicts import CATEGORIES
 from opencode_exporter.events import COMPLETED, ERROR, Step, StepCall
+from opencode_exporter.vocabulary import is_edit
 
 _MOST: Final = 4096
 """Targets of one turn that are kept in mind; beyond, the oldest are forgotten."""
-
-
-def is_edit(call: StepCall) -> bool:
-    """Say whether a call is an attempt to change a file."""
-    return CATEGORIES.get(call.tool) == "edit"
 
 
 def retries(turn: Turn, step: Step, salt: str) -> list[StepCall]:
@@ -51,7 +46,7 @@ def note_changes(turn: Turn, step: Step, salt: str) -> Iterator[tuple[str, int]]
     that was denied, aborted or abandoned tried nothing.
     """
     for call in step.calls:
-        if not is_edit(call) or call.status not in (COMPLETED, ERROR):
+        if not is_edit(call.tool) or call.status not in (COMPLETED, ERROR):
             continue
         for target in call.targets:
             file = hashed(f"{salt} {target}")

@@ -17,6 +17,7 @@ from opencode_exporter.chunk import Chunk
 from opencode_exporter.counting import keys
 from opencode_exporter.counting.keys import hashed
 from opencode_exporter.counting.measures import measure, measure_late
+from opencode_exporter.counting.summary import SummedChunk
 from opencode_exporter.counting.tally import Tally
 from opencode_exporter.counting.turns.queue import (
     given_up,
@@ -281,7 +282,7 @@ class Talks:
         if not self._open:
             return {}
         rows = [event for event in chunk.events if isinstance(event, Step | Remark)]
-        rows += chunk.digest.rows if chunk.digest else []
+        rows += chunk.summary.rows if isinstance(chunk, SummedChunk) else []
         here = {event.message for event in rows}
         found: dict[str, list[str]] = {}
         for session in {event.session for event in rows} & self._open.keys():

@@ -16,8 +16,8 @@ from typing import Final
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.tally import Tally, tool_of
 from opencode_exporter.counting.turns.state import Call, Conversation, Held, Work
-from opencode_exporter.decode.opencode.verdicts import AGENT_TOOL
 from opencode_exporter.events import ABANDONED, Step, StepCall
+from opencode_exporter.vocabulary import AGENT_TOOL
 
 _MOST_HELD: Final = 100
 """Turns of one sub-agent that wait for their call; beyond, the oldest wait no longer."""

@@ -17,9 +17,9 @@ import msgspec
 from xxhash import xxh3_64_intdigest
 
 from opencode_exporter.decode.languages import language_of
-from opencode_exporter.decode.opencode.verdicts import CATEGORIES
 from opencode_exporter.decode.values import REFUSED, Unusable, loads, mapping, text_or, whole
 from opencode_exporter.events import COMPLETED, FileChange, Session
+from opencode_exporter.vocabulary import CATEGORIES
 
 Unread = msgspec.Raw | msgspec.UnsetType
 """JSON that is skipped, and read where somebody asks for it."""

@@ -23,55 +23,7 @@ from opencode_exporter.events import (
 # Built-ins carry their 2.x name whichever generation wrote them.
 _CANONICAL: Final = {"bash": "shell", "task": "subagent", "apply_patch": "patch"}
 
-CATEGORIES: Final = {
-    "skill": "skill",
-    "shell": "shell",
-    "read": "read",
-    "list": "read",
-    "lsp": "read",
-    "edit": "edit",
-    "multiedit": "edit",
-    "patch": "edit",
-    "write": "edit",
-    "glob": "search",
-    "grep": "search",
-    "codesearch": "search",
-    "webfetch": "web",
-    "websearch": "web",
-    "subagent": "agent",
-    "todoread": "todo",
-    "todowrite": "todo",
-    "question": "other",
-    "batch": "other",
-    "execute": "other",
-    "plan_enter": "other",
-    "plan_exit": "other",
-}
-"""The built-in tools of both generations, by canonical name."""
-
-_BY_PROVIDERS: Final = {"web_search": "web", "web_fetch": "web", "google_search": "web"}
-"""Tools that providers run themselves; those that are not here are of no category."""
-
-SKILL_TOOL: Final = "skill"
-SHELL_TOOL: Final = "shell"
-AGENT_TOOL: Final = "subagent"
 INVALID_TOOL: Final = "invalid"
-
-REASONS: Final = (
-    "not_found",
-    "invalid_arguments",
-    "timeout",
-    "network",
-    "edit_mismatch",
-    "file_access",
-    "missing_dependency",
-    "other",
-)
-
-
-def category_of(tool: str) -> str:
-    """Return the category of a tool, ``other`` for those that are of none."""
-    return CATEGORIES.get(tool) or _BY_PROVIDERS.get(tool, "other")
 
 
 def canonical(tool: str) -> str:

@@ -19,14 +19,14 @@ from opencode_exporter.clock import Clock
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.events import ABANDONED, COMPLETED, ERROR, Invocation
 from opencode_exporter.expose.exemplars import Exemplar, Exemplars
+from opencode_exporter.expose.filters import Filters
 from opencode_exporter.expose.otlp.callers import Callers
 from opencode_exporter.expose.otlp.resource import resource_of
 from opencode_exporter.expose.otlp.span_sender import SpanSender
 from opencode_exporter.expose.otlp.spans import Shown, span_of
 from opencode_exporter.expose.otlp.target import SpanTarget
-from opencode_exporter.expose.snapshot import shown_labels
+from opencode_exporter.expose.snapshot import ProjectNames, shown_labels
 from opencode_exporter.ledger.ledger import Ledger
-from opencode_exporter.service.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,8 @@ class Tracing:
     Args:
         target: Where the spans go.
         ledger: What is followed.
-        settings: What is shown, and how.
+        filters: Which tools and skills are shown.
+        project_names: How projects are shown.
         clock: A stopwatch.
 
     Attributes:
@@ -50,12 +51,18 @@ class Tracing:
     """
 
     def __init__(
-        self, target: SpanTarget, ledger: Ledger, settings: Settings, clock: Clock
+        self,
+        target: SpanTarget,
+        ledger: Ledger,
+        filters: Filters,
+        project_names: ProjectNames,
+        clock: Clock,
     ) -> None:
         self.exemplars = Exemplars()
         self._target = target
         self._ledger = ledger
-        self._settings = settings
+        self._filters = filters
+        self._project_names = project_names
         self._resource = resource_of(ledger.meta["instance_id"], host_name=target.host_name)
         self._callers = Callers()
         self._waiting: list[Invocation] = []  # for the commit
@@ -111,7 +118,7 @@ class Tracing:
 
     def _send_off(self, event: Invocation) -> None:
         shown = self._shown(event)
-        if not self._settings.filters.tool.shows(shown.tool):
+        if not self._filters.tool.shows(shown.tool):
             return
         ids = self._callers.ids(self._ledger.meta["salt"], event)
         self._processor.on_end(span_of(event, shown, ids, self._resource))
@@ -125,7 +132,7 @@ class Tracing:
                 self.exemplars.note(c.SKILL_DURATION, (shown.skill, event.status), exemplar)
 
     def _shown(self, event: Invocation) -> Shown:
-        names, how = self._ledger.names, self._settings.project_names
+        names, how = self._ledger.names, self._project_names
         labels = (
             names.label("tool", event.tool, vouched=event.vouched),
             names.label("agent", event.agent),
@@ -136,7 +143,7 @@ class Tracing:
         skill = ""
         if event.skill is not None:
             name = names.label("skill", event.skill, vouched=event.status == COMPLETED)
-            skill = name if self._settings.filters.skill.shows(name) else ""
+            skill = name if self._filters.skill.shows(name) else ""
         return Shown(tool, agent, project, skill)
 
     def end(self, within_s: float) -> None:

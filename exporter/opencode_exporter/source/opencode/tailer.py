@@ -83,10 +83,10 @@ class Tailer:
         *,
         abandon_after_ms: int,
         with_paths: bool = False,
-        digests: bool = True,
+        summaries: bool = True,
     ) -> None:
         self._clock = clock
-        self._digests = digests
+        self._summaries = summaries
         self.with_paths = with_paths
         self.patience = Patience(clock, abandon_after_ms)
 
@@ -128,7 +128,7 @@ class Tailer:
         found = [_stretch(reader, table, cursors.get(table.name, Cursor())) for table in known]
         # What the second generation has, the first may have brought already.
         first = next((t.generation for t, s in zip(known, found, strict=True) if s.rows), "")
-        is_new = self._digests and not cursors
+        is_new = self._summaries and not cursors
         return [
             msgspec.structs.replace(stretch, is_first=is_new and table.generation == first)
             for table, stretch in zip(known, found, strict=True)

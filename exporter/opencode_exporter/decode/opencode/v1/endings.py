@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final, NamedTuple
 
+from opencode_exporter import vocabulary
 from opencode_exporter.decode.opencode import verdicts
 from opencode_exporter.decode.values import mapping, text_or
 from opencode_exporter.events import ABORTED, COMPLETED, ERROR, UNKNOWN
@@ -96,7 +97,7 @@ def ending_of(  # a list of cases
         # 1.x has no tool of that name, and says so of a call that went well.
         tool = verdicts.canonical(asked.tool)
     if status == "completed":
-        if tool == verdicts.SHELL_TOOL and verdicts.is_aborted_command(code, output):
+        if tool == vocabulary.SHELL_TOOL and verdicts.is_aborted_command(code, output):
             return Ending(tool, ABORTED)
         return Ending(tool, COMPLETED)
     word, reason = verdicts.verdict(error)

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from opencode_exporter import times
+from opencode_exporter import times, vocabulary
 from opencode_exporter.decode.condense import LEFT_OUT
 from opencode_exporter.decode.opencode import verdicts
 from opencode_exporter.decode.opencode.call_json import amount
@@ -237,7 +237,7 @@ def invocation(
     else:
         suspect = is_surely_copied_v1(session, about.created, row.created)
     started = stamped
-    if tool == verdicts.SHELL_TOOL and not suspect and _has_printed(state):
+    if tool == vocabulary.SHELL_TOOL and not suspect and _has_printed(state):
         started = _true_start(stamped, row, about)
     return Invocation(
         session=session.id,
@@ -248,13 +248,13 @@ def invocation(
         vouched=running,  # the name of a pending call has not been looked up yet
         running=running,
         started=started,
-        skill=_skill(state) if tool == verdicts.SKILL_TOOL else None,
+        skill=_skill(state) if tool == vocabulary.SKILL_TOOL else None,
         agent=about.agent,
         project=session.project,
         suspect=suspect,
         message_created=about.created,
         root=session.root,
-        child=_child(state) if tool == verdicts.AGENT_TOOL else "",
+        child=_child(state) if tool == vocabulary.AGENT_TOOL else "",
         stamped=stamped if started != stamped else 0,
     )
 
@@ -301,14 +301,14 @@ def _ended(
     suspect = stamped < session.created or is_suspect_v1(session, about.created, row.created)
     program = how = child = ""
     skill = None
-    if tool == verdicts.SHELL_TOOL:
+    if tool == vocabulary.SHELL_TOOL:
         program = program_of(asked.command)
         how = verdicts.shell_exit(code, output, ended=state.status == "completed")
         if not suspect:
             started = _true_start(stamped, row, about)
-    elif tool == verdicts.SKILL_TOOL:
+    elif tool == vocabulary.SKILL_TOOL:
         skill = _skill(state)
-    elif tool == verdicts.AGENT_TOOL:
+    elif tool == vocabulary.AGENT_TOOL:
         child = _child(state)
     # By position: keywords take twice the time, and there are millions of these.
     return Invocation(

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from opencode_exporter import vocabulary
 from opencode_exporter.decode.opencode import verdicts
 from opencode_exporter.decode.opencode.call_json import (
     Asked,
@@ -184,7 +185,7 @@ def _call(part: Part, session: Session, now: int) -> StepCall:
     state = part.state or State()
     meta = state.metadata or Recorded()
     tool = verdicts.canonical(part.tool or UNKNOWN)
-    is_read = tool in verdicts.CATEGORIES or tool == verdicts.INVALID_TOOL
+    is_read = tool in vocabulary.CATEGORIES or tool == verdicts.INVALID_TOOL
     asked = parse_asked(state.input) if is_read else Asked()
     status, vouched, provider = None, state.status == "running", ran_by_provider(part.metadata)
     if state.status in ("completed", "error"):
@@ -199,9 +200,9 @@ def _call(part: Part, session: Session, now: int) -> StepCall:
             code=meta.exit,
         )
     skill = child = ""
-    if tool == verdicts.SKILL_TOOL and status == COMPLETED:
+    if tool == vocabulary.SKILL_TOOL and status == COMPLETED:
         skill = name_or(meta.name, name_or(asked.name, UNKNOWN))
-    elif tool == verdicts.AGENT_TOOL:
+    elif tool == vocabulary.AGENT_TOOL:
         child = id_of(text_or(meta.sessionId, ""))
     stamps = state.time or Time()
     return StepCall(

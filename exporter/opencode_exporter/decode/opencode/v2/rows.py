@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from opencode_exporter import times
+from opencode_exporter import times, vocabulary
 from opencode_exporter.decode.opencode import verdicts
 from opencode_exporter.decode.opencode.call_json import Asked, amount, parse_asked
 from opencode_exporter.decode.opencode.copies import is_suspect_v2
@@ -122,7 +122,7 @@ def _state(item: Item) -> State:
 def _asked(item: Item, state: State) -> Asked:
     """Return what is asked of a built-in tool; others may be asked anything."""
     tool = verdicts.canonical(item.name)
-    is_read = tool in verdicts.CATEGORIES or tool == verdicts.INVALID_TOOL
+    is_read = tool in vocabulary.CATEGORIES or tool == verdicts.INVALID_TOOL
     return parse_asked(state.input) if is_read else Asked()
 
 
@@ -164,9 +164,9 @@ def _invocation(
         project=session.project,
         suspect=is_suspect_v2(session, row.id, created, row.changed),
         message_created=row.created,
-        skill=_skill(state, asked) if tool == verdicts.SKILL_TOOL else None,
+        skill=_skill(state, asked) if tool == vocabulary.SKILL_TOOL else None,
         root=session.root,
-        child=_child(state) if tool == verdicts.AGENT_TOOL else "",
+        child=_child(state) if tool == vocabulary.AGENT_TOOL else "",
         **fields,
     )
 
@@ -200,7 +200,7 @@ def _ending(state: State, tool: str, asked: Asked) -> dict[str, Any]:
         "output_bytes": text_bytes(text) + state.left_out,
         "truncated": meta.truncated is True,
     }
-    if tool == verdicts.SHELL_TOOL:
+    if tool == vocabulary.SHELL_TOOL:
         fields["program"] = program_of(asked.command)
         fields["exit"] = (
             "timeout"
