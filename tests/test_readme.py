@@ -21,7 +21,6 @@ from opencode_exporter.source.opencode.schema import READABLE
 from opencode_exporter.source.opencode.source import Source
 from opencode_exporter.web.web_config import WebConfig
 from support import HOUR_MS, Bench, real_tool, truth, unpack
-from test_layers import ROWS
 
 PACKAGE = Path(opencode_exporter.__file__).parent
 TEXT = readme.README.read_text("utf-8")
@@ -117,27 +116,6 @@ def test_routing_example_is_one_that_alertmanager_takes(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, "2 receivers" in done.stdout) == (0, True), done.stdout + done.stderr
-
-
-def test_every_module_is_in_the_layout() -> None:
-    """The table of modules names each module of the package, and none that is gone."""
-    table = TEXT.split("## Development")[1]
-    named = set(re.findall(r"`(\w+/?)`", "".join(re.findall(r"^\| \d .*", table, re.MULTILINE))))
-    own = {path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")}
-    own |= {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")}
-    assert own == named
-
-
-def test_layout_has_the_rows_that_imports_are_held_to() -> None:
-    """Each row names the modules and folders of one row of the rule on imports, no others."""
-    table = TEXT.split("## Development")[1]
-    rows = re.findall(r"^\| \d \|([^|]*)", table, re.MULTILINE)
-    told = [set(re.findall(r"`(\w+)/?`", row)) for row in rows]
-    held = [
-        {name.split(".")[0] for name in row.split()} - {"__main__"}
-        for row in ROWS.strip().splitlines()
-    ]
-    assert told == held
 
 
 def sentences(path: Path) -> list[list[str]]:

@@ -1,0 +1,68 @@
+"""Rules of the code that no linter knows: who reads clocks, and who opens databases."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import opencode_exporter
+
+PACKAGE: Final = Path(opencode_exporter.__file__).parent
+FILES: Final = sorted(
+    path for path in PACKAGE.rglob("*.py") if "demo" not in path.relative_to(PACKAGE).parts
+)
+CLOCKS: Final = {
+    "clock": "it is the clock that all others are given",
+    "commands.terminal": "spaces the log lines of a progress bar; no number depends on it",
+    "web.http_server": "gives the room its stopwatch; web knows nothing of ours",
+    "web.middleware": "the default of an argument that tests replace; web knows nothing of ours",
+    "web.web_config": "the default of an argument that tests replace; web knows nothing of ours",
+}
+"""Modules that may name a clock of the standard library, and why."""
+
+
+def name_of(path: Path) -> str:
+    """Return a module's dotted name below the package."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def modules_named(node: ast.AST) -> Iterator[str]:
+    """Yield the full names of modules, or of things in them, that a statement imports."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def reads_a_clock(path: Path) -> bool:
+    """Return whether a file names a clock of the standard library."""
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"), str(path))))
+    imported = (name for node in nodes for name in modules_named(node))
+    asked = (ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute))
+    return any(name.split(".")[0] == "time" for name in imported) or any(
+        re.fullmatch(r"(datetime|date)\.(now|utcnow|today)", name) for name in asked
+    )
+
+
+def test_only_the_clock_reads_clocks() -> None:
+    """Time is passed in, so that tests step it by hand; each exception has a reason."""
+    assert {name_of(path) for path in FILES if reads_a_clock(path)} == set(CLOCKS)
+
+
+def test_nothing_but_source_and_ledger_opens_sqlite() -> None:
+    """
+    One module opens the database of OpenCode, one our own; the rest names errors at most.
+
+    A third has a temporary one, of no name.
+    """
+    opening = {
+        name_of(path) for path in FILES if re.search(r"apsw\.Connection\(", path.read_text("utf-8"))
+    }
+    assert opening == {
+        "source.opencode.reader",
+        "ledger.file",
+        "commands.backfill.timeline",
+    }
