@@ -131,8 +131,8 @@ class Talks:
     def prepare(self, events: Iterable[object]) -> None:
         """Fetch, in one statement, the conversations that some events move on."""
         wanted = {event.session for event in events if isinstance(event, Step | Remark)}
-        keys = [keys.session_key(session) for session in wanted - self._cache.keys()]
-        for talk in self._shelf.conversations(keys).values() if keys else ():
+        wanted_keys = [keys.session_key(session) for session in wanted - self._cache.keys()]
+        for talk in self._shelf.conversations(wanted_keys).values() if wanted_keys else ():
             self._cache[talk.id] = talk
 
     def _get(self, session: str) -> Conversation:
