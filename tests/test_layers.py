@@ -204,3 +204,15 @@ def test_nothing_but_source_and_ledger_opens_sqlite() -> None:
         name_of(path) for path in FILES if re.search(r"apsw\.Connection\(", path.read_text("utf-8"))
     }
     assert opening - {"demo"} == {"reader", "ledger.file", "backfill.timeline"}
+
+
+def test_no_signal_handler_sets_an_event() -> None:
+    """
+    A handler runs between two steps of the main thread, also within `Event.wait`.
+
+    It would wait for the lock that its own thread holds: the demo, told to end, hung.
+    """
+    for path in FILES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "signal.signal":
+                assert ".set(" not in ast.unparse(node), path
