@@ -66,3 +66,15 @@ def test_nothing_but_source_and_ledger_opens_sqlite() -> None:
         "ledger.file",
         "commands.backfill.timeline",
     }
+
+
+def test_no_signal_handler_sets_an_event() -> None:
+    """
+    A handler runs between two steps of the main thread, also within `Event.wait`.
+
+    It would wait for the lock that its own thread holds: the demo, told to end, hung.
+    """
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "signal.signal":
+                assert ".set(" not in ast.unparse(node), path

@@ -82,8 +82,13 @@ class Writer:
         self._choices, self._weights = zip(*choices(moves), strict=True)
         self._stopped = threading.Event()
 
-    def stop(self, *_: object) -> None:
-        """End after the present move."""
+    def stop_when_told(self) -> None:
+        """End after the present move, once SIGTERM comes: no handler, which could meet a wait."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=self._wait_for_it, daemon=True).start()
+
+    def _wait_for_it(self) -> None:
+        signal.sigwait({signal.SIGTERM})
         self._stopped.set()
 
     def run(self) -> None:
@@ -111,7 +116,7 @@ def main() -> None:
     with place.turn():
         moves = open_moves(place, generation, f"w{number}", rng)
     writer = Writer(place, moves, rng, float(rate))
-    signal.signal(signal.SIGTERM, writer.stop)
+    writer.stop_when_told()
     writer.run()
 
 

@@ -13,8 +13,11 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Final
 
 from opencode_exporter.demo import SESSIONS_A_DAY, Demo
+
+_ENDS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
 def main() -> None:
@@ -28,9 +31,11 @@ def main() -> None:
     parser.add_argument("--sessions-a-day", type=float, default=SESSIONS_A_DAY)
     flags = parser.parse_args()
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    threading.Thread(target=_until_orphaned, args=(stop,), daemon=True).start()
+    # Waited for by a thread: a handler that sets an event may meet us while we wait for it,
+    # and would wait for ever itself.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+    for wait in (_until_told, _until_orphaned):
+        threading.Thread(target=wait, args=(stop,), daemon=True).start()
     demo = Demo(
         flags.directory,
         generation=flags.generation,
@@ -42,6 +47,11 @@ def main() -> None:
     ended = demo.create().rows.total()
     print(f"ready {ended}", flush=True)  # noqa: T201  # the parent waits for it
     demo.run(stop)
+
+
+def _until_told(stop: threading.Event) -> None:
+    signal.sigwait(_ENDS)
+    stop.set()
 
 
 def _until_orphaned(stop: threading.Event) -> None:
