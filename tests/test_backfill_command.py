@@ -15,6 +15,7 @@ from typing import Any
 import apsw
 import pytest
 
+from backfill_flags import LABELS, flags, ledger
 from backfilling import SCRAPE, Past
 from command import ANYWHERE, Place
 from faults import PAGE, mounted, overwrite
@@ -23,7 +24,6 @@ from opencode_exporter.demo import Demo
 from opencode_exporter.ledger.place import take_after
 from support import HOUR_MS, PATIENCE_S, Exposed, unpack, wait_for
 
-LABELS = ("--label", "job=opencode", "--label", "instance=ada")
 DAY_MS = 24 * HOUR_MS
 
 
@@ -37,16 +37,6 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Place:
         process.terminate()
         assert process.wait(PATIENCE_S) == 0
     return place
-
-
-def flags(place: Place) -> tuple[str, ...]:
-    """Return what names the source and the ledger."""
-    return "--source.path", str(place.source), "--ledger.path", str(ledger(place))
-
-
-def ledger(place: Place) -> Path:
-    """Return where the ledger is."""
-    return place.home / "state" / "ledger.db"
 
 
 def refused(place: Place, *words: str, code: int = 1) -> str:

@@ -11,8 +11,8 @@ import pytest
 
 from databases import V1, V2, call
 from opencode_exporter.service.exporter import Exporter
+from pages import CALLS, LATE, polled
 from support import HOUR_MS, Bench, Exposed
-from test_counting import CALLS, LATE, polled
 
 Database = V1 | V2
 RUNNING: Final = "opencode_tool_in_flight"

@@ -7,28 +7,8 @@ from typing import Any
 import pytest
 
 from databases import V1, V2, call
-from opencode_exporter.service.exporter import Exporter
-from support import Bench, Exposed, exposed
-
-CALLS = "opencode_tool_invocations_total"
-DURATION = "opencode_tool_duration_seconds"
-LATE = "opencode_exporter_late_ends_total"
-
-
-def polled(exporter: Exporter) -> Exposed:
-    """Return the page after a poll."""
-    exporter.poll()
-    return exposed(exporter)
-
-
-def counted(page: Exposed) -> dict[tuple[str, ...], int]:
-    """Return the counts by tool and status."""
-    return dict(page.by(CALLS, "tool", "status"))
-
-
-def running(page: Exposed, tool: str = "read") -> float:
-    """Return how many calls of a tool run."""
-    return page.value("opencode_tool_in_flight", tool=tool) or 0
+from pages import DURATION, LATE, counted, polled, running
+from support import Bench
 
 
 def test_v1_part_rewritten_in_place_counts_at_its_end(bench: Bench) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from copied_sessions import BOTH, Generation, copies, start, work
 from databases import V1, V2, call
 from opencode_exporter.chunk import Chunk
 from opencode_exporter.source.opencode import tailer
+from pages import CALLS, counted, polled, running
 from support import Bench
-from test_counting import CALLS, counted, polled, running
-from test_counting_copies import BOTH, Generation, copies, start, work
 
 CATCHING_UP = "opencode_exporter_catching_up"
 REJECTED = "opencode_exporter_rows_rejected_total"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from databases import V1, V2, call
+from pages import CALLS, counted, polled
 from support import Bench, Exposed
-from test_counting import CALLS, counted, polled
 
 OVERFLOW = "opencode_exporter_label_overflow_total"
 LOADS = "opencode_skill_invocations_total"

@@ -10,8 +10,8 @@ from databases import V1, V2, call
 from opencode_exporter.chunk import Chunk, OpenRow
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.tailer import Tailer
+from pages import counted, polled
 from support import Bench
-from test_counting import counted, polled
 
 
 def test_call_that_ends_during_a_poll_is_not_given_up(

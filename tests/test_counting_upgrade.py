@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from copied_sessions import copies
 from databases import call
+from pages import DURATION, LATE, counted, polled, running
 from support import Bench
-from test_counting import DURATION, LATE, counted, polled, running
-from test_counting_copies import copies
 from upgraded import import_step, upgraded
 
 INTERRUPTED = {"type": "tool.interrupted", "message": "Tool execution interrupted: read"}

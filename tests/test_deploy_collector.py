@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from collecting import FOLDER, configuration
+from composed import DEPLOY, composed
 from opencode_exporter.expose.otlp.target import target_of
 from rules_reading import ALERTS
-from test_deploy_compose import DEPLOY, composed
 
 WAYS = {
     "scraped": ("collector.yaml",),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,29 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
-from support import real_tool
+from composed import DEPLOY, ROOT, composed
 
-ROOT = Path(__file__).parents[1]
-DEPLOY = ROOT / "deploy"
 TARGETS = DEPLOY / "prometheus" / "targets"
 WAYS = {".env": "host", "linux.env": "linux", "demo.env": "demo", "fleet.env": "fleet"}
 SERVERS = {"prometheus", "alertmanager", "grafana"}
 UNCHECKED = {"otel-collector": "its image has no second program that could ask the first"}
 """Services without a health check, and why."""
 _PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+")
-
-
-def composed(env: str) -> dict[str, Any]:
-    """Return what docker-compose makes of the file, with profiles and paths filled in."""
-    command = [
-        *(real_tool("docker-compose"), f"--file={DEPLOY / 'compose.yaml'}"),
-        *(f"--env-file={DEPLOY / env}", "config"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert "warning" not in done.stderr.lower(), done.stderr
-    found: dict[str, Any] = yaml.safe_load(done.stdout)
-    return found
 
 
 def settings(env: str) -> dict[str, str]:

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from installed import ROOT, run
 from opencode_exporter import __version__
 from support import missing, unpack
 
-ROOT: Final = Path(__file__).parents[1]
 COMPLETE: Final = "_OPENCODE_EXPORTER_COMPLETE"
 pytestmark = pytest.mark.timeout(600)  # it installs all that is needed
-
-
-def run(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command that knows nothing of this checkout."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    words = [str(word) for word in command]
-    return subprocess.run(
-        words, capture_output=True, text=True, check=False, env={**kept, **variables}
-    )
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import contextlib
 import signal
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Final
 import apsw
 import httpx
 
+from endings import end
 from faults import CALLS, SOURCE, Work, counts, serve, shown, working
 from served import Served
 from support import SOON_S, Bench, Exposed, wait_for
@@ -37,14 +37,6 @@ def multiply(work: Work, times: int) -> None:
     )
     database.close()
     work.calls += times
-
-
-def end(served: Served) -> float:
-    """Send SIGTERM; return the seconds until it had ended, well."""
-    told = time.monotonic()
-    assert served.stop() == 0
-    assert '"msg": "stopped"' in served.log.splitlines()[-1]
-    return time.monotonic() - told
 
 
 def committed(ledger: Path) -> tuple[int, int]:

@@ -11,10 +11,10 @@ from databases import V1, V2, call
 from opencode_exporter.ledger import waiting
 from opencode_exporter.service import poller
 from opencode_exporter.service.exporter import Exporter
+from pages import counted, polled, running
 from rereading import REJECTED
 from support import HOUR_MS, Bench, Exposed, truth, unpack
-from test_counting import counted, polled, running
-from test_fork_clocks import TABLES, Database, turn
+from turn_rows import TABLES, Database, turn
 
 DAY_MS: Final = 24 * HOUR_MS
 YEAR_9999: Final = 253_370_764_800_000

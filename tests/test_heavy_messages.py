@@ -22,8 +22,8 @@ from opencode_exporter.source.opencode.source import Source
 from opencode_exporter.source.opencode.tables import message_parts_v1
 from opencode_exporter.source.opencode.tables.table import WITHOUT_BOUNDS
 from opencode_exporter.source.opencode.tailer import _WEIGHT, Tailer
+from pages import counted
 from support import Bench, FakeClock, exposed
-from test_counting import counted
 
 EACH: Final = 3000
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +11,12 @@ from pathlib import Path
 import apsw
 import pytest
 
-from databases import V1
+from ledger_files import add, mode
 from opencode_exporter.errors import LedgerBusyError, LedgerError
 from opencode_exporter.ledger.file import SCHEMA_VERSION
 from opencode_exporter.ledger.store import Batch, Store
+from pages import counted, polled
 from support import Bench, exposed
-from test_counting import counted, polled
 
 TESTS = Path(__file__).parent
 HOLDER = """
@@ -50,15 +49,6 @@ def traced(batch):
 store.write = traced
 exporter.poll()
 """
-
-
-def add(bench: Bench, calls: int) -> None:
-    """Write a session with calls that have ended and one that runs."""
-    with V1(bench.source, ddl="" if bench.source.exists() else None) as db:
-        message = db.message(db.session())
-        for number in range(calls):
-            db.tool(message, call=f"call_{number}")
-        db.tool(message, call="call_open", status="running")
 
 
 def rows(ledger: Path) -> dict[str, list[object]]:
@@ -158,11 +148,6 @@ def test_ledger_is_for_its_owner_alone(bench: Bench) -> None:
         exporter.close()
     finally:
         os.umask(before)
-
-
-def mode(path: Path) -> int:
-    """Return a path's permissions."""
-    return stat.S_IMODE(path.stat().st_mode)
 
 
 @pytest.mark.parametrize("at", ["1", "2", "9", "21", "22", "24", "27", "30", "COMMIT", ""])

@@ -17,10 +17,10 @@ import pytest
 from command import ANYWHERE, Place
 from databases import V1
 from faults import PAGE, damage_keys, overwrite
+from ledger_files import add, mode
 from opencode_exporter.errors import ConfigError, LedgerError
+from pages import counted
 from support import Bench, Exposed, exposed, not_utf8, unpack
-from test_counting import counted
-from test_ledger import add, mode
 
 TESTS = Path(__file__).parent
 WAL_BEGINS = bytes.fromhex("377f0682")

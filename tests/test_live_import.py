@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pages import CALLS, polled
 from recorder import Dialect, Sandbox, scenes
 from support import Bench, FakeClock, real_opencode
-from test_counting import CALLS, polled
 
 pytestmark = [pytest.mark.real]
 

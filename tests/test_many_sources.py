@@ -8,11 +8,11 @@ from typing import Final
 
 import pytest
 
+from copied_sessions import work
 from databases import V1
 from opencode_exporter.counting.labels import limit_of
+from pages import counted, polled
 from support import Bench, Exposed
-from test_counting import counted, polled
-from test_counting_copies import work
 
 POLLS: Final = "opencode_exporter_polls_total"
 DURATION: Final = "opencode_exporter_poll_duration_seconds_count"

@@ -14,9 +14,9 @@ from opencode_exporter.counting.labels import Slots, limit_of
 from opencode_exporter.events import OVERFLOW
 from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.vocabulary import CATEGORIES
+from pages import CALLS, polled
 from skill_files import put
 from support import Bench, Exposed
-from test_counting import CALLS, polled
 
 LOADS: Final = "opencode_skill_invocations_total"
 

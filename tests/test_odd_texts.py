@@ -9,9 +9,9 @@ from typing import Any, Final
 import pytest
 
 from databases import BEGIN_MS, V1, V2, call, schema, tool_part
+from pages import counted, polled
 from row_shapes import timed
 from support import Bench, Exposed
-from test_counting import counted, polled
 
 HALF: Final = "\ud83d"
 ODD: Final[dict[str, Callable[[str], bytes]]] = {

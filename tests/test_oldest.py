@@ -19,12 +19,12 @@ from typing import Any, Final
 import httpx
 import pytest
 
+from installed import ROOT, run
 from otlp_receivers import PROTOCOLS, each_protocol
+from pushes import EXPORTS, calls_of
 from served import Served
+from span_pushes import QUICK, SPANS, TRACES
 from support import RECORDINGS, Exposed, missing, unpack, wait_for
-from test_distribution import ROOT, run
-from test_otlp_push import EXPORTS, calls_of
-from test_otlp_traces import QUICK, SPANS, TRACES
 from web_harness import hashed
 
 RECORDING: Final = "2.0.15"

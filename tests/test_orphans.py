@@ -9,8 +9,8 @@ import pytest
 from databases import V1
 from opencode_exporter.service import poller
 from opencode_exporter.service.exporter import Exporter
+from pages import counted, polled, running
 from support import Bench
-from test_counting import counted, polled, running
 
 ONCE = {("read", "completed"): 1}
 

@@ -12,10 +12,10 @@ from faults import counts, serve, working
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.expose.otlp.session import session
 from otlp_receivers import PROTOCOLS, HttpReceiver, each_protocol
+from push_lines import pushing
+from pushes import EXPORTS, lines
+from span_pushes import QUICK, SPANS, TRACES, add
 from support import Bench, FakeClock, wait_for
-from test_otlp_lines import pushing
-from test_otlp_push import EXPORTS, lines
-from test_otlp_traces import QUICK, SPANS, TRACES, add
 from tracing import spans_of
 
 FAILED = "push failed, the next one has it all"

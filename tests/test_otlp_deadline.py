@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import os
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +15,12 @@ import pytest
 import trustme
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from opencode_exporter.expose.otlp.metrics_push import Push
 from opencode_exporter.expose.otlp.span_sender import SpanSender
-from opencode_exporter.expose.otlp.target import span_target_of, target_of
+from opencode_exporter.expose.otlp.target import span_target_of
+from push_lines import FAILED
 from raw_endpoints import speaking
+from slow_pushes import name, pushing
 from support import SOON_S, FakeClock
-from test_otlp_lines import FAILED, moment
 
 HEAD: Final = b"HTTP/1.1 200 OK\r\n"
 SETTINGS: Final = b"\0\0\0\4\0\0\0\0\0"
@@ -43,30 +41,6 @@ SLOW: Final = {
     "a redirect": (b"HTTP/1.1 307 No\r\nLocation: ", b"x"),
 }
 """What an endpoint says at first, and then again and again."""
-
-
-def name(monkeypatch: pytest.MonkeyPatch, url: str, **more: str) -> dict[str, str]:
-    """Have the environment name an endpoint, with half a second for each request."""
-    environ = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": url,
-        "OTEL_EXPORTER_OTLP_TIMEOUT": "0.5",
-        **{f"OTEL_EXPORTER_OTLP_{name}": value for name, value in more.items()},
-    }
-    for key, value in environ.items():
-        monkeypatch.setenv(key, value)
-    return dict(os.environ)
-
-
-@contextmanager
-def pushing(environ: dict[str, str], clock: FakeClock) -> Iterator[Push]:
-    """Make a push to what an environment names; its thread has not been started."""
-    target = target_of(environ)
-    assert target
-    push = Push(target, "7", clock, take_in=lambda: None, moment=lambda: (moment(), lambda: None))
-    try:
-        yield push
-    finally:
-        push.end(0)
 
 
 def ends(work: Callable[[], object]) -> bool:

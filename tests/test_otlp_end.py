@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from endings import end
 from faults import CALLS, counts, serve, working
 from otlp_receivers import PROTOCOLS, each_protocol
 from support import SOON_S, Bench, wait_for
-from test_faults_signals import end
 from translating import pushed
 
 

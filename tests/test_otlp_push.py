@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,13 +14,12 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 
-from faults import CALLS, counts, serve, working
+from faults import counts, serve, working
 from otlp_receivers import PROTOCOLS, HttpReceiver, Receiver, each_protocol
-from served import Served
+from pushes import EXPORTS, calls_of, lines
 from support import Bench, unpack, wait_for
 from translating import Samples, attributes_of, metrics_of, pushed, scraped
 
-EXPORTS = "opencode_exporter_otlp_exports_total"
 GEN_AI = "gen_ai_execute_tool_duration_seconds"
 
 
@@ -31,12 +29,6 @@ def receiver(protocol: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receive
     with PROTOCOLS[protocol]() as running:
         running.name_in(monkeypatch)
         yield running
-
-
-def lines(served: Served, text: str) -> list[dict[str, Any]]:
-    """Return the lines of the log with a message."""
-    found = [json.loads(line) for line in served.log.splitlines() if line.startswith("{")]
-    return [line for line in found if line["msg"] == text]
 
 
 def between(one: Samples, value: tuple[Any, float], other: Samples) -> bool:
@@ -98,11 +90,6 @@ def test_push_over_tls_trusts_the_certificate_that_it_is_given(
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(tmp_path / "ca.pem"))
         with serve(bench):
             assert calls_of(counting(receiver)) == 1
-
-
-def calls_of(body: ExportMetricsServiceRequest) -> float:
-    """Return how many calls a request says have ended."""
-    return sum(value for (name, _), value in pushed(body).items() if name == CALLS)
 
 
 def counting(receiver: Receiver) -> ExportMetricsServiceRequest:

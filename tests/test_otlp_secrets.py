@@ -18,11 +18,11 @@ from opencode_exporter.expose.otlp.secrets import cleaned, hidden
 from opencode_exporter.expose.otlp.sender import Sender
 from opencode_exporter.expose.otlp.target import target_of
 from otlp_receivers import PROTOCOLS, HttpReceiver, each_protocol
+from push_lines import FAILED
+from pushes import lines
 from raw_endpoints import speaking
+from slow_pushes import name, pushing
 from support import Bench, FakeClock, wait_for
-from test_otlp_deadline import name, pushing
-from test_otlp_lines import FAILED
-from test_otlp_push import lines
 
 SECRET = "s3cret"  # noqa: S105  # planted
 PATH = f"/services/{SECRET}path/B4/{SECRET}%2Fend?key={SECRET}query&{SECRET}"

@@ -11,18 +11,15 @@ from typing import Any
 import pytest
 
 from command import ANYWHERE, Place
-from faults import Work, counts, serve, working
+from endings import end
+from faults import counts, serve, working
 from otlp_receivers import PROTOCOLS, HttpReceiver, Receiver, each_protocol
 from prometheus import free_port
 from served import Served
+from span_pushes import QUICK, SPANS, TRACES, add
 from support import SOON_S, Bench, wait_for
-from test_faults_signals import end
 from tracing import spans_of
 from translating import attributes_of
-
-SPANS = "opencode_exporter_otlp_spans_total"
-TRACES = "--otlp.traces"
-QUICK = {"OTEL_BSP_SCHEDULE_DELAY": "100"}
 
 
 @pytest.fixture
@@ -43,14 +40,6 @@ def lines(served: Served, text: str) -> list[dict[str, Any]]:
     """Return the lines of the log with a message."""
     found = [json.loads(line) for line in served.log.splitlines() if line.startswith("{")]
     return [line for line in found if line["msg"] == text]
-
-
-def add(work: Work, served: Served, calls: int) -> None:
-    """Let calls end that the exporter counts live."""
-    wait_for(served.is_ready)
-    counts(served, work.calls)
-    work.happen_now()
-    counts(served, work.add(calls))
 
 
 @each_protocol

@@ -6,8 +6,8 @@ import pytest
 
 from databases import V1, V2, call
 from opencode_exporter.service import poller, read_ahead
+from pages import counted
 from support import HOUR_MS, RECORDINGS, Bench, Exposed, exposed, truth, unpack
-from test_counting import counted
 
 ABOUT_READING = ("opencode_exporter_poll", "opencode_exporter_last", "opencode_exporter_ledger")
 NAMES = sorted(str(path.parent.relative_to(RECORDINGS)) for path in RECORDINGS.rglob("truth.json"))

@@ -16,9 +16,9 @@ from opencode_exporter.service import poller, read_ahead
 from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.source.opencode.source import Source
 from opencode_exporter.source.opencode.tailer import Tailer
+from pages import counted, polled
 from rereading import SOURCE, problem, readings, state
 from support import Bench, FakeClock
-from test_counting import counted, polled
 
 Database = V1 | V2
 BOTH = pytest.mark.parametrize("generation", [V1, V2])

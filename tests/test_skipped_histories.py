@@ -9,13 +9,13 @@ from pathlib import Path
 import apsw
 import pytest
 
+from copied_sessions import BOTH, Generation, start, work
 from databases import V1, V2
+from held_locks import LOCKS, held
 from opencode_exporter.service import poller
 from opencode_exporter.service.exporter import Exporter
+from pages import CALLS, counted, polled, running
 from support import Bench, exposed
-from test_counting import CALLS, counted, polled, running
-from test_counting_copies import BOTH, Generation, start, work
-from test_locked_sources import LOCKS, held
 
 CATCHING_UP = "opencode_exporter_catching_up"
 ONE = {("read", "completed"): 1}

@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from backfill_flags import LABELS, flags
 from command import ANYWHERE, Place
 from opencode_exporter.commands.cli import _COMMANDS
 from prometheus import free_port
 from support import PATIENCE_S, unpack, wait_for
-from test_backfill_command import LABELS, flags
 
 COMMANDS = _COMMANDS.commands
 PRINTING = {

@@ -6,8 +6,8 @@ import apsw
 import pytest
 
 from databases import V1, call
+from pages import counted, polled
 from support import Bench
-from test_counting import counted, polled
 from upgraded import import_step, upgraded
 
 INTERRUPTED = {
