@@ -51,32 +51,32 @@ soak: $(VENV)/.wheel ## writers, kills and scrapes at random, held against an ex
 	$(BIN)/python tests/soak/run.py $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 crowd: $(VENV)/.wheel ## crowds that want the server for themselves, two minutes each (SECONDS=120)
-	CROWD_SECONDS=$(or $(SECONDS),120) $(BIN)/python -m pytest tests/test_server_crowds.py -rP $(ARGS)
+	CROWD_SECONDS=$(or $(SECONDS),120) $(BIN)/python -m pytest tests/web/test_server_crowds.py -rP $(ARGS)
 
 explore: $(VENV)/.wheel ## new sequences of what may happen, and of where the exporter dies (EXAMPLES=2000)
 	PROPERTY_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/properties $(ARGS)
 
 docs: $(VENV)/.wheel ## write the reference of metrics and the README's generated parts anew
-	$(BIN)/python tests/readme.py --write
-	$(BIN)/python tests/reference.py --write
+	PYTHONPATH=tests $(BIN)/python -m documents.readme --write
+	PYTHONPATH=tests $(BIN)/python -m documents.reference --write
 
 dashboards: $(VENV)/.wheel ## write the JSON of the Grafana dashboards anew, from grafana/boards
 	PYTHONPATH=grafana $(BIN)/python -m boards
 
 golden: $(VENV)/.wheel ## write the golden expositions anew; review the diff
-	UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/test_golden.py
+	UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/expose/test_golden.py
 
 recordings: $(VENV)/.wheel ## record the databases anew with real OpenCode binaries
-	PYTHONPATH=tests $(BIN)/python -m recorder fetch
+	PYTHONPATH=tests $(BIN)/python -m contract.recorder fetch
 	for v in 1.2.27 1.14.48 1.17.11 1.18.33 2.0.15; do \
-	  PYTHONPATH=tests $(BIN)/python -m recorder record --version $$v --out tests/recordings/$$v || exit 1; done
-	PYTHONPATH=tests $(BIN)/python -m recorder upgrade --out tests/recordings/upgrade-1.18.33-2.0.15
+	  PYTHONPATH=tests $(BIN)/python -m contract.recorder record --version $$v --out tests/contract/recordings/$$v || exit 1; done
+	PYTHONPATH=tests $(BIN)/python -m contract.recorder upgrade --out tests/contract/recordings/upgrade-1.18.33-2.0.15
 	for api in anthropic compat google openai; do for v in 1.17.18 1.18.34 2.0.15; do \
-	  test -d tests/recordings/providers/$$api-$$v || continue; \
-	  PYTHONPATH=tests $(BIN)/python -m recorder provider --api $$api --version $$v \
-	    --out tests/recordings/providers/$$api-$$v || exit 1; done; done
-	PYTHONPATH=tests $(BIN)/python -m recorder provider --api anthropic --version 1.18.34 \
-	  --upgrade 2.0.15 --out tests/recordings/providers/upgrade-anthropic-1.18.34-2.0.15
+	  test -d tests/contract/recordings/providers/$$api-$$v || continue; \
+	  PYTHONPATH=tests $(BIN)/python -m contract.recorder provider --api $$api --version $$v \
+	    --out tests/contract/recordings/providers/$$api-$$v || exit 1; done; done
+	PYTHONPATH=tests $(BIN)/python -m contract.recorder provider --api anthropic --version 1.18.34 \
+	  --upgrade 2.0.15 --out tests/contract/recordings/providers/upgrade-anthropic-1.18.34-2.0.15
 
 release: test ## what is published: the tested wheel and the source, in dist (VERSION=1.0.0)
 	@test "$(VERSION)" = "$$($(BIN)/opencode-exporter --version | sed 's/.* //')" || \

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from support import Bench, FakeClock
+from harness.support import Bench, FakeClock
 
 EXPLORES: Final = "PROPERTY_EXAMPLES" in os.environ
 """Whether properties are tried on as many new examples, instead of on the same few."""

@@ -19,8 +19,8 @@ import apsw
 
 sys.path.append(str(Path(__file__).parents[1]))  # the recorder knows the binaries
 
-from recorder.binaries import Binary, find
-from recorder.provision import PROJECT, environment
+from contract.recorder.binaries import Binary, find
+from contract.recorder.provision import PROJECT, environment
 
 VERSION: Final = "1.18.33"
 _LONGEST_S: Final = 600

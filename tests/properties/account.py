@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from databases import call
+from harness.databases import call
 
 TOOLS: Final = (
     ("read", "read"),

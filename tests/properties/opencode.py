@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from databases import V1, V2, fresh
+from harness.databases import V1, V2, fresh
+from harness.upgraded import _TABLES
 from properties.account import Session, Step, importable, said_v2
 from properties.writer import Writer
-from upgraded import _TABLES
 
 
 class OpenCode(Writer):

@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from harness.support import Bench, FakeClock
 from opencode_exporter.service import poller
 from opencode_exporter.source.opencode import tailer
-from support import Bench, FakeClock
 
 
 def main(directory: Path, ms: int) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+from harness.support import Exposed, Labels
 from properties.account import Call
 from properties.opencode import OpenCode
 from properties.truth import Truth
-from support import Exposed, Labels
 
 CALLS: Final = "opencode_tool_invocations_total"
 USAGE: Final = "opencode_tool_usage_total"

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import pytest
 
+from harness.support import Exposed
 from properties.account import Call, Work
 from properties.opencode import OpenCode
-from support import Exposed
 
 TOKENS: Final = "opencode_tokens_total"
 COST: Final = "opencode_cost_usd_total"

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 import msgspec
 from hypothesis import strategies as st
 
+from contract.oracle.model import Call, Row, Session
+from contract.oracle.runs import targets
 from opencode_exporter.counting.keys import hashed
 from opencode_exporter.events import Remark, Step, StepCall, Tokens
 from opencode_exporter.events import Session as Where
-from oracle.model import Call, Row, Session
-from oracle.runs import targets
 
 IMPORTED = "v2 of v1"
 """Rows of 1.x as 2.x has imported them: never streamed, and no ``idle``."""

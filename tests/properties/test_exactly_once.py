@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
+from harness.support import Exposed, exposed
 from opencode_exporter import chunk as chunks
 from opencode_exporter.service import poller
 from opencode_exporter.service.exporter import Exporter
@@ -33,7 +34,6 @@ from properties import showing, taking
 from properties.killing import Death, Killed
 from properties.truth import State, Truth
 from properties.working import Working, junk_rows, picks
-from support import Exposed, exposed
 
 EXAMPLES: Final = int(os.environ.get("PROPERTY_EXAMPLES", "40"))
 STEPS: Final = int(os.environ.get("PROPERTY_STEPS", "40"))

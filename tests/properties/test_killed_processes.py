@@ -18,21 +18,21 @@ from typing import Final
 import pytest
 
 import opencode_exporter
+from harness.places import TESTS
+from harness.support import HOUR_MS, Bench, exposed
 from properties import showing
 from properties.account import ENDS
 from properties.opencode import OpenCode
 from properties.truth import Truth
-from support import HOUR_MS, Bench, exposed
 
 ROUNDS: Final = int(os.environ.get("PROPERTY_ROUNDS", "1"))
 KILLS: Final = 6
 _FIRST_READ_S: Final = 0.15  # it takes about so long
-_TESTS: Final = Path(__file__).parents[1]
 
 
 def killed_while_polling(bench: Bench, after_s: float) -> None:
     """Start a process that polls, and kill it some time later."""
-    paths = (str(Path(opencode_exporter.__file__).parents[1]), str(_TESTS))
+    paths = (str(Path(opencode_exporter.__file__).parents[1]), str(TESTS))
     process = subprocess.Popen(
         [sys.executable, "-m", "properties.polling", str(bench.directory), str(bench.clock.ms)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},

@@ -13,6 +13,9 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from contract.oracle.comparing import LABELS
+from contract.oracle.model import Session
+from contract.oracle.totals import of_sessions
 from opencode_exporter.catalog import BY_NAME
 from opencode_exporter.counting import keys
 from opencode_exporter.counting.labels import Slots
@@ -22,9 +25,6 @@ from opencode_exporter.counting.totals import changed_by
 from opencode_exporter.counting.turns.conversations import FIRST, Due, Place, Talks
 from opencode_exporter.counting.turns.state import Conversation
 from opencode_exporter.events import Remark, Step, StepCall
-from oracle.comparing import LABELS
-from oracle.model import Session
-from oracle.totals import of_sessions
 from properties.talking import in_order, worlds
 
 EXAMPLES: Final = int(os.environ.get("PROPERTY_EXAMPLES", "100"))

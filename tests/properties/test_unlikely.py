@@ -5,10 +5,10 @@ from __future__ import annotations
 import apsw
 import pytest
 
-from databases import V1, call
-from pages import counted, polled
-from support import Bench
-from upgraded import import_step, upgraded
+from harness.databases import V1, call
+from harness.pages import counted, polled
+from harness.support import Bench
+from harness.upgraded import import_step, upgraded
 
 INTERRUPTED = {
     "type": "tool.interrupted",

@@ -13,9 +13,9 @@ from enum import IntEnum
 from itertools import combinations
 from typing import Final, NamedTuple
 
+from harness.support import HOUR_MS, Exposed
 from properties.account import Call, Step, Told
 from properties.opencode import OpenCode
-from support import HOUR_MS, Exposed
 
 ABANDON_MS: Final = 6 * HOUR_MS
 GONE_ON_MS: Final = 60_000

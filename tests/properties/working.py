@@ -14,11 +14,11 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from harness.support import HOUR_MS, Bench, FakeClock
 from properties.account import ENDS, Session, Step, Told
 from properties.opencode import OpenCode
 from properties.taking import Taking
 from properties.truth import Truth
-from support import HOUR_MS, Bench, FakeClock
 
 picks = st.integers(0, 30)
 junk_rows = st.sampled_from(["", "[]", '"tool"', "null", "7", '{"role":"assistant","time":{"crea'])

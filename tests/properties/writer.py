@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from databases import BEGIN_MS, V1, V2, fresh
+from harness.databases import BEGIN_MS, V1, V2, fresh
 from opencode_exporter.demo.rows import text
 from opencode_exporter.demo.store import connect
 from properties.account import SHELL, TOOLS, Call, Session, Step, Told, Work, said_v1, said_v2

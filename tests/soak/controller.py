@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from harness.skill_files import put
+from harness.support import SOON_S, wait_for
 from opencode_exporter.demo.store import connect
-from skill_files import put
 from soak.place import Place
 from soak.processes import Exporter, Writers
 from soak.scraper import Scraper
 from soak.usage import Usage
 from soak.vocabulary import SKILLS
-from support import SOON_S, wait_for
 
 _UPGRADE_AT: Final = 0.3
 """Share of the time after which 2.x comes."""

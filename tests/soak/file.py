@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import apsw
 
-from databases import V1, V2
+from harness.databases import V1, V2
 from opencode_exporter.demo.store import connect
 from soak.place import Place
 

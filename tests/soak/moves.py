@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, ClassVar, Final, NamedTuple
 
-from databases import V1, V2, fresh
+from harness.databases import V1, V2, fresh
 from soak import vocabulary
 from soak.file import File
 from soak.place import Place

@@ -6,7 +6,7 @@ import json
 from random import Random
 from typing import Any, ClassVar, Final
 
-from databases import V1, fresh
+from harness.databases import V1, fresh
 from opencode_exporter.demo.rows import text
 from soak import vocabulary
 from soak.moves import TOKENS, Call, Moves, Open

@@ -6,8 +6,8 @@ import json
 from random import Random
 from typing import Any, ClassVar, Final
 
-from databases import V2
-from databases import call as item
+from harness.databases import V2
+from harness.databases import call as item
 from opencode_exporter.demo.rows import text
 from soak import vocabulary
 from soak.moves import TOKENS, Call, Moves, Open

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import Final
 
-from served import Served
+from harness.processes.served import Served
+from harness.support import wait_for
 from soak.place import Place
-from support import wait_for
 
 _TESTS: Final = str(Path(__file__).parents[1])
 _MEMORY: Final = re.compile(r"^VmRSS:\s*(\d+) kB$", re.MULTILINE)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from databases import call as item
+from harness.databases import call as item
+from harness.upgraded import _TABLES
 from opencode_exporter.demo.rows import text
 from soak import vocabulary
 from soak.moves_v2 import MovesV2
 from soak.truth import Fact
-from upgraded import _TABLES
 
 _SESSIONS = """
     SELECT id, slug, project_id, time_created FROM session

@@ -20,8 +20,8 @@ from typing import Final
 
 import apsw
 
-import databases
-from databases import V1, V2
+from harness import databases
+from harness.databases import V1, V2
 from opencode_exporter.demo.store import schema
 from soak.moves_v1 import MovesV1
 from soak.moves_v2 import MovesV2

@@ -1,5 +1,5 @@
 -- A fresh database of OpenCode 1.18.33, as the program itself creates it (SELECT sql FROM sqlite_master).
--- Not a word is changed: tests/test_demo.py compares it with the real binary.
+-- Not a word is changed: tests/commands/test_demo.py compares it with the real binary.
 
 CREATE TABLE `workspace` (
           `id` text PRIMARY KEY,

@@ -1,0 +1,35 @@
+"""The simulation of years of use runs, and holds its own count against the ledger's."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from harness.places import BENCH
+
+SCALE = BENCH / "scale.py"
+
+
+def test_simulated_year_ends_with_every_invocation_counted(tmp_path: Path) -> None:
+    """Ten lines, each with a ledger that grows by what was counted and little else."""
+    done = subprocess.run(
+        [sys.executable, str(SCALE), "--parts", "40000", "--dir", str(tmp_path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "120"},
+        timeout=120,
+    )
+    lines = re.findall(r"^│ ([\d,]+) +│ +([\d.]+) MB │ +([\d.]+) │", done.stdout, re.MULTILINE)
+    assert len(lines) == 10
+    assert int(lines[-1][0].replace(",", "")) >= 40_000 * 0.315
+    assert 20 < float(lines[-1][2]) < 90  # with the messages that hold it
+    assert (tmp_path / "ledger-40000.db").exists()
+    served = re.search(r"serves it takes (\d+) MB, .* allow\s+(\d+) MB", done.stdout)
+    assert served
+    if sys.platform == "linux":  # elsewhere nobody tells
+        assert 20 < int(served[1]) < 100
+        assert int(served[2]) < 128

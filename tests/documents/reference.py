@@ -1,0 +1,128 @@
+"""
+The reference of all metrics, `exporter/METRICS.md`, from the catalogue.
+
+``PYTHONPATH=tests python -m documents.reference --write`` writes it anew, ``--check`` says whether it
+differs.  What labels mean comes from `label_meanings`; nothing is written by hand.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+from documents.label_meanings import LABELS
+from documents.readme import README, TITLES, table
+from opencode_exporter.catalog import METRICS, ON_PAGE, Metric
+
+REFERENCE: Final = README.parent / "exporter" / "METRICS.md"
+_UNITS: Final = {"s": "seconds", "By": "bytes", "1": "a ratio", "{USD}": "US dollars", "": "none"}
+_LONG: Final = 90  # characters of a query's line
+_BREAKS: Final = (" / ", " unless ", " * ")
+
+_HEAD: Final = """\
+# Metrics
+
+Every metric of the exporter: its meaning, type, unit and labels, its name over OTLP, and a \
+query that uses it. `make docs` writes this file from the catalogue; change the catalogue instead.
+
+What is observed begins with `opencode_`, what the exporter says of itself with \
+`opencode_exporter_`. Words such as *invocation* and *skill load*, and how things are counted, \
+are explained in the [README](../README.md#metrics). A histogram `x` has the series `x_bucket`, \
+`x_sum` and `x_count`. The page also has `process_*` and `python_info` of the Prometheus client \
+library.
+"""
+_ELSEWHERE: Final = "Over OTLP only"
+_ELSEWHERE_HEAD: Final = """\
+In the words of a convention, beside the metrics above and from the same data. They are not on \
+the page that Prometheus scrapes. An attribute without a value is left out. The queries are for \
+a Prometheus that receives them over OTLP.
+"""
+
+
+def _anchor(title: str) -> str:
+    return title.lower().replace(" ", "-").replace(",", "")
+
+
+def _number(edge: float) -> str:
+    return f"{edge:.10g}"
+
+
+def _unit(metric: Metric) -> str:
+    return _UNITS.get(metric.otlp_unit) or f"{metric.otlp_unit.strip('{}')}s".replace("ys", "ies")
+
+
+def broken(query: str) -> str:
+    """Return a query over several lines where one would be too long."""
+    if len(query) > _LONG:
+        for operator in _BREAKS:
+            query = query.replace(operator, f"\n  {operator.lstrip()}")
+    return query
+
+
+def _facts(metric: Metric) -> Iterator[str]:
+    yield f"- Type: {metric.kind}"
+    yield f"- Unit: {_unit(metric)}"
+    labels = [f"[`{label}`](#{label})" for label in metric.labels]
+    if metric.only_otlp:
+        pairs = zip(metric.attributes, labels, strict=True)
+        yield "- Attributes: " + ", ".join(f"`{name}` ({label})" for name, label in pairs)
+    else:
+        yield f"- Labels: {', '.join(labels) or 'none'}"
+    if metric.buckets:
+        yield f"- Buckets: {', '.join(map(_number, metric.buckets))}"
+    unit = f"`{metric.otlp_unit}`" if metric.otlp_unit else "none"
+    yield f"- OTLP: `{metric.otlp}`, unit {unit}"
+
+
+def section(metric: Metric) -> str:
+    """Return what the reference says of one metric."""
+    facts = "\n".join(_facts(metric))
+    query = f"```promql\n{broken(metric.example)}\n```"
+    name = metric.otlp if metric.only_otlp else metric.name
+    return f"### `{name}`\n\n{metric.help}\n\n{facts}\n\n{query}\n"
+
+
+def _labels() -> str:
+    rows = []
+    for name, label in sorted(LABELS.items()):
+        values = [f"`{value}`: {meaning}" for value, meaning in label.values.items()]
+        values += [label.open_values] if label.open_values else []
+        rows.append([f'<a id="{name}"></a>`{name}`', label.meaning, "<br>".join(values)])
+    return (
+        "## Labels\n\nWhere the source decides on a label's values, there are at most 100 of "
+        "`tool` and of `skill`, and 50 of any other. `_unknown`: the source did not say, or the "
+        "model named something that does not exist. `_other`: a limit was reached, or no list "
+        "knows it.\n\n" + table(["label", "meaning", "values"], rows) + "\n"
+    )
+
+
+def reference() -> str:
+    """Return the whole reference."""
+    titles = (*TITLES.values(), _ELSEWHERE, "Labels")
+    contents = [f"- [{title}](#{_anchor(title)})" for title in titles]
+    parts = [_HEAD, "\n".join(contents) + "\n"]
+    for group, title in TITLES.items():
+        parts.append(f"## {title}\n")
+        parts += [section(metric) for metric in ON_PAGE if metric.group == group]
+    parts += [f"## {_ELSEWHERE}\n", _ELSEWHERE_HEAD]
+    parts += [section(metric) for metric in METRICS if metric.only_otlp]
+    return "\n".join([*parts, _labels()])
+
+
+def main(arguments: list[str]) -> int:
+    """Write the reference anew, or say that it differs."""
+    if arguments == ["--write"]:
+        REFERENCE.write_text(reference(), "utf-8")
+        return 0
+    if arguments == ["--check"]:
+        is_stale = not REFERENCE.exists() or REFERENCE.read_text("utf-8") != reference()
+        if is_stale:
+            sys.stderr.write(f"{REFERENCE.name} is stale: run `make docs`\n")
+        return is_stale
+    sys.stderr.write("usage: PYTHONPATH=tests python -m documents.reference --write | --check\n")
+    return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

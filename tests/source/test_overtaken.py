@@ -1,0 +1,142 @@
+"""OpenCode goes on writing, deleting and reusing rowids while a poll reads: nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+import pytest
+
+from harness.databases import V1, V2, call
+from harness.processes.opencode_writer import Neighbour
+from harness.support import Bench, exposed
+from opencode_exporter.service import poller, read_ahead
+from opencode_exporter.service.exporter import Exporter
+from opencode_exporter.source.opencode import tailer
+from opencode_exporter.source.opencode.tables.part_v1 import PartTable
+
+COUNT = "opencode_tool_invocations_total"
+EDITS = """
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 31000)
+    INSERT INTO part (id, message_id, session_id, time_created, time_updated, data)
+    SELECT 'prt_' || i, message.id, message.session_id, part.time_created, part.time_updated,
+        json_set(part.data, '$.tool', 'edit', '$.callID', 'call_' || i)
+    FROM n, (SELECT * FROM part WHERE rowid = 1) AS part, message
+    WHERE message.id = '{message}'
+"""
+
+
+def fill(database: V1 | V2, tool: str, count: int) -> str:
+    """Write a session with some calls of one tool, a row each, and return it."""
+    session = database.session()
+    if isinstance(database, V2):
+        for _ in range(count):
+            database.assistant(session, [call(name=tool)])
+        return session
+    message = database.message(session)
+    for _ in range(count):
+        database.tool(message, tool=tool)
+    return session
+
+
+def counts(exporter: Exporter) -> dict[str, int]:
+    """Return how many calls of each tool have been counted."""
+    found = exposed(exporter).by(COUNT, "tool")
+    return {tool: int(count) for (tool,), count in found.items()}
+
+
+def once_after_a_chunk(exporter: Exporter, act: Callable[[], None]) -> None:
+    """Let something happen in the source when the first chunk has been taken in."""
+    apply = exporter.ledger.apply
+    done: list[bool] = []
+
+    def overtaken(source: str, chunk: Any) -> None:
+        apply(source, chunk)
+        if chunk.rows and not done:
+            done.append(True)
+            act()
+
+    exporter.ledger.apply = overtaken  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("generation", [V1, V2])
+def test_rowids_given_again_within_a_poll(
+    generation: type[V1 | V2], bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that take the rowids of deleted ones below the place of reading are read."""
+    monkeypatch.setattr(tailer, "CHUNK_ROWS", 10)
+    with generation(bench.source) as database:
+        fill(database, "read", 5)
+        newest = fill(database, "grep", 25)
+        exporter = bench.exporter()
+
+        def delete_and_write() -> None:
+            database.delete_session(newest)
+            fill(database, "edit", 40)
+
+        once_after_a_chunk(exporter, delete_and_write)
+        exporter.poll()
+        exporter.poll()
+        found = counts(exporter)
+        assert 0 < found.pop("grep") < 25  # what was read before it went
+        assert found == {"read": 5, "edit": 40}
+        exporter.close()
+
+
+def test_row_committed_between_two_statements_of_a_chunk(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chunk sees one state of the database: the cursor passes no row that was not read."""
+    with V1(bench.source) as database:
+        fill(database, "read", 3)
+        take = PartTable._take
+
+        def interrupted(self: PartTable, cursor: apsw.Cursor, *more: Any) -> Any:
+            taken = take(self, cursor, *more)
+            fill(database, "edit", 1)
+            return taken
+
+        exporter = bench.exporter()
+        with monkeypatch.context() as patch:
+            # As if the end of what there is were not known: the window is open above.
+            patch.setattr(PartTable, "last_rowid", lambda self: 1_000)
+            patch.setattr(PartTable, "_take", interrupted)
+            exporter.poll()
+        exporter.poll()
+        written = database.db.execute(
+            "SELECT count(*) FROM part WHERE json_extract(data, '$.tool') = 'edit'"
+        ).get
+        assert written >= 1
+        assert counts(exporter) == {"read": 3, "edit": written}
+        exporter.close()
+
+
+def test_rowids_given_again_while_others_read_ahead(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read ahead of a deletion is not trusted beyond it: the new rows are read."""
+    monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1_000)
+    # They read some windows ahead and no more, so that most are read after the deletion,
+    # and those few lie where the anchors have become sparse.
+    monkeypatch.setattr(read_ahead, "_PIPE_BYTES", 4_096)
+    monkeypatch.setattr(read_ahead, "_WINDOW_ROWS", 50)
+    with V1(bench.source) as database, database.db:
+        fill(database, "read", 100)
+        message = database.message(database.session())
+        newest = fill(database, "grep", 20_000)
+    with Neighbour(bench.source) as opencode:
+        opencode.ask("sql", "UPDATE session SET title = 'live'")  # there is a WAL
+        exporter = bench.exporter()
+        once_after_a_chunk(
+            exporter,
+            lambda: opencode.ask(
+                "sql", f"DELETE FROM session WHERE id = '{newest}'", EDITS.format(message=message)
+            ),
+        )
+        exporter.poll()
+        monkeypatch.undo()
+        exporter.poll()
+        found = counts(exporter)
+        assert (found["read"], found["edit"]) == (100, 31_000)
+        exporter.close()
