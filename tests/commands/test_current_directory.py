@@ -16,8 +16,8 @@ import opencode_exporter
 from contract.recorder import mcp_server
 from contract.recorder.provision import mcp_command
 from harness.databases import V1
-from harness.processes.command import ANYWHERE, Place
 from harness.places import DEPLOY
+from harness.processes.command import ANYWHERE, Place
 from harness.processes.scripts import STACK, Stack
 from harness.support import PATIENCE_S, real_tool, wait_for
 from opencode_exporter.service.read_ahead import WORTH_IT_ROWS

@@ -2,7 +2,7 @@
 The README's generated parts: flags, metrics and label values, and what users will see.
 
 Each part stands between two comments, ``<!-- name -->`` and ``<!-- /name -->``.
-``PYTHONPATH=tests python -m documents.readme --write`` writes them anew, ``--check`` says which differ.
+``make docs`` writes them anew, ``--check`` says which differ.
 Knows nothing of the text around them.  What users see is made from the demo, at a
 time that never passes, so that it is the same on every machine.
 """
