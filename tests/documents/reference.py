@@ -1,7 +1,8 @@
 """
 The reference of all metrics, `exporter/METRICS.md`, from the catalogue.
 
-``make docs`` writes it anew, ``--check`` says whether it differs.  What labels mean comes from `label_meanings`; nothing is written by hand.
+``make docs`` writes it anew, ``--check`` says whether it differs.  What labels mean comes
+from `label_meanings`; nothing is written by hand.
 """
 
 from __future__ import annotations
