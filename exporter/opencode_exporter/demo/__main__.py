@@ -9,6 +9,7 @@ process that started it dies.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -29,8 +30,8 @@ def main() -> None:
     flags = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    threading.Thread(target=_until_orphaned, args=(stop,), daemon=True).start()
+        signal.signal(number, lambda *_: sys.exit(0))  # its past may be long
+    threading.Thread(target=_until_orphaned, daemon=True).start()
     demo = Demo(
         flags.directory,
         generation=flags.generation,
@@ -40,16 +41,18 @@ def main() -> None:
         sessions_a_day=flags.sessions_a_day,
     )
     ended = demo.create().rows.total()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     print(f"ready {ended}", flush=True)  # noqa: T201  # the parent waits for it
     demo.run(stop)
 
 
-def _until_orphaned(stop: threading.Event) -> None:
+def _until_orphaned() -> None:
     # Not sys.stdin: a thread that reads it holds its lock when the process ends.
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stream:
         while stream.read(4096):
             pass
-    stop.set()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
