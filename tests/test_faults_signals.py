@@ -140,7 +140,7 @@ def test_ended_while_a_password_is_compared(bench: Bench) -> None:
             assert served.get("/").status_code == 401  # it came later
             assert end(served) < SOON_S
     finally:
-        served.kill()
+        served._end()
 
 
 def test_ended_by_every_signal_at_once(bench: Bench) -> None:
