@@ -6,15 +6,16 @@ Knows no flag and no command.
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from opencode_exporter import catalog as c
-from opencode_exporter.config import parse_duration
+from opencode_exporter.config import expanded, parse_duration
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.filters import parse_pattern
 from opencode_exporter.waker import SystemClock
@@ -124,4 +125,20 @@ def a_file(ctx: click.Context, param: click.Parameter, given: Path) -> Path:
     """Return the path of a file, with the user's home for a tilde."""
     if not given.name:
         raise click.BadParameter("name a file", ctx, param)
-    return given.expanduser()
+    try:
+        return expanded(given)
+    except ConfigError as err:
+        raise click.BadParameter(str(err), ctx, param) from err
+
+
+class Number(click.FloatRange):
+    """A number within bounds, which what is no number is within, too, by its comparisons."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return what a flag says."""
+        found: float = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return found
