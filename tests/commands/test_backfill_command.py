@@ -266,7 +266,7 @@ def test_a_pipe_gets_what_is_written(counted: Place) -> None:
     assert pipe.is_fifo()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_it_ends_at_any_time_and_leaves_nothing(number: signal.Signals, counted: Place) -> None:
     """A signal while it writes: the file is not there, and neither is half of it."""
     with writing(counted, counted.home / "history.om") as process:

@@ -17,6 +17,8 @@ from harness.processes.command import Place
 from harness.support import Exposed, unpack, wait_for
 from opencode_exporter import __version__
 from opencode_exporter.commands.cli import _COMMANDS
+from opencode_exporter.errors import ConfigError
+from opencode_exporter.service.settings import home_directory
 
 
 @pytest.fixture
@@ -91,6 +93,8 @@ def test_version(place: Place) -> None:
         (["once", "--abandon-after", "0s"], "'0s' is not a duration"),
         (["once", "--labels.project", "both"], "'both' is not one of 'name', 'hash', 'off'."),
         (["once", "--labels.series-limit", "5"], "5 is not in the range x>=100."),
+        (["demo", "--demo.pace", "nan"], "'nan' is not a number"),
+        (["backfill", "--output", "~nobody-here/x"], "a user that is not known here"),
     ],
 )
 def test_what_is_not_understood_exits_2(words: list[str], sentence: str, place: Place) -> None:
@@ -115,6 +119,11 @@ def test_what_is_not_understood_exits_2(words: list[str], sentence: str, place: 
         ("watch.force-polling = 'yes'", "watch_force_polling cannot be 'yes'"),
         ("labels.series-limit = true", "labels_series_limit cannot be True"),
         ("source.path = [1]", "source_path cannot be [1]"),
+        ("source.path = ['a\\u0000b']".replace("'", '"'), "source_path cannot be"),
+        ('source.path = "a\\u0000b"', "source_path cannot be"),
+        ('ledger.path = "a\\u0000b"', "ledger_path cannot be"),
+        ('web.config.file = "a\\u0000b"', "web_config_file cannot be"),
+        ("a = " + "[" * 5000, "recursion"),
     ],
 )
 def test_config_file_that_cannot_be_used_is_refused(
@@ -127,6 +136,35 @@ def test_config_file_that_cannot_be_used_is_refused(
     assert done.exit_code == 1
     assert done.stderr.startswith(f"Error: configuration file {file}")
     assert sentence in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "variables"),
+    [
+        (["once", "--source.path", "~nobody-here/opencode.db"], {}),
+        (["check", "--source.path", "~nobody-here/opencode.db"], {}),
+        (["report"], {"OPENCODE_DB": "~nobody-here/opencode.db"}),
+        (["serve", "--ledger.path", "~nobody-here/ledger.db"], {}),
+        (["serve", "--web.config.file", "~nobody-here/web.yml"], {}),
+    ],
+)
+def test_home_of_nobody_is_told(words: list[str], variables: dict[str, str], place: Place) -> None:
+    """A tilde that names no user was a traceback."""
+    done = place.run(*words, **variables)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "begins with the home of a user that is not known here: write the" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_user_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No HOME, and a user without a name, as containers run some, was a traceback."""
+
+    def nobody(_: object) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", classmethod(nobody))
+    with pytest.raises(ConfigError, match="there is no home directory: set HOME"):
+        home_directory()
 
 
 def test_config_file_that_is_missing_is_told(place: Place) -> None:

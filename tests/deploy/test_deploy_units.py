@@ -116,6 +116,8 @@ def test_the_unit_goes_on_after_a_failure_but_not_after_a_bad_flag() -> None:
     given = dict(directives())
     assert (given["Restart"], given["RestartPreventExitStatus"]) == ("on-failure", "2")
     assert given["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    # For systemd a program that SIGHUP ends has ended well; at its very start it cannot help it.
+    assert given["RestartForceExitStatus"] == "SIGHUP"
 
 
 @pytest.mark.real

@@ -36,18 +36,15 @@ def wal_of(ledger: Path) -> Path:
     return ledger.with_name("ledger.db-wal")
 
 
-def garble_a_value(ledger: Path) -> None:
-    """Leave a database that is whole, and in it a value that is none of ours."""
-    with_ledger = apsw.Connection(str(ledger))
-    with_ledger.execute("UPDATE series SET value = 'x'")
-    with_ledger.close()
+def changed(statement: str) -> Callable[[Path], None]:
+    """Return what leaves a database that is whole, and in it what is none of ours."""
 
+    def change(ledger: Path) -> None:
+        with_ledger = apsw.Connection(str(ledger))
+        with_ledger.execute(statement)
+        with_ledger.close()
 
-def drop_a_table(ledger: Path) -> None:
-    """Leave a database that is whole, and lacks a table."""
-    with_ledger = apsw.Connection(str(ledger))
-    with_ledger.execute("DROP TABLE cursor")
-    with_ledger.close()
+    return change
 
 
 def empty_with_a_wal(ledger: Path) -> None:
@@ -64,8 +61,13 @@ DAMAGE: Final[dict[str, Callable[[Path], object]]] = {
     "truncated to a page": lambda path: os.truncate(path, PAGE),
     "empty, with a WAL": empty_with_a_wal,
     "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
-    "no table": drop_a_table,
-    "no value": garble_a_value,
+    "no table": changed("DROP TABLE cursor"),
+    "no value": changed("UPDATE series SET value = 'x'"),
+    # These were served as an error for ever, or ended each start.
+    "no histogram": changed("UPDATE series SET value = '5'"),
+    "too large": changed(f"UPDATE series SET value = '{'9' * 400}' WHERE value NOT LIKE '[%'"),
+    "no time": changed("UPDATE meta SET value = 'x' WHERE name = 'baseline_ms'"),
+    "no salt": changed("DELETE FROM meta WHERE name = 'salt'"),
 }
 
 

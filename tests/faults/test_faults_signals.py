@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -15,6 +19,7 @@ import apsw
 import httpx
 
 from faults.endings import end
+from harness.processes.command import ANYWHERE
 from harness.processes.served import Served
 from harness.processes.work import CALLS, SOURCE, Work, counts, serve, shown, working
 from harness.support import SOON_S, Bench, Exposed, wait_for
@@ -109,6 +114,27 @@ def test_ended_under_clients_that_hold_on(bench: Bench) -> None:
         counts(served, calls)
 
 
+def test_ended_while_a_password_is_compared(bench: Bench) -> None:
+    """Whoever guessed at a dear hash held up the end, for as long as the comparison takes."""
+    bench.directory.mkdir(exist_ok=True)
+    file = bench.directory / "web.yml"
+    file.write_text(f"basic_auth_users: {{ada: $2b$17${'.' * 53}}}")
+    (bench.directory / "run").mkdir()
+    served = serve(bench, "--web.config.file", str(file))
+    served.launch()
+    try:
+        wait_for(partial(says, served, '"listening"'))
+        host, port = served.target.split(":")
+        with socket.create_connection((host, int(port))) as client:
+            guess = b64encode(b"ada:guess").decode()
+            head = f"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {guess}\r\n\r\n"
+            client.sendall(head.encode())
+            assert served.get("/").status_code == 401  # it came later
+            assert end(served) < SOON_S
+    finally:
+        served._end()
+
+
 def test_ended_by_every_signal_at_once(bench: Bench) -> None:
     """Impatience changes nothing: told ten times, it ends once and well."""
     with working(bench, 10), serve(bench) as served:
@@ -155,6 +181,26 @@ def test_reload_without_a_file_changes_nothing(bench: Bench) -> None:
             hang_up(served)
         counts(served, 10)
         assert "Traceback" not in served.log
+
+
+def test_reload_at_the_start_does_not_end_it(bench: Bench) -> None:
+    """SIGHUP before it served ended it, and systemd took that for a good end."""
+    ledger = bench.directory / "ledger"
+    bench.directory.mkdir(exist_ok=True)
+    os.mkfifo(file := bench.directory / "web.yml")
+    words = ("--ledger.path", str(ledger), "--web.config.file", str(file), *ANYWHERE)
+    with subprocess.Popen(
+        [sys.executable, "-m", "opencode_exporter", "serve", *words], stderr=subprocess.PIPE
+    ) as process:
+        try:
+            wait_for(ledger.exists)  # it waits for somebody to write its configuration
+            process.send_signal(signal.SIGHUP)
+            file.write_text("")
+            said = process.stderr
+            assert said is not None
+            wait_for(lambda: b"listening" in said.readline())
+        finally:
+            process.kill()
 
 
 def hang_up(served: Served) -> None:

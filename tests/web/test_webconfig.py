@@ -12,7 +12,7 @@ from opencode_exporter.errors import ConfigError
 from opencode_exporter.web.tls import san_allowed
 from opencode_exporter.web.web_config import RateLimit, WebConfig, WebConfigHolder
 
-HASH = "$2y$04$" + "a" * 53
+HASH = "$2y$04$" + "e" * 53
 
 
 @pytest.fixture(scope="session")
@@ -142,6 +142,8 @@ def test_only_suites_of_tls_13_leave_out_tls_12(folder: Path) -> None:
         ("- a", "must be a mapping"),
         ("a: b: c", "not valid YAML: mapping values are not allowed here in line 1"),
         ("a: \x01", "not valid YAML: it cannot be decoded"),
+        ('a: "\\UFFFFFFFF"', "not valid YAML: it cannot be decoded"),
+        ('a: "\\U00110000"', "not valid YAML: it cannot be decoded"),
         ("? [a]\n: b", "a key must be plain text"),
         ("rate_limit:\nrate_limit:\n", "the key 'rate_limit' is given twice in line 2"),
         ("tls_config: {}", "tls_config: unknown setting"),
@@ -157,6 +159,8 @@ def test_only_suites_of_tls_13_leave_out_tls_12(folder: Path) -> None:
         ('http_server_config: {headers: {X-XSS-Protection: "a\\nb"}}', "one line of ASCII"),
         ("basic_auth_users: {bob: secret}", "basic_auth_users.bob: the password is not a bcrypt"),
         ("basic_auth_users: {bob: }", "basic_auth_users.bob: the password is not a bcrypt"),
+        # bcrypt takes no such salt: every request would have failed.
+        (f"basic_auth_users: {{bob: $2b$10${'.' * 21}9{'.' * 31}}}", "is not a bcrypt hash"),
         (f"basic_auth_users: {{'a:b': {HASH}}}", "a user name cannot hold a colon"),
         ("rate_limit: {interval: 1}", "rate_limit.interval: must be a duration"),
         ("rate_limit: {interval: -1s}", "rate_limit.interval: must be a duration"),

@@ -24,7 +24,7 @@ import click
 from opencode_exporter import __version__
 from opencode_exporter.clock import SystemClock
 from opencode_exporter.commands import config_file, logs
-from opencode_exporter.commands.flag_types import Duration
+from opencode_exporter.commands.flag_types import Duration, Number
 from opencode_exporter.commands.flags import (
     BACKFILL,
     COUNTING,
@@ -44,7 +44,13 @@ from opencode_exporter.commands.terminal import ProgressBar, print_findings
 from opencode_exporter.errors import ConfigError, ExporterError, printable
 from opencode_exporter.expose.filters import Filters, NameFilter
 from opencode_exporter.expose.otlp.target import SpanTarget, Target, span_target_of, target_of
-from opencode_exporter.service.settings import DEFAULT_LISTEN, Settings, state_directory
+from opencode_exporter.service.settings import (
+    DEFAULT_LISTEN,
+    Settings,
+    expanded,
+    home_directory,
+    state_directory,
+)
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +117,7 @@ def _COMMANDS() -> None:  # noqa: N802  # a constant in all but syntax
 
 
 def _paths(given: tuple[Path, ...]) -> tuple[Path, ...]:
-    return tuple(path.expanduser() for path in given)
+    return tuple(map(expanded, given))
 
 
 def _filters(given: dict[str, Any]) -> Filters:
@@ -151,14 +157,16 @@ def _settings(ledger: Path | None, given: dict[str, Any]) -> Settings:
 
 
 def _ledger(given: dict[str, Any]) -> Path:
-    path: Path = given["ledger_path"] or state_directory(os.environ, Path.home()) / "ledger.db"
-    return path.expanduser()
+    path: Path = given["ledger_path"] or state_directory(os.environ, home_directory()) / "ledger.db"
+    return expanded(path)
 
 
 @_COMMANDS.command()
 @flags(COUNTING, SERVING, WEB, OTLP, logging_flags())
 def serve(**given: Any) -> None:
     """Watch the databases and serve the metrics (the default)."""
+    # Who asks for a reload this early gets it: nothing is read yet.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.configure(given["log_level"], given["log_format"])
     _serve(_settings(_ledger(given), given), given)
 
@@ -186,7 +194,7 @@ def _serve(settings: Settings, given: dict[str, Any]) -> None:
 
     async def run() -> None:
         with ProgressBar() as bar:
-            exporter = Exporter(settings, os.environ, Path.home(), progress=bar.show)
+            exporter = Exporter(settings, os.environ, home_directory(), progress=bar.show)
             try:
                 service = Service(exporter, target, traces)
             except BaseException:
@@ -205,7 +213,7 @@ def once(**given: Any) -> None:
 
     logs.configure(given["log_level"], given["log_format"])
     with ProgressBar() as bar:
-        exporter = Exporter(_settings(None, given), os.environ, Path.home(), progress=bar.show)
+        exporter = Exporter(_settings(None, given), os.environ, home_directory(), progress=bar.show)
         exporter.poll()
     click.echo(exporter.pages.metrics("").body, nl=False)
     exporter.close()
@@ -223,7 +231,7 @@ def report(**given: Any) -> None:
     logs.configure(given["log_level"], given["log_format"])
     settings = _settings(None, given)
     with ProgressBar() as bar:
-        exporter = Exporter(settings, os.environ, Path.home(), progress=bar.show)
+        exporter = Exporter(settings, os.environ, home_directory(), progress=bar.show)
         exporter.poll()
     snapshot, states = exporter.pages.snapshot(), exporter.poller.health
     exporter.close()
@@ -255,7 +263,7 @@ def backfill(**given: Any) -> None:
         _ledger(given), given["output"], given["label"], given["step"] // 1000, given["until"] or 0
     )
     # What has been written by then is removed.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     clock = SystemClock()
     with ProgressBar() as reading, ProgressBar("writing history", "samples") as writing:
@@ -263,7 +271,7 @@ def backfill(**given: Any) -> None:
             job,
             _settings(None, given),
             os.environ,
-            Path.home(),
+            home_directory(),
             clock,
             reading.show,
             partial(writing.show, job.labels["instance"]),
@@ -280,7 +288,7 @@ def check(source_path: tuple[Path, ...]) -> None:
     from opencode_exporter.service.settings import sources  # noqa: PLC0415
     from opencode_exporter.source.opencode.source import Source  # noqa: PLC0415
 
-    files, _ = sources(_paths(source_path), os.environ, Path.home())
+    files, _ = sources(_paths(source_path), os.environ, home_directory())
     findings = [examine(Source(path, label)) for label, path in label_sources(files).items()]
     print_findings(findings)
     if any(finding.problems for finding in findings):
@@ -297,7 +305,7 @@ def check(source_path: tuple[Path, ...]) -> None:
 @flag("--demo.history", type=Duration(), default="3d", help="How much history there is first.")
 @flag(
     "--demo.pace",
-    type=click.FloatRange(min=0.01, max=100),
+    type=Number(min=0.01, max=100),
     default=1.0,
     help="How fast the simulated agent works.",
 )

@@ -24,7 +24,7 @@ def defaults(path: Path, commands: Mapping[str, click.Command]) -> dict[str, dic
     """
     try:
         given = _flat(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, RecursionError) as err:
         raise click.ClickException(f"configuration file {path} cannot be read ({err})") from err
     known = {
         str(parameter.name): parameter
@@ -34,7 +34,7 @@ def defaults(path: Path, commands: Mapping[str, click.Command]) -> dict[str, dic
     for key, value in given.items():
         if key not in known:
             raise click.ClickException(f"configuration file {path}: unknown key {key!r}")
-        if known[key].multiple and isinstance(value, str):
+        if known[key].multiple and isinstance(value, str) and "\0" not in value:
             given[key] = [value]
         elif not _fits(known[key], value):
             raise click.ClickException(f"configuration file {path}: {key} cannot be {value!r}")
@@ -44,13 +44,15 @@ def defaults(path: Path, commands: Mapping[str, click.Command]) -> dict[str, dic
 def _fits(parameter: click.Parameter, value: Any) -> bool:
     """Say whether a value of TOML has the type that the flag's text would be read as."""
     if isinstance(value, list):
-        return parameter.multiple and all(isinstance(one, str) for one in value)
+        return parameter.multiple and all(isinstance(one, str) and "\0" not in one for one in value)
     if isinstance(parameter.type, click.types.BoolParamType):
         return isinstance(value, bool)
     if isinstance(parameter.type, click.types.IntParamType):
         return isinstance(value, int) and not isinstance(value, bool)
     if isinstance(parameter.type, click.types.FloatParamType):
         return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, str) and "\0" in value:  # no path, and in no command line either
+        return False
     return isinstance(value, str)  # a number would be a duration without its unit
 
 

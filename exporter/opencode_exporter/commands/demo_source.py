@@ -45,7 +45,8 @@ def demo_source(
         ExporterError: The agent did not start.
     """
     # Until the service listens to signals itself: the directory has to be removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(0))
     busy = [f"--sessions-a-day={sessions_a_day}"] if sessions_a_day else []
     with tempfile.TemporaryDirectory(prefix="opencode-exporter-demo-", dir=within) as name:
         agent = subprocess.Popen(  # noqa: S603  # our own module, no shell

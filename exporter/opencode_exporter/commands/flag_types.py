@@ -6,10 +6,11 @@ Knows no flag and no command.
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -17,7 +18,7 @@ from opencode_exporter import catalog as c
 from opencode_exporter.clock import SystemClock
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.expose.filters import parse_pattern
-from opencode_exporter.service.settings import parse_duration
+from opencode_exporter.service.settings import expanded, parse_duration
 
 _LABEL_NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _LONGEST_STEP_MS: Final = 31 * 86_400_000
@@ -124,4 +125,20 @@ def a_file(ctx: click.Context, param: click.Parameter, given: Path) -> Path:
     """Return the path of a file, with the user's home for a tilde."""
     if not given.name:
         raise click.BadParameter("name a file", ctx, param)
-    return given.expanduser()
+    try:
+        return expanded(given)
+    except ConfigError as err:
+        raise click.BadParameter(str(err), ctx, param) from err
+
+
+class Number(click.FloatRange):
+    """A number within bounds, which what is no number is within, too, by its comparisons."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return what a flag says."""
+        found: float = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return found

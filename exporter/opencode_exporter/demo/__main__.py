@@ -9,6 +9,7 @@ process that started it dies.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -30,12 +31,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sessions-a-day", type=float, default=SESSIONS_A_DAY)
     flags = parser.parse_args()
-    stop = threading.Event()
+    stop, is_ready = threading.Event(), threading.Event()
     # Waited for by a thread: a handler that sets an event may meet us while we wait for it,
     # and would wait for ever itself.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
-    for wait in (_until_told, _until_orphaned):
-        threading.Thread(target=wait, args=(stop,), daemon=True).start()
+    threading.Thread(target=_until_told, args=(stop, is_ready), daemon=True).start()
+    threading.Thread(target=_until_orphaned, daemon=True).start()
     demo = Demo(
         flags.directory,
         generation=flags.generation,
@@ -45,21 +46,24 @@ def main() -> None:
         sessions_a_day=flags.sessions_a_day,
     )
     ended = demo.create().rows.total()
+    is_ready.set()
     print(f"ready {ended}", flush=True)  # noqa: T201  # the parent waits for it
     demo.run(stop)
 
 
-def _until_told(stop: threading.Event) -> None:
+def _until_told(stop: threading.Event, is_ready: threading.Event) -> None:
     signal.sigwait(_ENDS)
+    if not is_ready.is_set():
+        os._exit(0)  # the past that is being written may be long
     stop.set()
 
 
-def _until_orphaned(stop: threading.Event) -> None:
+def _until_orphaned() -> None:
     # Not sys.stdin: a thread that reads it holds its lock when the process ends.
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stream:
         while stream.read(4096):
             pass
-    stop.set()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -226,9 +226,9 @@ def tool_labels(tool: str, servers: frozenset[str]) -> tuple[str, str, str]:
     if tool in CATEGORIES:
         return tool, CATEGORIES[tool], ""
     # 1.x names an MCP tool server_tool, 2.x server.tool.
-    owners = [server for server in servers if tool.startswith((f"{server}_", f"{server}."))]
+    owners = [tool[:at] for at, sign in enumerate(tool) if sign in "_." and tool[:at] in servers]
     if owners:
-        return tool, "mcp", max(owners, key=len)
+        return tool, "mcp", owners[-1]
     # Some plugins register one tool per skill.
     return tool, SKILL_TOOL if tool.startswith("skills_") else category_of(tool), ""
 

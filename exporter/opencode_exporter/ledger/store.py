@@ -2,7 +2,7 @@
 The ledger's rows: how they are read and written.
 
 Everything of a batch is written in one transaction with ``synchronous=FULL``.
-Knows nothing of what is counted.
+Knows of what is counted only which metrics are histograms.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from __future__ import annotations
 import contextlib
 import json
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import apsw
 import msgspec
 
+from opencode_exporter import catalog as c
 from opencode_exporter.chunk import Cursor, OpenRow
 from opencode_exporter.counting.fork_prints import Blocks
-from opencode_exporter.counting.series import Labels, Value
+from opencode_exporter.counting.series import Histogram, Labels, Value
 from opencode_exporter.counting.turns.state import Conversation
 from opencode_exporter.errors import LedgerError
 from opencode_exporter.ledger.file import DAMAGE, forget, let_go, open_file
@@ -43,6 +44,9 @@ _encode = msgspec.json.Encoder().encode
 
 _GARBLED: Final = (*DAMAGE, apsw.SQLError, ValueError)
 """What reading raises besides: a table that is gone, a value that is none of ours."""
+_NUMBERS: Final = ("began_ms", "baseline_ms", "births")
+_NEEDED: Final = {"salt", "instance_id"}
+_LARGEST: Final = 1 << 200  # of any sum; JSON has more, a page has no numbers for it
 
 
 class Batch(msgspec.Struct):
@@ -69,6 +73,25 @@ class Batch(msgspec.Struct):
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__struct_fields__)
+
+
+def _check_meta(found: Mapping[str, str]) -> None:
+    """Make sure that what is noted can be used; ValueError if it cannot."""
+    for name in _NUMBERS:
+        int(found.get(name, 0))
+    if not found.keys() >= _NEEDED:
+        raise ValueError("what every ledger begins with is gone")
+
+
+def _fitting(name: str, value: Value) -> Value:
+    """Return what a series holds; ValueError if it is nothing that its metric holds."""
+    metric = c.BY_NAME.get(name)
+    wanted = Histogram if metric is not None and metric.kind == "histogram" else int
+    if metric is not None and not isinstance(value, wanted):
+        raise ValueError(f"{name} holds something else")
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise ValueError(f"{name} holds more than there can be")
+    return value
 
 
 class Store:
@@ -101,14 +124,17 @@ class Store:
     def meta(self) -> dict[str, str]:
         """Return what is noted about the ledger itself."""
         with self._reading():
-            return dict(self._db.execute("SELECT name, value FROM meta"))
+            found = dict(self._db.execute("SELECT name, value FROM meta"))
+            _check_meta(found)
+            return found
 
     def series(self) -> Iterable[tuple[str, Labels, Value, int, int]]:
         """Yield (metric, labels, value, start, birth); the start in Unix ms."""
         with self._reading():
             rows = self._db.execute("SELECT metric, labels, value, started, born FROM series")
             for metric, labels, value, started, born in rows:
-                yield metric, _labels(labels), _value(value), int(started), int(born)
+                held = _fitting(metric, _value(value))
+                yield metric, _labels(labels), held, int(started), int(born)
 
     def viewers(self) -> dict[str, int]:
         """Return the births of which viewers have been shown."""
@@ -120,7 +146,7 @@ class Store:
         with self._reading():
             rows = self._db.execute("SELECT metric, labels, value FROM baseline")
             for metric, labels, value in rows:
-                yield metric, _labels(labels), _value(value)
+                yield metric, _labels(labels), _fitting(metric, _value(value))
 
     def slots(self) -> list[tuple[str, str]]:
         """Return (label, name) in the order in which the slots were given."""

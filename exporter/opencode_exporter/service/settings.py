@@ -75,6 +75,35 @@ def parse_duration(text: str) -> int:
     return total
 
 
+def home_directory() -> Path:
+    """
+    Return the user's home.
+
+    Raises:
+        ConfigError: There is none: no HOME, and a user without a name.
+    """
+    try:
+        return Path.home()
+    except RuntimeError as err:
+        raise ConfigError("there is no home directory", hint="set HOME") from err
+
+
+def expanded(path: Path) -> Path:
+    """
+    Return a path with a user's home for its tilde.
+
+    Raises:
+        ConfigError: There is no such user.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError as err:
+        raise ConfigError(
+            f"{path} begins with the home of a user that is not known here",
+            hint="write the whole path",
+        ) from err
+
+
 def data_directory(environ: Mapping[str, str], home: Path) -> Path:
     """Return OpenCode's data directory, the same on Linux, macOS and Windows."""
     base = environ.get("XDG_DATA_HOME")
@@ -101,6 +130,7 @@ def sources(
 
     Raises:
         OSError: No more files may be opened, so that nobody knows what is there.
+        ConfigError: A path names the home of nobody.
     """
     files: list[Path] = []
     directories: list[Path] = []
@@ -124,7 +154,7 @@ def _searched(
     data = data_directory(environ, home)
     override = environ.get("OPENCODE_DB", "")
     if not named and override and override != ":memory:":
-        named = (data / Path(override).expanduser(),)
+        named = (data / expanded(Path(override)),)
     for path in named or (data,):
         # Path.is_dir raises where we may not look, which is the poll's to say.
         yield path, os.path.isdir(path) or not named  # noqa: PTH112

@@ -16,11 +16,22 @@ T = TypeVar("T")
 
 
 class FileCache(Generic[T]):
-    """What files hold, parsed again only when their time or size has changed."""
+    """
+    What files hold, parsed again only when their time or size has changed.
 
-    def __init__(self, parse: Callable[[bytes], T | None], limit: int) -> None:
+    Args:
+        parse: Returns what the first bytes of a file come to.
+        limit: How many these are.
+        has_time: Says whether there is time for one more file; else it is left to the next
+            scan, and until then it is what it was.
+    """
+
+    def __init__(
+        self, parse: Callable[[bytes], T | None], limit: int, has_time: Callable[[], bool]
+    ) -> None:
         self._parse = parse
         self._limit = limit
+        self._has_time = has_time
         self._kept: dict[str, tuple[object, T | None]] = {}
         self._seen: dict[str, tuple[object, T | None]] = {}
 
@@ -39,6 +50,8 @@ class FileCache(Generic[T]):
                 return kept
             if not stat.S_ISREG(facts.st_mode):
                 return version, None
+            if not self._has_time():
+                return kept or (None, None)
             # O_NONBLOCK: a pipe that took the file's place since stat must not block us.
             with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
                 return version, self._parse(file.read(self._limit))

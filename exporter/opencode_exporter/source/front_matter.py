@@ -22,7 +22,7 @@ from opencode_exporter.source.yaml_dialect import JsYamlLoader, is_merge, merged
 _OPENING: Final = re.compile(r"---(?!-)([^\n]*?)\r?\n")
 _LANGUAGES: Final = re.compile(r"(?i:ya?ml)?|json")  # OpenCode would run JavaScript; we do not
 _MENDABLE: Final = re.compile(r"---\r?\n(.*?)\r?\n---", re.DOTALL)
-_KEY_AND_VALUE: Final = re.compile(r"([a-zA-Z_][a-zA-Z0-9_]*)\s*:\s*([^\r\u2028\u2029]*)")
+_KEY_AND_VALUE: Final = re.compile(r"([a-zA-Z_][a-zA-Z0-9_]*+)\s*+:\s*+([^\r\u2028\u2029]*+)")
 
 
 def skill_name(head: bytes, *, is_whole: bool) -> str | None:

@@ -3,7 +3,8 @@ Skills: what is installed on disk, by the names OpenCode itself would use.
 
 The places are those that OpenCode 1.18 looks in, and a test compares the two.
 No file or folder that someone put there can stop a scan or make it endless:
-what is broken, unreadable or too large is passed over.
+what is broken, unreadable or too large is passed over, and a scan looks for so many
+folders and reads for so long, whatever lies there.
 Nothing here knows about the source or about what has been invoked.
 """
 
@@ -14,8 +15,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
+from opencode_exporter.clock import Clock, SystemClock
 from opencode_exporter.counting.labels import clean
 from opencode_exporter.events import OVERFLOW, UNKNOWN
 from opencode_exporter.source.file_cache import FileCache
@@ -25,11 +27,17 @@ from opencode_exporter.vocabulary import BUILT_IN, InstalledSkill, Scope
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 _SKILL_FILE: Final = "SKILL.md"
 _SKILL_BYTES: Final = 256 * 1024  # front matter stands at the top
 _CONFIG_BYTES: Final = 1024 * 1024
 _FOLDER_ENTRIES: Final = 20_000  # below one skills folder
 _SCAN_ENTRIES: Final = 200_000  # below all of them
+_SCAN_FOLDERS: Final = 10_000  # above the directories of sessions, and listed: two seconds
+_SCAN_READS_S: Final = 5.0  # files that are new or have changed; the others' turn comes next time
+_MOST_TOLD: Final = 20
+_LONGEST_PATH: Final = 4096
+_DEEPEST: Final = 100  # nobody works further down, and each folder above is looked into
 _SEEN_WHOLE: Final = frozenset({".claude", ".agents"})  # elsewhere hidden folders do not count
 # OpenCode does enter these, at a price that is not worth paying every minute.
 _NEVER_ENTERED: Final = frozenset({"node_modules", ".git"})
@@ -45,11 +53,14 @@ def installed_skills(
 class SkillScanner:
     """Finds skills again and again, reading only files that have changed. Not for two threads."""
 
-    def __init__(self, home: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, home: Path, environ: Mapping[str, str], clock: Clock | None = None) -> None:
         self._home = home
         self._environ = environ
-        self._names = FileCache(_skill_name, _SKILL_BYTES)
-        self._configs = FileCache(parse_config, _CONFIG_BYTES)
+        self._clock = clock or SystemClock()
+        self._names = FileCache(_skill_name, _SKILL_BYTES, self._has_time)
+        self._configs = FileCache(parse_config, _CONFIG_BYTES, self._has_time)
+        self._reads_until = 0.0
+        self._folders_left = 0
         self._told: set[str] = set()
         self.servers: frozenset[str] = frozenset()
         """MCP servers that the configuration files of the last scan name."""
@@ -67,21 +78,42 @@ class SkillScanner:
         """
         found = set(BUILT_IN)
         self._servers: set[str] = set()
+        self._reads_until = self._clock.monotonic() + _SCAN_READS_S
+        self._folders_left = _SCAN_FOLDERS
         walk = _Walk()
         for folder, scope in self._folders(sorted(set(directories))):
             hidden = Path(folder).parent.name in _SEEN_WHOLE
             for path in walk.skill_files(folder, hidden=hidden):
                 if name := self._names.get(path):
                     found.add(InstalledSkill(name, scope))
-            if walk.cut_short and folder not in self._told:
-                self._told.add(folder)
-                log.warning(
-                    "skills folder too large, not all of it is read", extra={"folder": folder}
-                )
+            if walk.cut_short:
+                self._tell("skills folder too large, not all of it is read", folder=folder)
         self._names.forget_unseen()
         self._configs.forget_unseen()
         self.servers = frozenset(self._servers)
         return frozenset(found)
+
+    def _tell(self, what: str, **more: str) -> None:
+        """Have it in the log, once; after some, nobody learns from more."""
+        key = f"{what} {more}"
+        if key not in self._told and len(self._told) < _MOST_TOLD:
+            self._told.add(key)
+            log.warning(what, extra=more)
+
+    def _has_time(self) -> bool:
+        if self._clock.monotonic() < self._reads_until:
+            return True
+        self._tell("skills take long to read, the rest is read later")
+        return False
+
+    def _some(self, folders: Iterable[T]) -> Iterator[T]:
+        """Yield folders, as long as the scan may look for more."""
+        for folder in folders:
+            if self._folders_left <= 0:
+                self._tell("too many folders in which skills may be, not all are looked into")
+                return
+            self._folders_left -= 1
+            yield folder
 
     def _folders(self, directories: list[tuple[Path, Path]]) -> Iterator[tuple[str, Scope]]:
         """
@@ -101,17 +133,17 @@ class SkillScanner:
 
         done: set[Path] = set()
         for directory, worktree in directories:
-            if not directory.is_absolute():
+            if not directory.is_absolute() or len(directory.parts) > _DEEPEST:
                 continue
             paths = dict.fromkeys(own_paths)
-            for folder in _upwards(directory, worktree):
+            for folder in self._some(_upwards(directory, worktree)):
                 for file in _project_config_files(folder):
                     paths.update(dict.fromkeys(self._listed(file)))
                 if folder not in done:
                     done.add(folder)
                     yield from ((path, "project") for path in _project_folders(folder))
             # Relative to the session's directory, not to the file that lists it.
-            yield from ((str(directory / path), "project") for path in paths)
+            yield from ((str(directory / path), "project") for path in self._some(paths))
 
     def _own_config_folders(self) -> list[Path]:
         xdg = self._environ.get("XDG_CONFIG_HOME")
@@ -132,7 +164,8 @@ class SkillScanner:
         self._servers.update(config.servers)
         for path in config.skill_paths:
             filled = re.sub(r"\{env:([^}]+)\}", lambda at: self._environ.get(at[1], ""), path)
-            yield f"{self._home}/{filled[2:]}" if filled.startswith("~/") else filled
+            if len(filled) <= _LONGEST_PATH:
+                yield f"{self._home}/{filled[2:]}" if filled.startswith("~/") else filled
 
 
 def _upwards(directory: Path, worktree: Path) -> Iterator[Path]:

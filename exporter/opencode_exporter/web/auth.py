@@ -13,10 +13,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import hashlib
 import ipaddress
 import math
 import secrets
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -88,7 +90,7 @@ class BasicAuth:
             # Another request may have come first with the same password, or the right one.
             verdict = self._verdict(name, hashed, key)
             if verdict is None:
-                matches = await asyncio.to_thread(_matches, password, hashed)
+                matches = await _compared(password, hashed)
                 verdict = matches and known is not None
                 self._remember(users, name, hashed, key, verdict=verdict)
         return verdict
@@ -164,6 +166,24 @@ def _credentials(header: str) -> tuple[bytes, bytes] | None:
 
 def _cost(hashed: str) -> str:
     return hashed[4:6]
+
+
+async def _compared(password: bytes, hashed: bytes) -> bool:
+    """Compare in a thread that nobody waits for at the end, however dear the hash is."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[bool] = loop.create_future()
+
+    def tell(matches: bool) -> None:
+        if not answer.done():
+            answer.set_result(matches)
+
+    def compare() -> None:
+        matches = _matches(password, hashed)
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(tell, matches)
+
+    threading.Thread(target=compare, name="password", daemon=True).start()
+    return await answer
 
 
 def _matches(password: bytes, hashed: bytes) -> bool:

@@ -125,7 +125,8 @@ def read_yaml(path: Path) -> Section:
         raise ConfigError(
             f"{path}: cannot be read: {error.strerror}", hint="check --web.config.file"
         ) from error
-    except (yaml.YAMLError, RecursionError) as error:
+    # chr() has errors of its own for "\UFFFFFFFF".
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
         # The library's own text quotes the line, which may hold a secret.
         raise ConfigError(f"{path}: not valid YAML: {_describe(error)}") from None
     if not isinstance(loaded or {}, dict):

@@ -164,6 +164,14 @@ def test_netrc_is_not_read(
     assert headers[":path"] == place
 
 
+def test_cookies_are_not_kept(receiver: HttpReceiver, bench: Bench) -> None:
+    """Every cookie was kept and sent back: an endpoint could fill the memory with them."""
+    receiver.cookie = "a=b; Path=/; Max-Age=9999"
+    with working(bench), serve(bench):
+        for _ in range(3):
+            assert "cookie" not in receiver.next().headers
+
+
 def test_credentials_of_the_url_are_sent(
     receiver: HttpReceiver, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

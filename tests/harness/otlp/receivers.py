@@ -65,6 +65,7 @@ class Receiver:
         status: What it answers, as an HTTP status; 200 takes what is sent.
         hangs: Whether it does not answer at all.
         location: Where its answers point to, if anywhere.
+        cookie: What its answers ask to be sent back, if anything.
         rest: What follows the head of an answer, if not one of OTLP; it never is all.
         received: Every request of metrics so far.
         traced: Every request of spans so far.
@@ -74,6 +75,7 @@ class Receiver:
     status: int = 200
     hangs: bool = False
     location: str = ""
+    cookie: str = ""
     rest: Callable[[], bytes] | None = None
     port: int = field(default_factory=free_port)
     received: list[Received] = field(default_factory=list)
@@ -155,6 +157,8 @@ class HttpReceiver(Receiver):
                 self.send_response(receiver.status)
                 if receiver.location:
                     self.send_header("Location", receiver.location)
+                if receiver.cookie:
+                    self.send_header("Set-Cookie", receiver.cookie)
                 answer = ExportMetricsServiceResponse().SerializeToString()  # empty, for both
                 self.send_header("Content-Length", str(1 << 40 if receiver.rest else len(answer)))
                 self.end_headers()

@@ -9,6 +9,7 @@ waited for, nor kept, beyond what one of OTLP can be.
 from __future__ import annotations
 
 import math
+from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import entry_points
 from typing import Any, Final
 from urllib.parse import urljoin
@@ -55,6 +56,8 @@ def session(provider: str = "") -> Session:
     # Without one, requests takes the password that ~/.netrc has for the host.
     made.auth = made.auth or _OfUrl()
     made.stream = True  # the hook reads
+    # OTLP has none, and an endpoint could have us keep any number and send all of them.
+    made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
     made.hooks["response"] = [_refuse_redirect, _read_answer]
     return made
 

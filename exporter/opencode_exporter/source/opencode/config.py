@@ -1,12 +1,14 @@
 """
 OpenCode's configuration files, as far as skills and MCP servers go.
 
-JSON with comments; a file that cannot be read says nothing.
+JSON with comments; a file that cannot be read says nothing, and one that lists more than
+anybody would says the first of it.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -30,6 +32,9 @@ _LAST_COMMA: Final = re.compile(r'("(?:[^"\\]|\\.?)*+"?)|,(?=\s*+[}\]])', re.DOT
 
 
 _NOT_IN_TOOL_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]")
+_MOST: Final = 1000  # folders of a file, and servers
+_LONGEST_PATH: Final = 4096
+_LONGEST_NAME: Final = 128  # of a server: the names of its tools are cut there
 
 
 def parse_config(head: bytes) -> OpenCodeConfig:
@@ -49,11 +54,12 @@ def parse_config(head: bytes) -> OpenCodeConfig:
     return OpenCodeConfig(
         tuple(
             path
-            for path in (paths if isinstance(paths, list) else ())
-            if isinstance(path, str) and path and "://" not in path
+            for path in (paths[:_MOST] if isinstance(paths, list) else ())
+            if isinstance(path, str) and 0 < len(path) <= _LONGEST_PATH and "://" not in path
         ),
         tuple(
             _NOT_IN_TOOL_NAMES.sub("_", name)
-            for name in (servers if isinstance(servers, dict) else ())
+            for name in islice(servers if isinstance(servers, dict) else (), _MOST)
+            if len(name) <= _LONGEST_NAME
         ),
     )
