@@ -252,6 +252,7 @@ def story(truth: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.real
+@pytest.mark.timeout(900)  # a real OpenCode does all of it once more
 def test_recorder_records_the_same_turns_again(tmp_path: Path) -> None:
     """A recording from scratch tells the same story as the one that is kept."""
     binary = find("2.0.15")
