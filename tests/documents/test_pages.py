@@ -34,11 +34,11 @@ each_page = pytest.mark.parametrize("page", PAGES)
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """Return a folder with copies of all files that have generated parts."""
-    for path in pages.written_anew(ROOT):
+    """Return a folder with copies of all files that have generated parts, none of them stale."""
+    for path, text in pages.written_anew(ROOT).items():
         target = tmp_path / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(path.read_bytes())
+        target.write_text(text, "utf-8")
     return tmp_path
 
 
