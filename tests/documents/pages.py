@@ -153,15 +153,21 @@ def alert_table() -> str:
     return table(["alert", "severity", "means"], rows)
 
 
-PARTS: Final[Mapping[str, tuple[str, Callable[[], str]]]] = {
+Parts = Mapping[str, tuple[str, Callable[[], str]]]
+"""By name of the part: the page in which it stands, and what makes it."""
+DEMO: Final[Parts] = {
     "page": ("README.md", page_excerpt),
     "report": ("README.md", report_excerpt),
+}
+"""What takes a while: a week of the demo is made for it."""
+PARTS: Final[Parts] = {
+    **DEMO,
     "contents": ("exporter/METRICS.md", reference.contents),
     "metrics": ("exporter/METRICS.md", reference.reference),
     "flags": ("exporter/COMMANDS.md", flag_table),
     "alerts": ("deploy/prometheus/README.md", alert_table),
 }
-"""By name of the part: the page in which it stands, and what makes it."""
+"""All of them."""
 
 
 def part_of(text: str, name: str) -> str:
@@ -172,10 +178,10 @@ def part_of(text: str, name: str) -> str:
     return found[1]
 
 
-def written_anew(root: Path) -> dict[Path, str]:
+def written_anew(root: Path, parts: Parts = PARTS) -> dict[Path, str]:
     """Return the files below a folder that have generated parts, as they should be."""
     texts = home.with_runbooks(root)
-    for name, (page, make) in PARTS.items():
+    for name, (page, make) in parts.items():
         path = root / page
         text = texts.get(path) or path.read_text("utf-8")
         begin, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
@@ -183,15 +189,17 @@ def written_anew(root: Path) -> dict[Path, str]:
     return texts
 
 
-def main(arguments: list[str], root: Path = ROOT) -> int:
+def main(arguments: list[str], root: Path = ROOT, parts: Parts = PARTS) -> int:
     """Write the parts anew, or name the files that differ."""
     if arguments == ["--write"]:
-        for path, text in written_anew(root).items():
+        for path, text in written_anew(root, parts).items():
             path.write_text(text, "utf-8")
         return 0
     if arguments == ["--check"]:
-        texts = written_anew(root).items()
-        stale = [str(path.relative_to(root)) for path, text in texts if path.read_text() != text]
+        texts = written_anew(root, parts).items()
+        stale = [
+            str(path.relative_to(root)) for path, text in texts if path.read_text("utf-8") != text
+        ]
         if stale:
             sys.stderr.write(f"stale: {', '.join(stale)}; run `make docs`\n")
         return bool(stale)
