@@ -56,9 +56,8 @@ crowd: $(VENV)/.wheel ## crowds that want the server for themselves, two minutes
 explore: $(VENV)/.wheel ## new sequences of what may happen, and of where the exporter dies (EXAMPLES=2000)
 	PROPERTY_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/properties $(ARGS)
 
-docs: $(VENV)/.wheel ## write the reference of metrics and the README's generated parts anew
-	PYTHONPATH=tests $(BIN)/python -m documents.readme --write
-	PYTHONPATH=tests $(BIN)/python -m documents.reference --write
+docs: $(VENV)/.wheel ## write the generated parts of all documents anew
+	PYTHONPATH=tests $(BIN)/python -m documents.pages --write
 
 dashboards: $(VENV)/.wheel ## write the JSON of the Grafana dashboards anew, from grafana/boards
 	PYTHONPATH=grafana $(BIN)/python -m boards

@@ -17,7 +17,7 @@ from harness.places import ROOT
 
 RULES: Final = tuple(sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml")))
 RUNBOOKS: Final = ROOT / "deploy" / "prometheus" / "RUNBOOKS.md"
-CASES: Final = tuple(sorted((ROOT / "tests" / "rules").glob("*.yml")))
+CASES: Final = tuple(sorted((ROOT / "tests" / "deploy" / "rules").glob("*.yml")))
 
 _STRING: Final = r'"[^"]*"'
 _BRACES: Final = re.compile(r"([\w:]*)\s*\{([^}]*)\}")

@@ -72,10 +72,10 @@ def strange(found: dict[str, Any], documented: dict[str, Any], path: str = "") -
 
 
 @pytest.mark.real
-def test_the_pinned_image_is_the_one_that_the_readme_runs() -> None:
+def test_the_pinned_image_is_the_one_that_the_page_runs() -> None:
     """The command for a team starts the version that the stack has."""
     image = composed("fleet.env")["services"]["otel-collector"]["image"]
-    assert f"  {image} \\\n" in (DEPLOY.parent / "README.md").read_text("utf-8")
+    assert f"  {image} \\\n" in (DEPLOY / "README.md").read_text("utf-8")
 
 
 @each_way

@@ -24,6 +24,7 @@ from deploy.rules_reading import (
     sections,
     take_apart,
 )
+from documents import home
 from documents.label_meanings import LABELS
 from harness.support import real_tool
 from opencode_exporter.catalog import ON_PAGE
@@ -47,9 +48,6 @@ THE_ALERTS = {
     "OpenCodeLabelOverflow",
     "OpenCodeWalLarge",
 }
-PAGE = (
-    "https://github.com/opencode-exporter/opencode-exporter/blob/main/deploy/prometheus/RUNBOOKS.md"
-)
 DASHBOARDS = {"overview", "skills", "tools", "models", "exporter"}
 TARGET = {"job", "instance"}
 SUFFIXES = ("", "_bucket", "_sum", "_count")
@@ -100,7 +98,7 @@ def test_alert_says_what_whose_and_where_to_read_on(alert: Rule) -> None:
     assert alert.said["labels"]["severity"] in {"critical", "warning", "info"}
     assert notes["summary"]
     assert "$labels.instance" in notes["description"]
-    assert notes["runbook_url"] == f"{PAGE}#{alert.name.lower()}"
+    assert notes["runbook_url"] == f"{home.RUNBOOKS}#{alert.name.lower()}"
     assert notes["dashboard"].removeprefix("/d/opencode-") in DASHBOARDS
 
 

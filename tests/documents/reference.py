@@ -1,37 +1,31 @@
 """
-The reference of all metrics, `exporter/METRICS.md`, from the catalogue.
+The reference of all metrics, the generated part of `exporter/METRICS.md`.
 
-``make docs`` writes it anew, ``--check`` says whether it differs.  What labels mean comes
-from `label_meanings`; nothing is written by hand.
+It is made of the catalogue, and what labels mean comes from `label_meanings`.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Final
 
 from documents.label_meanings import LABELS
-from documents.readme import README, TITLES, table
+from documents.tables import table
 from opencode_exporter.catalog import METRICS, ON_PAGE, Metric
 
-REFERENCE: Final = README.parent / "exporter" / "METRICS.md"
+TITLES: Final = {
+    "skills": "Skills",
+    "tools": "Tools",
+    "edits": "Edits and files",
+    "sessions": "Sessions, turns and models",
+    "source": "The source",
+    "self": "The exporter itself",
+}
+"""Headings by group of the catalogue."""
 _UNITS: Final = {"s": "seconds", "By": "bytes", "1": "a ratio", "{USD}": "US dollars", "": "none"}
 _LONG: Final = 90  # characters of a query's line
 _BREAKS: Final = (" / ", " unless ", " * ")
 
-_HEAD: Final = """\
-# Metrics
-
-Every metric of the exporter: its meaning, type, unit and labels, its name over OTLP, and a \
-query that uses it. `make docs` writes this file from the catalogue; change the catalogue instead.
-
-What is observed begins with `opencode_`, what the exporter says of itself with \
-`opencode_exporter_`. Words such as *invocation* and *skill load*, and how things are counted, \
-are explained in the [README](../README.md#metrics). A histogram `x` has the series `x_bucket`, \
-`x_sum` and `x_count`. The page also has `process_*` and `python_info` of the Prometheus client \
-library.
-"""
 _ELSEWHERE: Final = "Over OTLP only"
 _ELSEWHERE_HEAD: Final = """\
 In the words of a convention, beside the metrics above and from the same data. They are not on \
@@ -97,32 +91,18 @@ def _labels() -> str:
     )
 
 
+def contents() -> str:
+    """Return the headings of the page, as links."""
+    titles = ("Questions", *TITLES.values(), _ELSEWHERE, "Labels")
+    return "\n".join(f"- [{title}](#{_anchor(title)})" for title in titles)
+
+
 def reference() -> str:
-    """Return the whole reference."""
-    titles = (*TITLES.values(), _ELSEWHERE, "Labels")
-    contents = [f"- [{title}](#{_anchor(title)})" for title in titles]
-    parts = [_HEAD, "\n".join(contents) + "\n"]
+    """Return every metric, group by group, and every label."""
+    parts = []
     for group, title in TITLES.items():
         parts.append(f"## {title}\n")
         parts += [section(metric) for metric in ON_PAGE if metric.group == group]
     parts += [f"## {_ELSEWHERE}\n", _ELSEWHERE_HEAD]
     parts += [section(metric) for metric in METRICS if metric.only_otlp]
-    return "\n".join([*parts, _labels()])
-
-
-def main(arguments: list[str]) -> int:
-    """Write the reference anew, or say that it differs."""
-    if arguments == ["--write"]:
-        REFERENCE.write_text(reference(), "utf-8")
-        return 0
-    if arguments == ["--check"]:
-        is_stale = not REFERENCE.exists() or REFERENCE.read_text("utf-8") != reference()
-        if is_stale:
-            sys.stderr.write(f"{REFERENCE.name} is stale: run `make docs`\n")
-        return is_stale
-    sys.stderr.write("usage: PYTHONPATH=tests python -m documents.reference --write | --check\n")
-    return 2
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    return "\n".join([*parts, _labels()]).strip()

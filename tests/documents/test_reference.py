@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -49,37 +48,6 @@ def names_in(query: str) -> set[str]:
 
 
 # What it says.
-
-
-def test_reference_is_what_the_catalogue_gives() -> None:
-    """The file is as the generator would write it; else `make docs`."""
-    assert reference.REFERENCE.read_text("utf-8") == reference.reference()
-
-
-def test_check_tells_a_stale_reference_and_write_repairs_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`--check` fails on a file that is missing or differs; after `--write` it is content."""
-    copy = tmp_path / "METRICS.md"
-    monkeypatch.setattr(reference, "REFERENCE", copy)
-    assert reference.main(["--check"]) == 1
-    copy.write_text("# Metrics\n", "utf-8")
-    assert reference.main(["--check"]) == 1
-    assert "METRICS.md is stale" in capsys.readouterr().err
-    assert reference.main(["--write"]) == 0
-    assert reference.main(["--check"]) == 0
-    assert reference.main([]) == 2
-
-
-def test_links_of_the_reference_lead_somewhere() -> None:
-    """Each link within the file has a heading or a label as its end."""
-    text = reference.reference()
-    headings = {
-        re.sub(r"[^\w -]", "", line).strip().lower().replace(" ", "-")
-        for line in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    }
-    ends = headings | set(re.findall(r'<a id="(\w+)">', text))
-    assert set(re.findall(r"\]\(#([^)]*)\)", text)) <= ends
 
 
 def test_what_is_not_on_the_page_has_a_part_of_its_own() -> None:

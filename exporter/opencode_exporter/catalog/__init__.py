@@ -1,7 +1,7 @@
 """
 The catalogue: every metric, declared once.
 
-Exposition, the OTLP names, the reference in the README and the tests follow
+Exposition, the OTLP names, the reference in METRICS.md and the tests follow
 from it.  A name here is a promise to users; it is neither renamed nor dropped.
 """
 

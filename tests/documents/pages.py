@@ -1,8 +1,8 @@
 """
-The README's generated parts: flags, metrics and label values, and what users will see.
+The generated parts of the documents: metrics, flags, alerts, and what users will see.
 
-Each part stands between two comments, ``<!-- name -->`` and ``<!-- /name -->``.
-``make docs`` writes them anew, ``--check`` says which differ.
+Each part stands between two comments, ``<!-- name -->`` and ``<!-- /name -->``, in the page
+that `PARTS` names.  ``make docs`` writes them anew, ``--check`` names the files that differ.
 Knows nothing of the text around them.  What users see is made from the demo, at a
 time that never passes, so that it is the same on every machine.
 """
@@ -13,7 +13,7 @@ import io
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -23,24 +23,15 @@ import click
 import yaml
 from rich.console import Console
 
-from documents.label_meanings import LABELS
-from harness.places import ROOT
+from documents import home, reference
+from documents.tables import table
+from harness.places import DEPLOY, ROOT
 from harness.support import Bench, FakeClock
-from opencode_exporter import catalog
 from opencode_exporter.commands.cli import _COMMANDS as COMMANDS
 from opencode_exporter.commands.report import Asked, figures, render
 from opencode_exporter.demo import Demo
 
-README: Final = ROOT / "README.md"
-DEPLOY: Final = README.parent / "deploy" / "prometheus"
-TITLES: Final = {
-    "skills": "Skills",
-    "tools": "Tools",
-    "edits": "Edits and files",
-    "sessions": "Sessions, turns and models",
-    "source": "The source",
-    "self": "The exporter itself",
-}
+RULES: Final = DEPLOY / "prometheus"
 _TIDEWATER: Final = 'provider="tidewater"'
 SHOWN: Final = (
     'opencode_skill_invocations_total{skill="incident-timeline",status="completed"}',
@@ -73,14 +64,6 @@ SECTIONS: Final = (
 """Sections of the report that the README shows, by how they begin."""
 ROWS: Final = 5  # of each table of the report
 DAYS: Final = 7
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a table of Markdown."""
-    lines = [list(head)]
-    lines.append(["---"] * len(lines[0]))
-    lines += [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def flags() -> dict[str, tuple[click.Option, list[str]]]:
@@ -120,28 +103,6 @@ def flag_table() -> str:
     return table(["flag", "default", "command", "meaning, environment variable"], rows)
 
 
-def metric_tables() -> str:
-    """Return one table for each group of the catalogue."""
-    parts = []
-    for group, title in TITLES.items():
-        rows = (
-            [f"`{metric.name}`", metric.kind, ", ".join(metric.labels), metric.help]
-            for metric in catalog.ON_PAGE
-            if metric.group == group
-        )
-        parts.append(f"### {title}\n\n" + table(["metric", "type", "labels", "meaning"], rows))
-    return "\n\n".join(parts)
-
-
-def label_table() -> str:
-    """Return the values of those labels that most queries select by."""
-    rows = []
-    for name in ("status", "reason", "exit", "outcome", "trigger", "category", "scope"):
-        values = LABELS[name].values.items()
-        rows.append([f"`{name}`", "<br>".join(f"`{value}`: {text}" for value, text in values)])
-    return table(["label", "values"], rows)
-
-
 @cache
 def demo() -> tuple[str, str]:
     """Return the page and the report of the demo's first week."""
@@ -178,62 +139,71 @@ def alert_table() -> str:
     """Return the alerts with their severities and the first sentence of their runbooks."""
     severities = {
         rule["alert"]: rule["labels"]["severity"]
-        for path in sorted((DEPLOY / "rules").glob("*.yml"))
+        for path in sorted((RULES / "rules").glob("*.yml"))
         for group in yaml.safe_load(path.read_text("utf-8"))["groups"]
         for rule in group["rules"]
         if "alert" in rule
     }
-    runbooks = (DEPLOY / "RUNBOOKS.md").read_text("utf-8")
+    runbooks = (RULES / "RUNBOOKS.md").read_text("utf-8")
     meanings = re.findall(r"^### (\w+)\n\n\*\*Means\.\*\* (.+?[.])(?:\s|$)", runbooks, re.MULTILINE)
-    rows = ["| alert | severity | means |", "| --- | --- | --- |"]
-    rows += [
-        f"| [`{name}`](deploy/prometheus/RUNBOOKS.md#{name.lower()}) | {severities[name]} "
-        f"| {meaning.rstrip('.')} |"
+    rows = (
+        [f"[`{name}`](RUNBOOKS.md#{name.lower()})", severities[name], meaning.rstrip(".")]
         for name, meaning in meanings
-    ]
-    return "\n".join(rows)
+    )
+    return table(["alert", "severity", "means"], rows)
 
 
-PARTS: Final[Mapping[str, Callable[[], str]]] = {
-    "page": page_excerpt,
-    "report": report_excerpt,
-    "flags": flag_table,
-    "metrics": metric_tables,
-    "labels": label_table,
-    "alerts": alert_table,
+Parts = Mapping[str, tuple[str, Callable[[], str]]]
+"""By name of the part: the page in which it stands, and what makes it."""
+DEMO: Final[Parts] = {
+    "page": ("README.md", page_excerpt),
+    "report": ("README.md", report_excerpt),
 }
+"""What takes a while: a week of the demo is made for it."""
+PARTS: Final[Parts] = {
+    **DEMO,
+    "contents": ("exporter/METRICS.md", reference.contents),
+    "metrics": ("exporter/METRICS.md", reference.reference),
+    "flags": ("exporter/COMMANDS.md", flag_table),
+    "alerts": ("deploy/prometheus/README.md", alert_table),
+}
+"""All of them."""
 
 
 def part_of(text: str, name: str) -> str:
     """Return what stands between the two comments of a part."""
     found = re.search(rf"<!-- {name} -->\n(.*?)\n<!-- /{name} -->", text, re.DOTALL)
     if found is None:
-        raise ValueError(f"the README has no part {name!r}")
+        raise ValueError(f"there is no part {name!r}")
     return found[1]
 
 
-def written_anew(text: str) -> str:
-    """Return a README with its generated parts as they should be."""
-    for name, make in PARTS.items():
-        text = text.replace(
-            f"<!-- {name} -->\n{part_of(text, name)}\n<!-- /{name} -->",
-            f"<!-- {name} -->\n{make()}\n<!-- /{name} -->",
-        )
-    return text
+def written_anew(root: Path, parts: Parts = PARTS) -> dict[Path, str]:
+    """Return the files below a folder that have generated parts, as they should be."""
+    texts = home.with_runbooks(root)
+    for name, (page, make) in parts.items():
+        path = root / page
+        text = texts.get(path) or path.read_text("utf-8")
+        begin, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+        texts[path] = text.replace(f"{begin}{part_of(text, name)}{end}", f"{begin}{make()}{end}")
+    return texts
 
 
-def main(arguments: list[str]) -> int:
-    """Write the parts anew, or say which differ."""
-    text = README.read_text("utf-8")
+def main(arguments: list[str], root: Path = ROOT, parts: Parts = PARTS) -> int:
+    """Write the parts anew, or name the files that differ."""
     if arguments == ["--write"]:
-        README.write_text(written_anew(text), "utf-8")
+        for path, text in written_anew(root, parts).items():
+            path.write_text(text, "utf-8")
         return 0
     if arguments == ["--check"]:
-        stale = [name for name, make in PARTS.items() if part_of(text, name) != make()]
+        texts = written_anew(root, parts).items()
+        stale = [
+            str(path.relative_to(root)) for path, text in texts if path.read_text("utf-8") != text
+        ]
         if stale:
-            sys.stderr.write(f"README.md is stale: {', '.join(stale)}; run `make docs`\n")
+            sys.stderr.write(f"stale: {', '.join(stale)}; run `make docs`\n")
         return bool(stale)
-    sys.stderr.write("usage: PYTHONPATH=tests python -m documents.readme --write | --check\n")
+    sys.stderr.write("usage: PYTHONPATH=tests python -m documents.pages --write | --check\n")
     return 2
 
 
