@@ -18,7 +18,7 @@ from documents import readme
 from harness.support import HOUR_MS, Bench, real_tool, truth, unpack
 from opencode_exporter import catalog
 from opencode_exporter.commands.check import examine
-from opencode_exporter.commands.cli import _COMMANDS
+from opencode_exporter.commands.cli import cli
 from opencode_exporter.source.opencode.schema import READABLE
 from opencode_exporter.source.opencode.source import Source
 from opencode_exporter.web.web_config import WebConfig
@@ -83,7 +83,7 @@ def test_every_flag_is_mentioned_and_no_other() -> None:
 def test_every_command_is_in_the_table_of_commands() -> None:
     """The commands that the README lists are those that there are."""
     table = TEXT.split("## Commands")[1].split("\n## ")[0]
-    assert set(_COMMANDS.commands) == set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
+    assert set(cli.commands) == set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
 
 
 def test_make_targets_exist() -> None:

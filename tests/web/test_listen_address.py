@@ -14,7 +14,7 @@ from harness.web_server import (
     endpoint,
     serving,
 )
-from opencode_exporter.commands.cli import _COMMANDS
+from opencode_exporter.commands.cli import cli
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.web.app import (
     parse_listen_address,
@@ -105,8 +105,8 @@ def test_port_in_use_is_told_at_start() -> None:
 @pytest.mark.parametrize("command", ["serve", "demo"])
 def test_the_default_is_the_loopback_address(command: str) -> None:
     """Nobody else can ask unless somebody says so."""
-    (flag,) = (p for p in _COMMANDS.commands[command].params if p.name == "web_listen_address")
-    addresses = flag.get_default(Context(_COMMANDS)) or ()
+    (flag,) = (p for p in cli.commands[command].params if p.name == "web_listen_address")
+    addresses = flag.get_default(Context(cli)) or ()
     hosts = [parse_listen_address(address)[0] for address in addresses]
     assert hosts
     assert all(ip_address(host).is_loopback for host in hosts)
