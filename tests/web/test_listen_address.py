@@ -16,9 +16,7 @@ from harness.web_server import (
 )
 from opencode_exporter.commands.cli import cli
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.web.app import (
-    parse_listen_address,
-)
+from opencode_exporter.web.addresses import parse_listen_address
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def _rate_limit(section: _RateSection, place: Place) -> RateLimit | None:
 
 class WebConfigHolder:
     """
-    The configuration of the moment, shared by all connections.
+    The current configuration, shared by all connections.
 
     Without a file it is the default one for ever.  `current` notices changed
     files by itself, looking at most once a second.
@@ -175,7 +175,7 @@ class WebConfigHolder:
             _log_notes(self._config)
 
     def current(self) -> WebConfig:
-        """Return the configuration to use now; a broken change is logged, and the old one stays."""
+        """Return the current configuration; a broken change is logged, and the old one stays."""
         now = self._clock()
         if self._path is not None and now - self._checked >= _CHECK_EVERY_S:
             self._checked = now
