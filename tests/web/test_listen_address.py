@@ -53,6 +53,13 @@ def test_listen_address_grammar(text: str, parsed: tuple[str, int]) -> None:
         "[localhost]:80",
         "http://localhost:80",
         "a b:80",
+        "a\tb:80",
+        ":10\n777",
+        "ada@localhost:80",
+        "localhost:80/metrics",
+        "localhost:80?x",
+        "localhost:80#x",
+        "[::1]x:80",
     ],
 )
 def test_malformed_listen_address_is_refused_with_a_hint(text: str) -> None:
