@@ -16,9 +16,9 @@ from click.testing import CliRunner
 from harness.processes.command import Place
 from harness.support import Exposed, unpack, wait_for
 from opencode_exporter import __version__
-from opencode_exporter.commands.cli import _COMMANDS
+from opencode_exporter.commands.cli import cli
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.service.settings import home_directory
+from opencode_exporter.source.locate import home_directory
 
 
 @pytest.fixture
@@ -42,13 +42,13 @@ def projects(page: str) -> set[str]:
 # Help.
 
 
-@pytest.mark.parametrize("name", ["", *_COMMANDS.commands])
+@pytest.mark.parametrize("name", ["", *cli.commands])
 def test_help_names_every_flag_with_its_variable_and_default(name: str, place: Place) -> None:
     """`--help` exits 0 and tells of each flag what it does, its variable and its default."""
     done = place.run(*([name] if name else []), "--help")
     assert (done.returncode, done.stderr) == (0, "")
     text = " ".join(done.stdout.split())
-    command = _COMMANDS.commands[name] if name else _COMMANDS
+    command = cli.commands[name] if name else cli
     for option in command.params:
         assert isinstance(option, click.Option)
         assert option.opts[0] in text
@@ -58,13 +58,14 @@ def test_help_names_every_flag_with_its_variable_and_default(name: str, place: P
         default = option.get_help_extra(click.Context(command)).get("default")
         assert default is None or f"default: {default}" in text
     if not name:
-        for inner, described in _COMMANDS.commands.items():
-            assert f"{inner} {described.get_short_help_str(limit=100)}" in text
+        for inner, described in cli.commands.items():
+            marked = "serve*" if inner == "serve" else inner
+            assert f"{marked} {described.get_short_help_str(limit=100)}" in text
 
 
 def test_variables_are_named_after_their_flags() -> None:
     """`--web.listen-address` is OPENCODE_EXPORTER_WEB_LISTEN_ADDRESS, and so on for each."""
-    for command in (_COMMANDS, *_COMMANDS.commands.values()):
+    for command in (cli, *cli.commands.values()):
         for option in command.params:
             if option.opts[0] != "--version":
                 words = re.sub(r"[.-]", "_", option.opts[0].removeprefix("--")).upper()
@@ -132,7 +133,7 @@ def test_config_file_that_cannot_be_used_is_refused(
     """An unknown key or a value of the wrong type is told with the file's name."""
     file = tmp_path / "exporter.toml"
     file.write_text(text)
-    done = CliRunner().invoke(_COMMANDS, ["--config.file", str(file), "serve"])
+    done = CliRunner().invoke(cli, ["--config.file", str(file), "serve"])
     assert done.exit_code == 1
     assert done.stderr.startswith(f"Error: configuration file {file}")
     assert sentence in done.stderr

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from commands.report_snapshot import NOON_MS, snapshot
 from opencode_exporter import catalog as c
 from opencode_exporter.commands.report import Asked, Report, figures, units
-from opencode_exporter.commands.report.quantiles import quantile
+from opencode_exporter.commands.report.queries import quantile
 
 REPORT = figures(snapshot(), Asked(NOON_MS))
 EMPTY = figures({}, Asked(NOON_MS))

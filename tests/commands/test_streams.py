@@ -17,9 +17,9 @@ from commands.backfill_flags import LABELS, flags
 from harness.processes.command import ANYWHERE, Place
 from harness.processes.prometheus import free_port
 from harness.support import PATIENCE_S, unpack, wait_for
-from opencode_exporter.commands.cli import _COMMANDS
+from opencode_exporter.commands.cli import cli
 
-COMMANDS = _COMMANDS.commands
+COMMANDS = cli.commands
 PRINTING = {
     "once": ("once", "{source}"),
     "report": ("report", "{source}"),

@@ -18,7 +18,7 @@ from harness.processes.command import Place
 from harness.processes.served import Served
 from harness.replaying import Replay
 from harness.support import Bench, truth, unpack, wait_for
-from opencode_exporter.commands.cli import _COMMANDS
+from opencode_exporter.commands.cli import cli
 
 RECORDINGS = ("turns-1.18.33", "turns-2.0.15", "upgrade-1.18.33-2.0.15")
 DEBUG = ("--log.level", "debug")
@@ -128,7 +128,7 @@ def test_spans_and_exemplars_hold_no_secret_and_no_id(
 )
 def test_what_a_command_prints_holds_no_secret(words: tuple[str, ...], planted: Planted) -> None:
     """Neither stdout nor the log of a command that reads the database names what it read."""
-    if words[0] not in _COMMANDS.commands:
+    if words[0] not in cli.commands:
         pytest.skip(f"there is no command {words[0]} yet")
     done = planted.place.run(*words, "--source.path", str(planted.place.source))
     assert done.returncode == 0, done.stderr

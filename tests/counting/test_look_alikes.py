@@ -9,13 +9,13 @@ import pytest
 
 from harness.databases import V1
 from opencode_exporter.errors import SourceMissingError
-from opencode_exporter.service.settings import sources
+from opencode_exporter.source.locate import databases
 from opencode_exporter.source.opencode.source import Source
 
 
 def hint(directory: Path, *named: Path, home: Path) -> str:
     """Return what is said of the one database that is polled."""
-    (path,), _ = sources(named, {"XDG_DATA_HOME": str(directory.parent)}, home)
+    (path,) = databases(named, {"XDG_DATA_HOME": str(directory.parent)}, home)
     with pytest.raises(SourceMissingError) as told, Source(path, "x").open():
         pass
     return told.value.hint

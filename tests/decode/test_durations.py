@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from opencode_exporter.commands.flags.value_types import parse_duration
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.service.settings import parse_duration
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

@@ -27,7 +27,7 @@ from documents import home, reference
 from documents.tables import table
 from harness.places import DEPLOY, ROOT
 from harness.support import Bench, FakeClock
-from opencode_exporter.commands.cli import _COMMANDS as COMMANDS
+from opencode_exporter.commands.cli import cli
 from opencode_exporter.commands.report import Asked, figures, render
 from opencode_exporter.demo import Demo
 
@@ -69,7 +69,7 @@ DAYS: Final = 7
 def flags() -> dict[str, tuple[click.Option, list[str]]]:
     """Return every flag with the commands that take it; ``--help`` is taken for granted."""
     found: dict[str, tuple[click.Option, list[str]]] = {}
-    owners = {"": COMMANDS, **{name: COMMANDS.commands[name] for name in _in_order()}}
+    owners = {"": cli, **{name: cli.commands[name] for name in _in_order()}}
     for owner, command in owners.items():
         for option in command.params:
             if isinstance(option, click.Option):
@@ -78,13 +78,11 @@ def flags() -> dict[str, tuple[click.Option, list[str]]]:
 
 
 def _in_order() -> list[str]:
-    return sorted(
-        COMMANDS.commands, key=["serve", "once", "report", "check", "backfill", "demo"].index
-    )
+    return sorted(cli.commands, key=["serve", "once", "report", "check", "backfill", "demo"].index)
 
 
 def _flag_row(name: str, option: click.Option, owners: list[str]) -> list[str]:
-    context = click.Context(COMMANDS)
+    context = click.Context(cli)
     extra = option.get_help_extra(context)
     default = f"`{extra['default']}`" if "default" in extra else ""
     limits = f" ({extra['range']})" if "range" in extra else ""

@@ -17,7 +17,7 @@ from documents import home, pages
 from documents.texts import PAGES, TEXT, anchors, blocks, links
 from harness.places import ROOT
 from opencode_exporter import catalog
-from opencode_exporter.commands.cli import _COMMANDS
+from opencode_exporter.commands.cli import cli
 
 PACKAGE = Path(opencode_exporter.__file__).parent
 COMMANDS = "exporter/COMMANDS.md"
@@ -147,7 +147,7 @@ def test_every_flag_is_in_the_page_of_commands_and_no_other_anywhere() -> None:
 def test_every_command_is_in_the_table_of_commands() -> None:
     """The commands that are listed are those that there are."""
     table = PAGES[COMMANDS].split("\n## ")[0]
-    assert set(_COMMANDS.commands) == set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
+    assert set(cli.commands) == set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
 
 
 def test_make_targets_exist() -> None:

@@ -21,7 +21,8 @@ import httpx
 
 from harness.support import PATIENCE_S
 from opencode_exporter.expose.prometheus import Rendered
-from opencode_exporter.web.app import Landing, LandingRow, WebServer
+from opencode_exporter.web.app import WebServer
+from opencode_exporter.web.landing import Landing, LandingRow
 
 PAGE = b"# TYPE opencode_up gauge\nopencode_up 1\n"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

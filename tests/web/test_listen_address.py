@@ -14,11 +14,9 @@ from harness.web_server import (
     endpoint,
     serving,
 )
-from opencode_exporter.commands.cli import _COMMANDS
+from opencode_exporter.commands.cli import cli
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.web.app import (
-    parse_listen_address,
-)
+from opencode_exporter.web.addresses import parse_listen_address
 
 
 @pytest.mark.parametrize(
@@ -55,6 +53,13 @@ def test_listen_address_grammar(text: str, parsed: tuple[str, int]) -> None:
         "[localhost]:80",
         "http://localhost:80",
         "a b:80",
+        "a\tb:80",
+        ":10\n777",
+        "ada@localhost:80",
+        "localhost:80/metrics",
+        "localhost:80?x",
+        "localhost:80#x",
+        "[::1]x:80",
     ],
 )
 def test_malformed_listen_address_is_refused_with_a_hint(text: str) -> None:
@@ -105,8 +110,8 @@ def test_port_in_use_is_told_at_start() -> None:
 @pytest.mark.parametrize("command", ["serve", "demo"])
 def test_the_default_is_the_loopback_address(command: str) -> None:
     """Nobody else can ask unless somebody says so."""
-    (flag,) = (p for p in _COMMANDS.commands[command].params if p.name == "web_listen_address")
-    addresses = flag.get_default(Context(_COMMANDS)) or ()
+    (flag,) = (p for p in cli.commands[command].params if p.name == "web_listen_address")
+    addresses = flag.get_default(Context(cli)) or ()
     hosts = [parse_listen_address(address)[0] for address in addresses]
     assert hosts
     assert all(ip_address(host).is_loopback for host in hosts)

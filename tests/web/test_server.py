@@ -21,14 +21,11 @@ from harness.web_server import (
     serving,
 )
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.web.app import (
-    LandingRow,
-    WebConfigHolder,
-    create_app,
-    scrape_wait_s,
-)
+from opencode_exporter.web.app import create_app, scrape_wait_s
 from opencode_exporter.web.hosts import Hosts
+from opencode_exporter.web.landing import LandingRow
 from opencode_exporter.web.middleware import accepts_gzip
+from opencode_exporter.web.web_config import WebConfigHolder
 
 
 def test_metrics_come_as_the_backend_rendered_them() -> None:

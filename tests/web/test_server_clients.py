@@ -27,9 +27,7 @@ from harness.web_server import (
     serving,
 )
 from opencode_exporter.web import http_server as web_protocol
-from opencode_exporter.web.app import (
-    WebServer,
-)
+from opencode_exporter.web.app import WebServer
 
 
 def test_small_body_is_ignored_and_large_one_refused() -> None:

@@ -167,6 +167,15 @@ def test_only_suites_of_tls_13_leave_out_tls_12(folder: Path) -> None:
         ("rate_limit: {interval: 1s}", "rate_limit.burst: must be at least 1"),
         ("rate_limit: {interval: 1s, burst: x}", "rate_limit.burst: must be a whole number"),
         ("rate_limit: {rate: 1}", "rate_limit.rate: unknown setting"),
+        ("rate_limit: {interval: [1s]}", "rate_limit.interval: must be a text"),
+        ("tls_config:", "tls_config: unknown setting"),
+        ("tls_server_config: {certs: }", "tls_server_config.certs: unknown setting"),
+        ("tls_server_config: {cert_file: , key_file: }", "neither cert nor cert_file"),
+        ("tls_server_config: {cert: x, cipher_suites: [a, [b]]}", "suites[1]: must be a text"),
+        ("http_server_config: {headers: {X-Frame-Options: [deny]}}", "one line of ASCII"),
+        ("basic_auth_users: {bob: [secret]}", "basic_auth_users.bob: the password is not a bcrypt"),
+        ("basic_auth_users: secret", "basic_auth_users: must be a mapping"),
+        ("basic_auth_users: [secret]", "basic_auth_users: must be a mapping"),
     ],
 )
 def test_broken_file_is_told_by_key(folder: Path, text: str, sentence: str) -> None:
@@ -238,6 +247,19 @@ def test_unusable_certificate_is_told_by_file(
     with pytest.raises(ConfigError, match=r"web\.yml: tls_server_config\.") as caught:
         load(folder, f"tls_server_config: {{cert_file: {cert}, key_file: {key}}}")
     assert sentence in caught.value.message
+
+
+def test_unknown_setting_is_told_with_those_there_are(tmp_path: Path) -> None:
+    """Whoever misspells a setting needs the names of its own section, not of another."""
+    for text, known in {
+        "rate: {}": "basic_auth_users, http_server_config, rate_limit, tls_server_config",
+        "rate_limit: {rate: 1}": "burst, interval",
+        "tls_server_config: {certs: x}": "cert, cert_file, cipher_suites, client_allowed_sans",
+        "http_server_config: {headers: {Server: x}}": "Content-Security-Policy, Strict-Transport",
+    }.items():
+        with pytest.raises(ConfigError, match="unknown setting") as caught:
+            load(tmp_path, text)
+        assert caught.value.hint.startswith(f"known here: {known}")
 
 
 def test_missing_file_is_told(tmp_path: Path) -> None:

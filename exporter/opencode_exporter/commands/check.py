@@ -1,8 +1,8 @@
 """
-The doctor: looks at each database and at the ledger, and says what to do.
+The doctor: looks at each database, and says what to do.
 
-Reads only; never writes the ledger.  Everything is found out once, as data, and
-printed by the command line.
+Reads databases only, and knows no ledger.  Returns findings as data; the command
+prints them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ROW_TABLES: Final = {"v1": "part", "v2": "session_message"}
 
 @dataclass
 class Finding:
-    """What was found about one database: facts by name, and problems with a hint."""
+    """The findings about one database: facts by name, and problems with a hint."""
 
     label: str
     facts: dict[str, str] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Finding:
 
 
 def examine(source: Source) -> Finding:
-    """Look at one database as a poll would, and at what surrounds it."""
+    """Return the findings about one database, read as a poll would, and about its surroundings."""
     found = Finding(source.label)
     found.facts["path"] = str(source.path)
     try:
@@ -114,7 +114,7 @@ def _count(reader: Reader, table: str) -> int:
 
 
 def mounted(listed: Path = _MOUNTS) -> Mapping[str, str]:
-    """Return file system types by mount point, empty where the system does not tell."""
+    """Return file system types by mount point; empty on systems without a list of them."""
     try:
         lines = listed.read_bytes().split(b"\n")
     except OSError:
@@ -129,7 +129,7 @@ def _unescaped(mount: str) -> str:
 
 
 def filesystem(path: Path, mounts: Mapping[str, str]) -> str:
-    """Return the type of the file system that a path is on, or nothing."""
+    """Return the type of a path's file system; empty if it is not known."""
     place = path.absolute()
     for parent in (place, *place.parents):
         if str(parent) in mounts:

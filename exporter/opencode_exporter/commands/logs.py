@@ -58,7 +58,7 @@ def configure(level: str, log_format: LogFormat) -> None:
 
 class Throttle(logging.Filter):
     """
-    Lets a line that any client can cause through once in a while, with a count.
+    Passes a line that any client can cause once in 30 seconds, with a count of the others.
 
     A flood of bad requests would fill the disk with one line again and again.
     """
@@ -68,7 +68,7 @@ class Throttle(logging.Filter):
         self._last: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether a line is written."""
+        """Return whether a line is written."""
         if record.levelno < logging.WARNING or not record.name.startswith(_AT_A_CLIENTS_WILL):
             return True
         line = record.name, str(record.msg).partition("\n")[0]
@@ -86,7 +86,7 @@ class Throttle(logging.Filter):
 
 
 def _plain(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-    """Make every value one that both renderers can write, and all can read, in the usual order."""
+    """Return an event of numbers and printable texts, in the usual order of keys."""
     keys = [*_ORDER, *(key for key in event if key not in _ORDER)]
     return {
         # The renderers escape the ends of lines themselves.

@@ -1,8 +1,8 @@
 """
-The standard streams: always there, and a failure of one is told in a sentence.
+The standard streams: always open, and a failure of one ends in a sentence.
 
 A file that is opened where a standard stream was closed gets its number, and would be
-printed into; so no number of theirs is ever free.  Knows nothing of what is printed.
+printed into; so no number of theirs is ever free.  Knows nothing of the texts printed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _FLAGS: Final = (os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)
-"""Of what stands in for a closed stream: what is printed fails, what is logged is dropped."""
+"""The modes of /dev/null in place of a closed stream: printing fails, logging is dropped."""
 
 
 class OutputError(ExporterError):
-    """What was asked for cannot be printed."""
+    """The output of a command cannot be printed."""
 
 
 def guard() -> None:
@@ -42,7 +42,7 @@ def guard() -> None:
 
 
 def _guarded(stream: TextIO | None, number: int, failed: Callable[[OSError], None]) -> TextIO:
-    """Return a stream over the same file that deals with its failures in its own way."""
+    """Return a stream over the same file that hands its first failure to a function."""
     if stream is None:
         raw = _Guarded(io.FileIO(number, "w", closefd=False), failed)
         return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "backslashreplace")
@@ -59,7 +59,7 @@ def _guarded(stream: TextIO | None, number: int, failed: Callable[[OSError], Non
 
 
 class _Guarded(io.RawIOBase):
-    """A file that is asked once at most after it has failed: the rest goes nowhere."""
+    """A file whose writes succeed, and go nowhere, after one has failed."""
 
     def __init__(self, raw: io.RawIOBase, failed: Callable[[OSError], None]) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class _Guarded(io.RawIOBase):
 
     @property
     def name(self) -> object:
-        """Whatever the file says."""
+        """The name of the file."""
         return getattr(self._raw, "name", "")
 
     def fileno(self) -> int:
@@ -82,7 +82,7 @@ class _Guarded(io.RawIOBase):
         return True
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write some; wait where that has to be waited for."""
+        """Write some bytes; wait where a pipe without blocking is full."""
         size = memoryview(data).nbytes
         while not self._is_over:
             try:
@@ -112,4 +112,4 @@ def _refuse_closed(err: OSError) -> None:
 
 
 def _drop(_err: OSError) -> None:
-    """Go on without: whoever serves has something better to do than to end for its log."""
+    """Go on without a log: a server is not to end for it."""

@@ -1,5 +1,5 @@
 """
-The terminal: a progress bar for what is long, and the tables of ``check``.
+The terminal: a progress bar for long readings, and the tables of ``check``.
 
 Where stderr is no terminal the progress goes to the log.
 """
@@ -29,11 +29,11 @@ _WIDTH_WHEN_PIPED: Final = 100_000  # nothing is cut or wrapped
 
 class ProgressBar:
     """
-    Shows how far something long is; silent when it is over at once.
+    A progress bar, of each source; silent when it is over at once.
 
     Args:
-        doing: What is done, of each source.
-        unit: What is counted meanwhile.
+        doing: The work, for example "reading history".
+        unit: The things that are counted meanwhile.
     """
 
     def __init__(self, doing: str = "reading history", unit: str = "rows") -> None:
@@ -66,7 +66,7 @@ class ProgressBar:
             self._bar.stop()
 
     def show(self, what: str, share: float, done: int) -> None:
-        """Tell how far something is, 0 to 1, and how much that is."""
+        """Show how far the work on a source is, 0 to 1, and how many units are done."""
         if not self._on_terminal:
             if time.monotonic() - self._told >= _LOG_EVERY_S:
                 self._told = time.monotonic()
@@ -86,7 +86,7 @@ class ProgressBar:
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
-    """Print what `check` found, one table a database."""
+    """Print the findings of `check`, one table a database."""
     width = None if sys.stdout.isatty() else _WIDTH_WHEN_PIPED
     console = Console(width=width, emoji=False)
     for finding in findings:
@@ -105,5 +105,5 @@ def print_findings(findings: Sequence[Finding]) -> None:
 
 
 def _shown(text: str) -> str:
-    """Return a text for a terminal, which obeys nothing in it."""
+    """Return a text without control characters and without rich's markup."""
     return escape(printable(text))

@@ -22,7 +22,7 @@ _ENDS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
 def main() -> None:
-    """Read the flags, write history, live."""
+    """Write history as the flags say, then work on until told to end."""
     parser = argparse.ArgumentParser(prog="python -m opencode_exporter.demo", description=__doc__)
     parser.add_argument("--directory", type=Path, required=True, help="where to put opencode.db")
     parser.add_argument("--generation", choices=("v1", "v2"), default="v2")

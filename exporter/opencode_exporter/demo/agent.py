@@ -1,8 +1,8 @@
 """
 The simulated coding agent: from a seed, an endless supply of believable work.
 
-Pure and without a clock: the same seed plans the same sessions.  What a plan
-becomes in a database is for the writers.
+Pure and without a clock: the same seed plans the same sessions.  The writers make
+rows of the plans.
 """
 
 from __future__ import annotations

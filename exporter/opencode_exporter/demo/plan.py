@@ -80,7 +80,7 @@ class Call:
 
 @dataclass(slots=True)
 class Tokens:
-    """What a step consumed; the parts do not overlap."""
+    """The tokens of a step, by type; they do not overlap."""
 
     input: int
     output: int
@@ -104,7 +104,7 @@ class Step:
 
 @dataclass(slots=True)
 class Turn:
-    """What answers one prompt. `steps` is asked for the next only when the last has ended."""
+    """The answer to one prompt; `steps` is asked for the next one only when the last has ended."""
 
     prompt: str
     agent: str
@@ -116,7 +116,7 @@ class Turn:
 
 @dataclass(slots=True)
 class Work:
-    """A session to be."""
+    """A planned session."""
 
     project: Project
     title: str

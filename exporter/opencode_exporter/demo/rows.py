@@ -70,7 +70,7 @@ def text(value: Any) -> str:
 @dataclass(slots=True)
 class Tally:
     """
-    Calls that ended, counted twice over.
+    Calls that ended, counted as the rows and as the exporter name them.
 
     Attributes:
         rows: By (tool, status) as the rows say it.

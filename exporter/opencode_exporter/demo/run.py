@@ -1,5 +1,5 @@
 """
-The demo: a database with a past, and agents that go on working in it.
+The demo: a database with a history, and agents that go on working in it.
 
 Owns time: history is played at once, with times of the past; the living part
 waits for each change on the stop event, so it ends as soon as that is set.
@@ -24,12 +24,12 @@ from opencode_exporter.demo.writers import writer
 _DAY: Final = 86_400_000
 _HOUR: Final = 3_600_000
 SESSIONS_A_DAY: Final = 38.0
-"""Of some busy agents."""
+"""As many as some busy agents open."""
 _LANES: Final = 3
 _LIVE: Final = Tempo(model=0.08, user=0.02)
 _BROKEN_AT_MS: Final = (60_000, 120_000, 180_000)
-"""When, of the living part, the broken skill is asked for at the latest: not before anybody
-looks, and often enough for an alert within minutes."""
+"""Latest loads of the broken skill, since the history ended: not before anybody looks, and
+often enough for an alert within minutes."""
 
 
 class Demo:
@@ -147,7 +147,7 @@ class Demo:
         return (yield from self._player.session(self._agent.work(wanted), now))
 
     def _advance(self, play: Play, number: int, now: int) -> bool:
-        """Take a session to its next wait; say whether there is one."""
+        """Play a session up to its next wait; return whether there is one."""
         try:
             wait = play.send(now)
         except StopIteration:
@@ -156,7 +156,7 @@ class Demo:
         return True
 
     def _starts(self, begin: int, end: int) -> list[int]:
-        """Return when the sessions of history began: more by day than by night."""
+        """Return the start times of the history's sessions: more by day than by night."""
         rng = self._rng
         wanted = round(self._days * self._sessions_a_day)
         starts: list[int] = []

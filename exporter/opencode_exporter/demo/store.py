@@ -85,7 +85,7 @@ class Bulk:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was collected, in one transaction."""
+        """Write the collected rows in one transaction."""
         with self._connection:
             for table, rows in self._waiting.items():
                 self._connection.executemany(upsert(table), rows)

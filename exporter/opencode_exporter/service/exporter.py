@@ -19,8 +19,9 @@ from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.ledger.scope import Scope
 from opencode_exporter.ledger.store import Store
 from opencode_exporter.service.poller import Poller, Progress
-from opencode_exporter.service.settings import Settings, is_source, sources
+from opencode_exporter.service.settings import Settings
 from opencode_exporter.service.views import Pages
+from opencode_exporter.source.locate import databases, directories, is_source
 from opencode_exporter.source.skills import SkillScanner
 
 log = logging.getLogger(__name__)
@@ -112,12 +113,12 @@ class Exporter:
 
     def directories(self) -> tuple[Path, ...]:
         """Return the directories in which databases are, or may appear."""
-        return sources(self.settings.source_paths, self._environ, self._home)[1]
+        return directories(self.settings.source_paths, self._environ, self._home)
 
     def poll(self) -> None:
         """Poll every database there is now."""
         with contextlib.suppress(OSError):  # out of files: those that are known stay
-            files, _ = sources(self.settings.source_paths, self._environ, self._home)
+            files = databases(self.settings.source_paths, self._environ, self._home)
             self.poller.watch(files)
         try:
             self._poll()

@@ -22,11 +22,11 @@ from opencode_exporter.errors import (
     SourceChangedError,
     SourceError,
     SourceUnsupportedError,
-    printable,
 )
 from opencode_exporter.expose.health import SourceHealth
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.service.read_ahead import WORTH_IT_ROWS, Plan, plan, read_ahead, rows_in
+from opencode_exporter.source.locate import label_sources
 from opencode_exporter.source.opencode.damage import Damage, load
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.sessions import (
@@ -382,21 +382,3 @@ def _defect(err: Exception) -> SourceError:
         f"the exporter failed ({type(err).__name__} at {Path(last.filename).name}:{last.lineno})",
         hint="it is tried again; please report it with the version",
     )
-
-
-def label_sources(paths: Sequence[Path]) -> dict[str, Path]:
-    """
-    Return the name in metrics of each source: its file's name, as it can be printed.
-
-    Further files of the same name are numbered in the order given; a path would
-    show users' names.
-    """
-    names: dict[str, Path] = {}
-    for path in dict.fromkeys(paths):
-        name = printable(path.name)
-        label, count = name, 1
-        while label in names:
-            count += 1
-            label = f"{name}~{count}"
-        names[label] = path
-    return names

@@ -25,8 +25,8 @@ from opencode_exporter.expose.prometheus import Rendered
 from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.source.watcher import Watcher
 from opencode_exporter.web.app import WebServer
+from opencode_exporter.web.connections import raise_file_limit
 from opencode_exporter.web.landing import Landing
-from opencode_exporter.web.room import raise_file_limit
 
 if TYPE_CHECKING:
     from opencode_exporter.expose.otlp.metrics_push import Push

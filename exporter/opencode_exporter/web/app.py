@@ -1,5 +1,5 @@
 """
-The HTTP server: metrics, landing page, health and readiness.
+The web application on its sockets: metrics, landing page, health and readiness.
 
 Whatever the backend or a client does, the server goes on answering the others,
 and it stops within a second.
@@ -23,29 +23,12 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from opencode_exporter.errors import ConfigError
+from opencode_exporter.web.addresses import bind_all, url_of
 from opencode_exporter.web.hosts import Hosts
 from opencode_exporter.web.http_server import build_server
-from opencode_exporter.web.landing import (
-    CONTENT_SECURITY_POLICY,
-    Landing,
-    LandingRow,
-    render_landing,
-)
-from opencode_exporter.web.listen import bind_all, parse_listen_address, url_of
+from opencode_exporter.web.landing import CONTENT_SECURITY_POLICY, Landing, render_landing
 from opencode_exporter.web.middleware import Compress, Gate
-from opencode_exporter.web.web_config import WebConfig, WebConfigHolder
-
-__all__ = [
-    "Backend",
-    "Landing",
-    "LandingRow",
-    "WebConfig",
-    "WebConfigHolder",
-    "WebServer",
-    "create_app",
-    "parse_listen_address",
-    "scrape_wait_s",
-]
+from opencode_exporter.web.web_config import WebConfigHolder
 
 log = logging.getLogger(__name__)
 
@@ -57,27 +40,30 @@ _OWN_PATHS = ("/-/healthy", "/-/ready")
 
 
 class Backend(Protocol):
-    """Where the server's answers come from."""
+    """The source of the server's answers."""
 
     async def metrics(
         self, accept: str, timeout_s: float, viewer: str
     ) -> tuple[bytes, str, Callable[[], None]]:
         """
-        Render the metrics, after what is committed has been taken in.
+        Render the metrics, after a poll of what the source has committed.
 
         Args:
             accept: The Accept header, empty when there was none.
-            timeout_s: Wait no longer than this for a poll, then render what is there.
-            viewer: Which Prometheus server asks; empty for anybody else.
+            timeout_s: Wait no longer than this for the poll, then render the counts so far.
+            viewer: Identifies the Prometheus server that asks; empty for other clients.
+
+        Returns:
+            The page, its content type, and a function to call when the page has been sent.
         """
         ...
 
     def ready(self) -> str | None:
-        """Return None when ready, else a sentence why not."""
+        """Return None when ready, else a sentence that says why not."""
         ...
 
     def damage(self) -> str:
-        """Return what will be missing although it is ready, or nothing."""
+        """Return a sentence on history that cannot be read; empty if all can."""
         ...
 
     def landing(self) -> Landing:
@@ -131,7 +117,7 @@ def create_app(
 
 
 def _viewer(request: Request) -> str:
-    """Return who scrapes, by address and user agent; empty if it is no Prometheus server."""
+    """Return an identity of a Prometheus server, by address and user agent; empty for others."""
     if _TIMEOUT_HEADER not in request.headers:
         return ""
     address = request.client.host if request.client else ""
@@ -159,7 +145,7 @@ class _Pages:
         accept = ", ".join(request.headers.getlist("accept"))
         wait_s = scrape_wait_s(request.headers.get(_TIMEOUT_HEADER))
         body, content_type, sent = await self._backend.metrics(accept, wait_s, _viewer(request))
-        # One that has gone is not told of it, and its page goes nowhere.
+        # The page of a client that has gone goes nowhere, so it is not noted as sent.
         has_client = request.method == "GET" and not await request.is_disconnected()
         return Response(
             body,
@@ -221,7 +207,7 @@ class WebServer:
 
     @property
     def urls(self) -> list[str]:
-        """The addresses really bound, one a socket, with real ports."""
+        """The URLs of the sockets, with the ports that they really have."""
         return list(self._urls)
 
     async def serve(self) -> None:
@@ -233,8 +219,8 @@ class WebServer:
             self.close()
 
     def stop(self) -> None:
-        """Ask `serve` to return; it does within a second.  Safe from any thread."""
-        self._server.end()
+        """Make `serve` return within a second.  Safe from any thread."""
+        self._server.stop()
 
     def reload(self) -> None:
         """
@@ -246,6 +232,6 @@ class WebServer:
         self._holder.reload()
 
     def close(self) -> None:
-        """Close the sockets; needed by itself only when `serve` never ran."""
+        """Close the sockets; `serve` does so itself."""
         for sock in self._sockets:
             sock.close()

@@ -1,9 +1,9 @@
 """
 Basic authentication against bcrypt hashes.
 
-Nobody who guesses keeps out who knows: a password that was right once is known at a glance,
-and of those that have to be compared, one at a time, no address gets more turns than another.
-A user that does not exist costs as much time as a wrong password, and the
+Nobody who guesses keeps out somebody who knows: a password that was right once is known at
+a glance, and of those that have to be compared, one at a time, no address gets more turns
+than another.  A user that does not exist costs as much time as a wrong password, and the
 expensive comparison never runs on the event loop.
 Nothing here knows where the hashes come from.
 """
@@ -20,12 +20,11 @@ import math
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import bcrypt
-
-from opencode_exporter.web.turns import BusyError, Turns
 
 _WRONG: Final = 100  # how many wrong passwords are remembered
 _REFUSAL_S: Final = 1.0
@@ -33,14 +32,16 @@ _LONGEST_REFUSAL_S: Final = 60.0
 _FREE: Final = 2  # guesses a minute that cost no more than one each
 _MINUTE_S: Final = 60.0
 _CLIENTS: Final = 1000
+_MOST_WAITING: Final = 512
+_KEPT: Final = 1000  # clients
 _LONGEST: Final = 72  # bytes that bcrypt reads; hashes made by other tools were cut there silently
 
 
 class Refusal(NamedTuple):
-    """How a request is refused: after some seconds, since guessing has to cost time."""
+    """The refusal of a request: after some seconds, since guessing has to cost time."""
 
     seconds: float = 0.0
-    is_compared: bool = True  # else there was no time to look
+    is_compared: bool = True  # False: there was no time to compare the password
 
 
 class BasicAuth:
@@ -51,7 +52,7 @@ class BasicAuth:
         self._right: dict[tuple[bytes, bytes], bytes] = {}  # by user and hash
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
         # One comparison at a time: a flood of wrong passwords takes one core at most.
-        self._turns = Turns()
+        self._lock = FairLock()
         self._guesses = _Guesses()
 
     async def refusal(self, users: Mapping[str, str], header: str, address: str) -> Refusal | None:
@@ -86,7 +87,7 @@ class BasicAuth:
         verdict = self._verdict(name, hashed, key)
         if verdict is not None:
             return verdict
-        async with self._turns.turn(client, is_last=known is None):
+        async with self._lock.hold(client, is_last=known is None):
             # Another request may have come first with the same password, or the right one.
             verdict = self._verdict(name, hashed, key)
             if verdict is None:
@@ -96,7 +97,7 @@ class BasicAuth:
         return verdict
 
     def _verdict(self, name: bytes, hashed: bytes, key: bytes) -> bool | None:
-        """Return what is known of a password; where the right one is, all others are wrong."""
+        """Return a known verdict; where the right password is known, all others are wrong."""
         right = self._right.get((name, hashed))
         if right is not None:
             return secrets.compare_digest(right, key)
@@ -131,7 +132,7 @@ class _Guesses:
         self._known: OrderedDict[str, tuple[float, float]] = OrderedDict()  # how many, and when
 
     def note(self, client: str, now: float) -> float:
-        """Count one; return how long its refusal takes."""
+        """Count a wrong password; return how many seconds its refusal takes."""
         before, at = self._known.pop(client, (0.0, now))
         count = before * math.exp((at - now) / _MINUTE_S) + 1
         self._known[client] = count, now
@@ -141,7 +142,7 @@ class _Guesses:
 
 
 def _client(address: str) -> str:
-    """Return who an address belongs to: in IPv6 a client has 2 to the 64 of them."""
+    """Return the client of an address: in IPv6 one client has 2 to the 64 of them."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -188,3 +189,90 @@ async def _compared(password: bytes, hashed: bytes) -> bool:
 
 def _matches(password: bytes, hashed: bytes) -> bool:
     return bcrypt.checkpw(password[:_LONGEST], hashed)
+
+
+class BusyError(Exception):
+    """Too many others came while a request waited for the lock."""
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """A request that waits; ``turn`` is True when it has the lock, False when it will not."""
+
+    client: str
+    is_last: bool
+    turn: asyncio.Future[bool] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+class FairLock:
+    """
+    A lock for one request at a time; a crowd of one client's requests waits behind the others.
+
+    Of those that wait, the client is next that had the lock longest ago, and of a client
+    the request that came last: those before it may have been given up, and a client that
+    asks once is not behind a hundred requests of another.
+    """
+
+    def __init__(self) -> None:
+        self._is_taken = False
+        self._waiting: list[_Waiting] = []  # in the order in which they came
+        self._had: OrderedDict[str, int] = OrderedDict()  # by client: the number of its last turn
+        self._number = 0
+
+    @contextlib.asynccontextmanager
+    async def hold(self, client: str, *, is_last: bool = False) -> AsyncIterator[None]:
+        """
+        Wait for the lock, and hold it.
+
+        Args:
+            client: The client of the request.
+            is_last: Whether all others go first.
+
+        Raises:
+            BusyError: Too many others have come since.
+        """
+        if self._is_taken and not await self._has_come(_Waiting(client, is_last)):
+            raise BusyError
+        self._is_taken = True
+        self._number += 1
+        self._had[client] = self._number
+        self._had.move_to_end(client)
+        if len(self._had) > _KEPT:
+            self._had.popitem(last=False)
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    async def _has_come(self, one: _Waiting) -> bool:
+        self._waiting.append(one)
+        if len(self._waiting) > _MOST_WAITING:
+            self._take_out(max(self._waiting, key=self._rank), is_next=False)
+        try:
+            return await one.turn
+        except asyncio.CancelledError:
+            if one in self._waiting:
+                self._waiting.remove(one)
+            elif one.turn.done() and not one.turn.cancelled() and one.turn.result():
+                self._pass_on()  # it was given a turn that it cannot take
+            raise
+
+    def _pass_on(self) -> None:
+        # The turn stays taken meanwhile, so that nobody gets in between.
+        self._is_taken = False
+        while self._waiting and not self._is_taken:
+            following = min(reversed(self._waiting), key=self._rank)
+            self._is_taken = self._take_out(following, is_next=True)
+
+    def _take_out(self, one: _Waiting, *, is_next: bool) -> bool:
+        """End the wait of a request; return False if it has been given up."""
+        self._waiting.remove(one)
+        if one.turn.done():
+            return False
+        one.turn.set_result(is_next)
+        return True
+
+    def _rank(self, one: _Waiting) -> tuple[bool, int]:
+        return one.is_last, self._had.get(one.client, 0)

@@ -2,9 +2,9 @@
 The names under which the server answers.
 
 A web page can have a name of its own lead to this machine (DNS rebinding): the browser then
-hands it what was meant for this machine alone.  What cannot be rebound is let in: addresses,
-names that stay on this machine, and those that the user named.
-Nothing here knows what is asked for.
+hands it the answers meant for this machine alone.  Names that cannot be rebound are allowed:
+addresses, names that stay on this machine, and those that the user named.
+Nothing here knows which page is asked for.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(:[0-9]*)?")
 
 class Hosts:
     """
-    Knows which names are ours, where names matter.
+    The allowed names, and the sockets on which they are checked.
 
-    They matter on sockets of the loopback, which are for this machine alone, and
+    They are checked on sockets of the loopback, which are for this machine alone, and
     everywhere if the user named some.
 
     Args:
@@ -44,17 +44,17 @@ class Hosts:
         self._watched: set[tuple[str, int]] = set()
 
     def watch(self, sockets: Iterable[socket.socket]) -> None:
-        """Say which sockets requests come in by."""
+        """Check names on those of the sockets that are of the loopback."""
         places = (sock.getsockname()[:2] for sock in sockets)
         self._watched = {(host, port) for host, port in places if _is_loopback(host)}
 
     def refuses(self, header: str, server: tuple[str, int | None] | None) -> bool:
         """
-        Tell whether a request is meant for somebody else.
+        Return whether a request is for a name that is not allowed.
 
         Args:
             header: Its Host; empty where there was none, which no browser leaves out.
-            server: The address that it came in by.
+            server: The address of the socket that it came in by.
         """
         if not header or not (self._named or server in self._watched):
             return False

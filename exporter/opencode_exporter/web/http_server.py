@@ -1,5 +1,5 @@
 """
-uvicorn held to our terms: deadlines for clients, a prompt end, no signal handlers.
+uvicorn with deadlines for clients, bounded connections and a prompt shutdown.
 
 A client that sends nothing, sends slowly or does not read loses its connection
 after a bounded time, and none of them delays a shutdown.
@@ -15,18 +15,15 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from email.utils import formatdate
 from functools import partial
 from typing import Any
 
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.server import ServerState
 
-from opencode_exporter.web.lane import Lane
-from opencode_exporter.web.listener import Listener, Visitor
-from opencode_exporter.web.room import Room, most_connections
+from opencode_exporter.web.connections import Connections, most_connections
+from opencode_exporter.web.listener import ActiveProtocol, Listener
 from opencode_exporter.web.tls import TlsSettings, san_allowed
 from opencode_exporter.web.web_config import WebConfigHolder
 
@@ -36,14 +33,52 @@ _REQUEST_TIMEOUT_S = 10.0
 _UNREAD_TIMEOUT_S = 60.0
 _KEEP_ALIVE_S = 75
 _GRACE_S = 0.5
+_APART_S = 0.005
 
 
-class _Protocol(H11Protocol, Visitor):
+class PipelineQueue:
+    """
+    The queue of connections whose next request came before they had been answered.
+
+    A client that has sent a thousand requests at once would have a thousand answers before
+    anybody else has one.  So its next request waits for those of others, and all such
+    requests together are answered at a bounded rate, in the order in which they came.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[object, Callable[[], None]] = {}
+        self._is_moving = False
+
+    def add(self, connection: object, go_on: Callable[[], None]) -> None:
+        """Queue a connection; it is called back when it is its turn."""
+        self._waiting[connection] = go_on
+        if not self._is_moving:
+            self._is_moving = True
+            self._move()
+
+    def remove(self, connection: object) -> None:
+        """Take a connection out; safe for one that does not wait."""
+        self._waiting.pop(connection, None)
+
+    def __contains__(self, connection: object) -> bool:
+        return connection in self._waiting
+
+    def _move(self) -> None:
+        asyncio.get_running_loop().call_later(_APART_S, self._call)
+
+    def _call(self) -> None:
+        self._is_moving = bool(self._waiting)
+        if self._is_moving:
+            self._waiting.pop(next(iter(self._waiting)))()
+            self._move()
+
+
+class _Protocol(H11Protocol, ActiveProtocol):
     """HTTP/1.1 on one connection, with deadlines."""
 
     holder: WebConfigHolder
-    room: Room
-    lane: Lane
+    open_connections: Connections
+    pipelined: PipelineQueue
     request_timeout_s: float = _REQUEST_TIMEOUT_S
     _deadline: asyncio.TimerHandle | None = None
 
@@ -60,9 +95,9 @@ class _Protocol(H11Protocol, Visitor):
         return below + (self.transport.get_write_buffer_size() if above else 0)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin a connection, unless its certificate carries no allowed name."""
+        """Start a connection; one whose certificate carries no allowed name is aborted."""
         super().connection_made(transport)
-        self.room.moved(self)
+        self.open_connections.progressed(self)
         tls = self.holder.current().tls
         if tls and not san_allowed(tls.allowed_sans, transport.get_extra_info("peercert")):
             log.warning("client certificate without an allowed name refused")
@@ -71,34 +106,34 @@ class _Protocol(H11Protocol, Visitor):
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Take in bytes, and watch that a request begun is finished in time."""
+        """Take in bytes; a request has to end before its deadline."""
         super().data_received(data)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the connection and its deadline."""
         self._unwatch()
-        self.lane.leave(self)
-        self.room.leave(self)
+        self.pipelined.remove(self)
+        self.open_connections.remove(self)
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
-        """Take up what has come, unless others are to be answered first."""
-        if self not in self.lane:
+        """Handle the requests that have come, unless those of others are next."""
+        if self not in self.pipelined:
             super().handle_events()
 
     def on_response_complete(self) -> None:
-        """Give the client a bounded time to read what was written, and to go on."""
+        """Give the client a bounded time to read the answer, and queue its next request."""
         has_more = bool(self.conn.trailing_data[0]) and not self.transport.is_closing()
         if has_more:
-            self.lane.wait(self, self._go_on)
+            self.pipelined.add(self, self._go_on)
         super().on_response_complete()
         if has_more:
             self.flow.pause_reading()
             self._watch()
         if self.unread:
             self.loop.call_later(_UNREAD_TIMEOUT_S, self._drop_unread)
-        self.room.moved(self)
+        self.open_connections.progressed(self)
 
     def _go_on(self) -> None:
         self.flow.resume_reading()
@@ -107,7 +142,7 @@ class _Protocol(H11Protocol, Visitor):
 
     def _drop_unread(self) -> None:
         if self.unread:
-            self.go()
+            self.abort()
 
     def _watch(self) -> None:
         # Neither uvicorn nor h11 ends a connection whose request never ends.
@@ -122,7 +157,7 @@ class _Protocol(H11Protocol, Visitor):
             self._deadline = None
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, also in the middle of a request that is being answered."""
+        """Refuse bytes that are no HTTP, also while another request is being answered."""
         if self.cycle is not None:
             self.cycle.disconnected = True  # what it still sends goes nowhere
         try:
@@ -136,19 +171,6 @@ class _Protocol(H11Protocol, Visitor):
         pass
 
 
-class _State(ServerState):
-    """What connections share; the date is of the answer, not of a tick before it."""
-
-    @property
-    def default_headers(self) -> list[tuple[bytes, bytes]]:
-        """The headers of every answer."""
-        return [(b"date", formatdate(usegmt=True).encode())]
-
-    @default_headers.setter
-    def default_headers(self, _headers: list[tuple[bytes, bytes]]) -> None:
-        """Take no others: uvicorn begins with none."""
-
-
 class ExporterServer(uvicorn.Server):
     """A uvicorn server that ends within a second, sleeps until then, and leaves signals alone."""
 
@@ -159,32 +181,31 @@ class ExporterServer(uvicorn.Server):
         tls: Callable[[], ssl.SSLContext] | None,
     ) -> None:
         super().__init__(config)
-        self.server_state = _State()
         self._protocol = protocol
         self._tls = tls
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._ending = asyncio.Event()
+        self._stopping = asyncio.Event()
 
-    def end(self) -> None:
-        """Begin to end.  Safe from any thread."""
+    def stop(self) -> None:
+        """Make `serve` return.  Safe from any thread."""
         self.should_exit = True
         loop = self._loop
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and the server with it
-                loop.call_soon_threadsafe(self._ending.set)
+                loop.call_soon_threadsafe(self._stopping.set)
 
     async def main_loop(self) -> None:
-        """Wait for the end; uvicorn's own wakes ten times a second to look for it."""
+        """Wait for `stop`; uvicorn's own wakes ten times a second to look for it."""
         self._loop = asyncio.get_running_loop()
         if not self.should_exit:
-            await self._ending.wait()
+            await self._stopping.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen; uvicorn's own does not count who has not been let in yet."""
+        """Start to listen; uvicorn's own does not count connections before their handshake."""
         await super().startup([])
-        visitor = partial(self._protocol, self.config, self.server_state, {})
+        make_protocol = partial(self._protocol, self.config, self.server_state, {})
         for sock in sockets or ():
-            listener = Listener(sock, self._protocol.room, visitor, self._tls)
+            listener = Listener(sock, self._protocol.open_connections, make_protocol, self._tls)
             self.servers.append(listener)  # type: ignore[arg-type]  # all that is asked of one
 
     @contextlib.contextmanager
@@ -193,11 +214,11 @@ class ExporterServer(uvicorn.Server):
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Wait a moment for answers in progress, then drop every connection."""
+        """Wait a moment for answers in progress, then abort every connection."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GRACE_S):
                 await super().shutdown(sockets)
-        self._protocol.room.clear()
+        self._protocol.open_connections.abort_all()
         await asyncio.sleep(0)  # lets the connections notice, so that nothing is written to them
         tasks = list(self.server_state.tasks)
         for task in tasks:
@@ -209,8 +230,8 @@ def build_server(app: Any, holder: WebConfigHolder) -> ExporterServer:
     """Configure uvicorn for an ASGI application."""
     shared = {
         "holder": holder,
-        "room": Room(time.monotonic, most_connections),
-        "lane": Lane(),
+        "open_connections": Connections(time.monotonic, most_connections),
+        "pipelined": PipelineQueue(),
     }
     protocol = type("BoundProtocol", (_Protocol,), shared)
     config = uvicorn.Config(
@@ -225,6 +246,7 @@ def build_server(app: Any, holder: WebConfigHolder) -> ExporterServer:
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        date_header=False,  # ours is of the answer, not of a tick before it
         timeout_keep_alive=_KEEP_ALIVE_S,
     )
     config.load()

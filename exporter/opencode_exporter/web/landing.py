@@ -1,5 +1,5 @@
 """
-The landing page: what this is, what is watched, where the metrics are.
+The landing page: the exporter, its sources, and the links to metrics and health.
 
 Every text from outside is escaped, and the page loads nothing from anywhere.
 Nothing here knows how the state came to be.
@@ -34,7 +34,7 @@ class LandingRow:
 @dataclass(frozen=True, slots=True)
 class Landing:
     """
-    What the landing page shows.
+    The content of the landing page.
 
     Attributes:
         ready: None, or a sentence why not yet.

@@ -1,9 +1,9 @@
 """
 A listener: connections from the moment they are accepted, through TLS, to their protocol.
 
-Whatever comes in is let in, and counts in the room from then on.  Until something is said
-on a connection it costs no more than its socket.
-Nothing here knows what is spoken once a connection has been made.
+Every connection is accepted, and counts from then on.  Until its client says something
+it costs no more than its socket.
+Nothing here knows which protocol is spoken.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, cast
 
-from opencode_exporter.web.room import Guest, Room, Speaker
+from opencode_exporter.web.connections import ActiveConnection, Connection, Connections
 
 log = logging.getLogger(__name__)
 
@@ -28,33 +28,33 @@ _EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _EXHAUSTED_S: Final = 0.1
 
 
-class Visitor(Speaker, asyncio.Protocol):
+class ActiveProtocol(ActiveConnection, asyncio.Protocol):
     """
-    A protocol whose connection counts before it has been made.
+    A protocol whose connection counts before its handshake is over.
 
     Attributes:
-        raw: The connection below all else, once there is one.
-        entering: What brings it here, until it is here.
+        raw: The transport below TLS, once there is one.
+        entering: The task of the handshake, until it is over.
     """
 
     raw: asyncio.Transport | None = None
     entering: asyncio.Task[None] | None = None
 
-    def go(self) -> None:
-        """End at once, wherever it is."""
+    def abort(self) -> None:
+        """End the handshake or the connection at once."""
         if self.entering is not None:
             self.entering.cancel()
         if self.raw is not None:
             self.raw.abort()
 
 
-class _Silent(Guest):
+class _Silent(Connection):
     """
-    A connection on which nothing has been said, until that changes or takes too long.
+    A connection whose client has said nothing, until that changes or takes too long.
 
     Args:
         conn: The connection.
-        over: Told which of both it was: whether something is said.
+        over: Called when it is over, with whether something was said.
     """
 
     def __init__(self, conn: socket.socket, over: Callable[[_Silent, bool], None]) -> None:
@@ -70,43 +70,43 @@ class _Silent(Guest):
         self._over(self, is_said)
 
     def release(self) -> None:
-        """Look at the connection no more."""
+        """Stop watching the connection."""
         self._loop.remove_reader(self.conn)
         self._deadline.cancel()
 
-    def go(self) -> None:
+    def abort(self) -> None:
         """End at once."""
         self.release()
         self.conn.close()
 
 
-class _Door(asyncio.Protocol):
-    """Keeps what comes until there is somebody to hear it."""
+class _Handshake(asyncio.Protocol):
+    """The protocol during a handshake: keeps bytes that come early for the next one."""
 
     def __init__(self) -> None:
         self.heard: list[bytes] = []
         self.is_lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let nothing come."""
+        """Stop reading until the handshake starts."""
         cast("asyncio.Transport", transport).pause_reading()
 
     def data_received(self, data: bytes) -> None:
-        """Keep what comes with the last words of a handshake."""
+        """Keep bytes that came with the last message of the handshake."""
         self.heard.append(data)
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """Note that nobody is there any more."""
+        """Note that the client has gone."""
         self.is_lost = True
 
-    def hand_over(self, transport: asyncio.Transport, visitor: Visitor) -> None:
-        """Let the protocol speak."""
+    def hand_over(self, transport: asyncio.Transport, protocol: ActiveProtocol) -> None:
+        """Hand the connection, and what came early, to its protocol."""
         if self.is_lost:
             raise ConnectionResetError
-        transport.set_protocol(visitor)
-        visitor.connection_made(transport)
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
         if self.heard and not transport.is_closing():  # it may have been refused
-            visitor.data_received(b"".join(self.heard))
+            protocol.data_received(b"".join(self.heard))
 
 
 class Listener:
@@ -115,21 +115,21 @@ class Listener:
 
     Args:
         sock: The socket; it listens already.
-        room: Where connections count.
-        visitor: Makes the protocol of a new connection.
-        tls: Returns the context of the moment, where TLS is spoken.
+        connections: All connections of the server, in which the new ones count.
+        protocol: Makes the protocol of a new connection.
+        tls: Returns the current context; None: without TLS.
     """
 
     def __init__(
         self,
         sock: socket.socket,
-        room: Room,
-        visitor: Callable[[], Visitor],
+        connections: Connections,
+        protocol: Callable[[], ActiveProtocol],
         tls: Callable[[], ssl.SSLContext] | None,
     ) -> None:
         self._sock = sock
-        self._room = room
-        self._visitor = visitor
+        self._connections = connections
+        self._protocol = protocol
         self._tls = tls
         self._loop = asyncio.get_running_loop()
         self._entering: set[asyncio.Task[None]] = set()
@@ -139,14 +139,14 @@ class Listener:
         self._go_on()
 
     def close(self) -> None:
-        """Accept nothing more; who is not in yet does not come in."""
+        """Accept nothing more, and end the handshakes that are not over."""
         self._is_closed = True
         self._stop()
         for task in self._entering:
             task.cancel()
 
     async def wait_closed(self) -> None:
-        """Wait until those have gone who were not in yet."""
+        """Wait until the handshakes have ended."""
         await asyncio.gather(*self._entering, return_exceptions=True)
 
     def _go_on(self) -> None:
@@ -173,50 +173,52 @@ class Listener:
                 if error.errno not in _EXHAUSTED:
                     raise
                 log.warning("a new connection has to wait", extra={"err": error.strerror})
-                self._room.make_one()
+                self._connections.drop_one()
                 self._wait(_EXHAUSTED_S)
                 return
-            self._room.enter(_Silent(conn, self._let_in))
-            if wait_s := self._room.make():
+            self._connections.add(_Silent(conn, self._let_in))
+            if wait_s := self._connections.make_room():
                 self._wait(wait_s)
                 return
 
     def _let_in(self, silent: _Silent, is_said: bool) -> None:
         if not is_said or self._is_closed:
-            self._room.leave(silent)
+            self._connections.remove(silent)
             silent.conn.close()
             return
-        visitor = self._visitor()
-        task = self._loop.create_task(self._enter(silent.conn, visitor))
-        visitor.entering = task
-        self._room.speaks(silent, visitor)
+        protocol = self._protocol()
+        task = self._loop.create_task(self._enter(silent.conn, protocol))
+        protocol.entering = task
+        self._connections.activate(silent, protocol)
         self._entering.add(task)
-        task.add_done_callback(partial(self._entered, silent.conn, visitor))
+        task.add_done_callback(partial(self._entered, silent.conn, protocol))
 
-    async def _enter(self, conn: socket.socket, visitor: Visitor) -> None:
-        door = _Door()
-        raw, _ = await self._loop.connect_accepted_socket(lambda: door, conn)
-        visitor.raw = raw
+    async def _enter(self, conn: socket.socket, protocol: ActiveProtocol) -> None:
+        handshake = _Handshake()
+        raw, _ = await self._loop.connect_accepted_socket(lambda: handshake, conn)
+        protocol.raw = raw
         if self._tls is None:
-            door.hand_over(raw, visitor)
+            handshake.hand_over(raw, protocol)
             raw.resume_reading()
             return
         encrypted = await self._loop.start_tls(
-            raw, door, self._tls(), server_side=True, ssl_handshake_timeout=_HANDSHAKE_S
+            raw, handshake, self._tls(), server_side=True, ssl_handshake_timeout=_HANDSHAKE_S
         )
         if encrypted is None:
             raise ConnectionResetError
-        door.hand_over(encrypted, visitor)
+        handshake.hand_over(encrypted, protocol)
 
-    def _entered(self, conn: socket.socket, visitor: Visitor, task: asyncio.Task[None]) -> None:
+    def _entered(
+        self, conn: socket.socket, protocol: ActiveProtocol, task: asyncio.Task[None]
+    ) -> None:
         self._entering.discard(task)
-        visitor.entering = None
+        protocol.entering = None
         error = None if task.cancelled() else task.exception()
         if error is None and not task.cancelled():
             return
-        self._room.leave(visitor)
-        if visitor.raw is not None:
-            visitor.raw.abort()
+        self._connections.remove(protocol)
+        if protocol.raw is not None:
+            protocol.raw.abort()
         else:
             conn.close()
         # What goes wrong on a connection is its client's matter; the rest is ours.

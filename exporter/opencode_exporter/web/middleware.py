@@ -1,5 +1,5 @@
 """
-The gate that every request passes: framing, name, rate, headers, password, size, failure.
+The ASGI middleware of every request: framing, host name, rate, password, size, headers.
 
 Whatever happens behind it, the client gets an answer and the server lives on.
 Nothing here knows which pages exist.
@@ -13,6 +13,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from email.utils import formatdate
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.gzip import GZipMiddleware
@@ -83,7 +84,7 @@ class Gate:
         )
 
     def _misled(self, scope: Scope, headers: Headers) -> Response | None:
-        """Refuse what somebody else may have meant otherwise, or for another server."""
+        """Refuse a request with two ends, or for the name of another server."""
         if _has_two_ends(scope, headers):
             return PlainTextResponse("Bad Request\n", 400, _CLOSE)
         host = headers.get("host", "")
@@ -113,7 +114,7 @@ class Gate:
 
 
 async def _hold(receive: Receive, seconds: float) -> None:
-    """Let a client wait, as long as it is there."""
+    """Wait some seconds, or until the client has gone."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             while (await receive())["type"] != "http.disconnect":
@@ -121,7 +122,7 @@ async def _hold(receive: Receive, seconds: float) -> None:
 
 
 def _unfit(scope: Scope, headers: Headers) -> Response | None:
-    """Refuse what no page is for."""
+    """Refuse a body that is too large or of unknown size, and a path that no page has."""
     if "transfer-encoding" in headers:
         return PlainTextResponse("Length Required\n", 411)
     if int(headers.get("content-length", "0")) > _BODY_LIMIT_BYTES:
@@ -133,9 +134,9 @@ def _unfit(scope: Scope, headers: Headers) -> Response | None:
 
 def _has_two_ends(scope: Scope, headers: Headers) -> bool:
     """
-    Tell whether another server could see another end of the request than we do.
+    Return whether another server could see another end of the request than we do.
 
-    What follows it may then be a request that somebody else never made, so the connection
+    The bytes after it may then be a request that its client never made, so the connection
     has to end with the answer (RFC 9112, 6.1).
     """
     return "transfer-encoding" in headers and (
@@ -155,7 +156,7 @@ def _misdirected(host: str) -> Response:
 
 
 class _Reply:
-    """Sends on, adds the headers of the configuration, and knows whether it began."""
+    """An answer on its way: adds the configured headers, and knows whether it has started."""
 
     def __init__(self, send: Send, config: WebConfig) -> None:
         self.config = config
@@ -166,6 +167,7 @@ class _Reply:
         if message["type"] == "http.response.start":
             self.started = True
             headers = MutableHeaders(scope=message)
+            headers["Date"] = formatdate(usegmt=True)
             for name, value in {**_DEFAULT_HEADERS, **self.config.headers}.items():
                 if value:
                     headers[name] = value
@@ -175,7 +177,7 @@ class _Reply:
 
 
 class _Bucket:
-    """A token bucket that starts full, and anew when its limit changes."""
+    """A token bucket; it starts full, and again when its limit changes."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -211,7 +213,7 @@ class Compress(GZipMiddleware):
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Tell whether the header names gzip without refusing it by `q=0`."""
+    """Return whether the header names gzip without refusing it by `q=0`."""
     for part in accept_encoding.lower().split(","):
         coding, *parameters = (text.strip() for text in part.split(";"))
         if coding == "gzip":

@@ -1,30 +1,91 @@
 """
-Strict reading of a YAML settings file: what is not understood is an error.
+A YAML settings file, read strictly into structs: an unknown or misspelt setting is an error.
 
-Every scalar stays the text that was written, so `on`, `123` or `null` can be a
-user name, and every complaint names the file and the key.  No value is ever
-quoted in a message when it may be a secret.
+Every scalar stays the text that was written, so `on`, `123` or `null` can be a user name.
+Every error names the file and the key, and quotes no value, which may be a secret.
 Nothing here knows which settings exist.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, Self, TypeVar, get_args
 
+import msgspec
 import yaml
 
 from opencode_exporter.errors import ConfigError
 
 # The spellings of YAML 1.1, which the exporter-toolkit's parser accepts.
-_TRUE = frozenset({"true", "yes", "on", "y"})
-_FALSE = frozenset({"false", "no", "off", "n"})
+_TRUE: Final = frozenset({"true", "yes", "on", "y"})
+_FALSE: Final = frozenset({"false", "no", "off", "n"})
 
-_DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION_PART: Final = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
+_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
+
+# The errors of msgspec, and our words for the types in them.
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*?)`( - at `\$\.(.*)`)?", re.DOTALL)
+_WRONG: Final = re.compile(r"(?:Expected `(\w+).*?`, got .*?|(.*?)) - at `\$\.(.*)`", re.DOTALL)
+_WORDS: Final = {
+    "str": "must be a text",
+    "array": "must be a list of texts",
+    "object": "must be a mapping of settings",
+}
+
+
+class Switch(int):
+    """A truth value."""
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Return the value of a text."""
+        if text.lower() not in _TRUE | _FALSE:
+            raise ValueError("must be true or false")
+        return cls(text.lower() in _TRUE)
+
+
+class Count(int):
+    """A whole number of at most 9 digits, not negative."""
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Return the value of a text."""
+        if re.fullmatch(r"[0-9]{1,9}", text) is None:
+            raise ValueError("must be a whole number, not negative")
+        return cls(text)
+
+
+class Seconds(float):
+    """A duration, written as `1s` or `1m30s`; `0` needs no unit."""
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Return the value of a text."""
+        parts = _DURATION_PART.findall(text)
+        if text != "0" and (not parts or "".join(n + unit for n, unit in parts) != text):
+            raise ValueError("must be a duration, for example 1s, 500ms or 1m30s")
+        return cls(sum(float(number) * _SECONDS[unit] for number, unit in parts))
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A mapping of settings; a setting without a value keeps its default."""
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+class Place(NamedTuple):
+    """Where a section stands, for its errors; the outermost one has no name."""
+
+    file: Path
+    section: str = ""
+
+    def fail(self, key: str, fact: str, *, hint: str = "") -> NoReturn:
+        """Raise the error of one key of the section."""
+        where = ".".join(part for part in (self.section, key) if part)
+        raise ConfigError(f"{self.file}: {where}: {fact}", hint=hint)
 
 
 class _TextLoader(yaml.BaseLoader):
@@ -45,80 +106,22 @@ class _TextLoader(yaml.BaseLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One mapping of the file, which knows where it stands."""
-
-    file: Path
-    name: str
-    values: Mapping[str, Any]
-
-    def fail(self, key: str, fact: str, *, hint: str = "") -> NoReturn:
-        """Raise the error for one key of this section."""
-        where = ".".join(part for part in (self.name, key) if part)
-        raise ConfigError(f"{self.file}: {where}: {fact}", hint=hint)
-
-    def only(self, known: Iterable[str]) -> None:
-        """Refuse a key that is not among the known ones."""
-        names = sorted(known)
-        for key in self.values:
-            if key not in names:
-                self.fail(key, "unknown setting", hint=f"known here: {', '.join(names)}")
-
-    def text(self, key: str, default: str = "") -> str:
-        """Return a text; one that is absent or empty is the default."""
-        value = self.values.get(key, "")
-        if not isinstance(value, str):
-            self.fail(key, "must be a text")
-        return value or default
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        """Return a list of texts, empty when absent."""
-        value = self.values.get(key) or []
-        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-            self.fail(key, "must be a list of texts")
-        return tuple(value)
-
-    def flag(self, key: str, *, default: bool) -> bool:
-        """Return a truth value."""
-        text = self.text(key).lower()
-        if text and text not in _TRUE | _FALSE:
-            self.fail(key, "must be true or false")
-        return text in _TRUE if text else default
-
-    def number(self, key: str, default: int = 0) -> int:
-        """Return a whole number of at most 9 digits, not negative."""
-        text = self.text(key)
-        if text and re.fullmatch(r"[0-9]{1,9}", text) is None:
-            self.fail(key, "must be a whole number, not negative")
-        return int(text) if text else default
-
-    def seconds(self, key: str) -> float:
-        """Return a duration such as `1s` or `1m30s` in seconds, 0 when absent."""
-        text = self.text(key, "0")
-        if text == "0":
-            return 0.0
-        parts = _DURATION_PART.findall(text)
-        if not parts or "".join(number + unit for number, unit in parts) != text:
-            self.fail(key, "must be a duration", hint="for example 1s, 500ms or 1m30s")
-        return sum(float(number) * _SECONDS[unit] for number, unit in parts)
-
-    def section(self, key: str) -> Section:
-        """Return a mapping inside this one, empty when absent."""
-        value = self.values.get(key) or {}
-        if not isinstance(value, dict):
-            self.fail(key, "must be a mapping of settings")
-        inner = ".".join(part for part in (self.name, key) if part)
-        return Section(self.file, inner, value)
-
-
-def read_yaml(path: Path) -> Section:
+def read_settings(path: Path, kind: type[AnySection]) -> AnySection:
     """
-    Read a file as the outermost section.
+    Read a file as its outermost section.
 
     Raises:
-        ConfigError: The file cannot be read, or is not one YAML mapping.
+        ConfigError: The file cannot be read, is not YAML, or has a setting that is unknown
+            or of another type.
     """
+    values = _load(path)
+    try:
+        return msgspec.convert(_with_values(values, kind), kind, dec_hook=_from_text)
+    except msgspec.ValidationError as error:
+        _refuse(path, kind, str(error))
+
+
+def _load(path: Path) -> dict[str, Any]:
     try:
         loaded = yaml.load(path.read_bytes(), Loader=_TextLoader)  # noqa: S506 - builds text only
     except OSError as error:
@@ -131,7 +134,7 @@ def read_yaml(path: Path) -> Section:
         raise ConfigError(f"{path}: not valid YAML: {_describe(error)}") from None
     if not isinstance(loaded or {}, dict):
         raise ConfigError(f"{path}: must be a mapping of settings")
-    return Section(path, "", loaded or {})
+    return loaded or {}
 
 
 def _describe(error: Exception) -> str:
@@ -140,3 +143,48 @@ def _describe(error: Exception) -> str:
     mark = error.problem_mark or error.context_mark
     where = f" in line {mark.line + 1}" if mark else ""
     return f"{error.problem or error.context}{where}"
+
+
+def _with_values(values: dict[str, Any], kind: type[Section]) -> dict[str, Any]:
+    """Return a section without those of its settings that have no value, at any depth."""
+    sections = _sections(kind)
+    kept = {}
+    for key, value in values.items():
+        inner = sections.get(key)
+        if key not in sections or value not in ("", [], {}):
+            kept[key] = _with_values(value, inner) if inner and isinstance(value, dict) else value
+    return kept
+
+
+def _sections(kind: type[Section]) -> Mapping[str, type[Section] | None]:
+    """Return the settings of a section by name, each with its own section if it is one."""
+    return {
+        field.encode_name: next(
+            (
+                one
+                for one in (field.type, *get_args(field.type))
+                if isinstance(one, type) and issubclass(one, Section)
+            ),
+            None,
+        )
+        for field in msgspec.structs.fields(kind)
+    }
+
+
+def _from_text(kind: Any, text: object) -> object:
+    if not isinstance(text, str):
+        raise TypeError("must be a text")
+    return kind.of(text)
+
+
+def _refuse(path: Path, kind: type[Section], error: str) -> NoReturn:
+    """Raise our error for one of msgspec's."""
+    if unknown := _UNKNOWN.fullmatch(error):
+        name, where = unknown[1], unknown[3] or ""
+        for part in where.split(".") if where else ():
+            kind = _sections(kind)[part] or kind
+        known = ", ".join(sorted(_sections(kind)))
+        Place(path, where).fail(name, "unknown setting", hint=f"known here: {known}")
+    if wrong := _WRONG.fullmatch(error):
+        Place(path).fail(wrong[3], _WORDS.get(wrong[1], "") or wrong[2] or "has another type")
+    raise ConfigError(f"{path}: {error}")

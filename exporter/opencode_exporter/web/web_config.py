@@ -16,14 +16,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.web.settings_file import Section, read_yaml
-from opencode_exporter.web.tls import TlsSettings, read_tls
+from opencode_exporter.web.settings_file import (
+    Count,
+    Place,
+    Seconds,
+    Section,
+    Switch,
+    read_settings,
+)
+from opencode_exporter.web.tls import TlsSection, TlsSettings, read_tls
 
 log = logging.getLogger(__name__)
-
-_SECTIONS = ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit")
 
 # The headers that the format allows, with the values it allows.
 _HEADERS: Mapping[str, tuple[str, ...]] = {
@@ -42,6 +48,29 @@ _BCRYPT = re.compile(
 _CHECK_EVERY_S = 1.0
 
 _Signature = tuple[tuple[int, int, int] | None, ...]
+
+
+class _HttpSection(Section, frozen=True):
+    """The section `http_server_config`."""
+
+    http2: Switch = Switch(False)
+    headers: Mapping[str, Any] = {}
+
+
+class _RateSection(Section, frozen=True):
+    """The section `rate_limit`."""
+
+    interval: Seconds = Seconds(0)
+    burst: Count = Count(0)
+
+
+class _File(Section, frozen=True):
+    """The whole file.  Names of users and headers are keys, so their values are checked here."""
+
+    tls_server_config: TlsSection | None = None
+    http_server_config: _HttpSection = _HttpSection()
+    basic_auth_users: Mapping[str, Any] = {}
+    rate_limit: _RateSection = _RateSection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,63 +108,58 @@ class WebConfig:
         Raises:
             ConfigError: Naming the file and the setting that cannot be used.
         """
-        root = read_yaml(path)
-        root.only(_SECTIONS)
-        tls = read_tls(root.section("tls_server_config"))
-        http = root.section("http_server_config")
-        http.only(("http2", "headers"))
+        settings = read_settings(path, _File)
+        section, http = settings.tls_server_config, settings.http_server_config
+        tls = read_tls(section, Place(path, "tls_server_config")) if section else None
         notes = tls.notes if tls else ()
-        if http.flag("http2", default=False):
+        if http.http2:
             notes += (("http_server_config.http2", "HTTP/1.1 is spoken, to every client"),)
         return cls(
             tls=tls,
-            headers=_read_headers(http.section("headers")),
-            users=_read_users(root.section("basic_auth_users")),
-            rate_limit=_read_rate_limit(root.section("rate_limit")),
+            headers=_headers(http.headers, Place(path, "http_server_config.headers")),
+            users=_users(settings.basic_auth_users, Place(path, "basic_auth_users")),
+            rate_limit=_rate_limit(settings.rate_limit, Place(path, "rate_limit")),
             notes=notes,
             files=(path, *(tls.files if tls else ())),
         )
 
 
-def _read_headers(section: Section) -> Mapping[str, str]:
-    section.only(_HEADERS)
-    headers = {name: section.text(name) for name in section.values}
-    for name, value in headers.items():
-        allowed = _HEADERS[name]
+def _headers(values: Mapping[str, Any], place: Place) -> Mapping[str, str]:
+    for name, value in values.items():
+        allowed = _HEADERS.get(name)
+        if allowed is None:
+            place.fail(name, "unknown setting", hint=f"known here: {', '.join(sorted(_HEADERS))}")
+        if not isinstance(value, str) or re.fullmatch(r"[\x20-\x7e]*", value) is None:
+            place.fail(name, "must be one line of ASCII text")
         if value and allowed and value not in allowed:
-            section.fail(name, f"must be {' or '.join(allowed)}")
-        if re.fullmatch(r"[\x20-\x7e]*", value) is None:
-            section.fail(name, "must be one line of ASCII text")
-    return MappingProxyType(headers)
+            place.fail(name, f"must be {' or '.join(allowed)}")
+    return MappingProxyType(dict(values))
 
 
-def _read_users(section: Section) -> Mapping[str, str]:
-    users = {name: section.text(name) for name in section.values}
-    for name, hashed in users.items():
+def _users(values: Mapping[str, Any], place: Place) -> Mapping[str, str]:
+    for name, hashed in values.items():
         if ":" in name:
-            section.fail(name, "a user name cannot hold a colon")
-        if _BCRYPT.fullmatch(hashed) is None:
-            section.fail(
+            place.fail(name, "a user name cannot hold a colon")
+        if not isinstance(hashed, str) or _BCRYPT.fullmatch(hashed) is None:
+            place.fail(
                 name,
                 "the password is not a bcrypt hash",
                 hint="make one with: htpasswd -nBC 10 '' | tr -d ':\\n'",
             )
-    return MappingProxyType(users)
+    return MappingProxyType(dict(values))
 
 
-def _read_rate_limit(section: Section) -> RateLimit | None:
-    section.only(("interval", "burst"))
-    limit = RateLimit(section.seconds("interval"), section.number("burst"))
-    if limit.interval_s == 0:
+def _rate_limit(section: _RateSection, place: Place) -> RateLimit | None:
+    if not section.interval:
         return None
-    if limit.burst < 1:
-        section.fail("burst", "must be at least 1, or every request is refused")
-    return limit
+    if section.burst < 1:
+        place.fail("burst", "must be at least 1, or every request is refused")
+    return RateLimit(section.interval, section.burst)
 
 
 class WebConfigHolder:
     """
-    The configuration of the moment, shared by all connections.
+    The current configuration, shared by all connections.
 
     Without a file it is the default one for ever.  `current` notices changed
     files by itself, looking at most once a second.
@@ -154,7 +178,7 @@ class WebConfigHolder:
             _log_notes(self._config)
 
     def current(self) -> WebConfig:
-        """Return the configuration to use now; a broken change is logged, and the old one stays."""
+        """Return the current configuration; a broken change is logged, and the old one stays."""
         now = self._clock()
         if self._path is not None and now - self._checked >= _CHECK_EVERY_S:
             self._checked = now

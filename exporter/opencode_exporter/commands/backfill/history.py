@@ -29,7 +29,8 @@ from opencode_exporter.expose.snapshot import shown_labels
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.ledger.store import Batch, Store
 from opencode_exporter.service.poller import Poller, Progress
-from opencode_exporter.service.settings import Settings, sources
+from opencode_exporter.service.settings import Settings
+from opencode_exporter.source.locate import databases
 from opencode_exporter.source.skills import SkillScanner
 
 
@@ -147,7 +148,7 @@ def read(
         progress=progress,
         summaries=False,
     )
-    poller.watch(sources(settings.source_paths, environ, home)[0])
+    poller.watch(databases(settings.source_paths, environ, home))
     poller.poll()
     ledger.close()
     for label, health in poller.health.items():

@@ -29,7 +29,8 @@ from opencode_exporter.commands.backfill.timeline import Timeline
 from opencode_exporter.errors import ConfigError, ExporterError, printable
 from opencode_exporter.ledger.place import take_after
 from opencode_exporter.service.poller import Progress as ReadProgress
-from opencode_exporter.service.settings import Settings, beside, sources
+from opencode_exporter.service.settings import Settings
+from opencode_exporter.source.locate import beside, databases
 
 STDOUT: Final = Path("-")
 _DAY_MS: Final = 86_400_000
@@ -101,7 +102,7 @@ def run(
 def _refuse_what_is_read(
     job: Job, settings: Settings, environ: Mapping[str, str], home: Path
 ) -> None:
-    files, _ = sources(settings.source_paths, environ, home)
+    files = databases(settings.source_paths, environ, home)
     own = set().union(*map(beside, (*files, job.ledger)))
     if os.path.realpath(job.output) in own:
         raise ConfigError(

@@ -3,7 +3,7 @@ The document: what a report says, as plain data that becomes JSON.
 
 Keys are promises to those who read the JSON; `VERSION` rises when one of them is
 renamed, dropped or given another meaning.  Times are ISO 8601 in UTC, durations
-seconds, costs US dollars, rates 0 to 1; None is what nobody knows.
+seconds, costs US dollars, rates 0 to 1; an unknown value is None.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Outcomes(msgspec.Struct, frozen=True):
 
 
 class Durations(msgspec.Struct, frozen=True):
-    """What a histogram tells; quantiles are estimated from its buckets."""
+    """Count, mean and quantiles of a histogram; quantiles are estimated from its buckets."""
 
     count: int
     mean_seconds: float | None
@@ -76,7 +76,7 @@ class SourceFigures(msgspec.Struct, frozen=True):
 
 
 class Period(msgspec.Struct, frozen=True):
-    """What is known of when things happened."""
+    """The first and last skill load and the newest event."""
 
     first_skill_load: str | None
     last_skill_load: str | None
@@ -85,9 +85,9 @@ class Period(msgspec.Struct, frozen=True):
 
 class Totals(msgspec.Struct, frozen=True):
     """
-    Everything together; ``invocations`` are those of tools, the model's skill loads included.
+    Totals of the report; ``invocations`` are those of tools, the model's skill loads included.
 
-    What is in flight is known of all projects together only.
+    ``in_flight`` is None in a report on one project: it is counted for all together.
     """
 
     sessions: int
@@ -114,7 +114,7 @@ class RunFigures(msgspec.Struct, frozen=True):
 
 
 class SkillFigures(msgspec.Struct, frozen=True):
-    """One skill that was asked for."""
+    """One skill that was loaded."""
 
     skill: str
     invocations: Calls
@@ -213,7 +213,7 @@ class AgentSkill(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """All of it.  Lists are sorted by use, the most used first."""
+    """The whole report.  Lists are sorted by use, the most used first."""
 
     version: int
     generated_at: str

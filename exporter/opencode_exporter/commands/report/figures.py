@@ -1,8 +1,8 @@
 """
-Figures: what a report says, computed from one snapshot.
+Figures: a report computed from one snapshot.
 
-Pure: the clock's time and what was asked for are passed in.  The durations of
-invocations are those of completed and failed ones together.
+Pure: the clock's time and the request are passed in.  The durations of invocations
+are those of completed and failed ones together.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from opencode_exporter.expose.moment import Snapshot
 
 
 class Asked(NamedTuple):
-    """What was asked for.  Times are Unix ms, 0 for none; the project may be empty."""
+    """The request for a report.  Times are Unix ms, 0 for none; the project may be empty."""
 
     now_ms: int
     since_ms: int = 0
@@ -36,7 +36,7 @@ class Asked(NamedTuple):
 
 
 def figures(snapshot: Snapshot, asked: Asked) -> d.Report:
-    """Return the report on a snapshot that was taken with what was asked for."""
+    """Return the report on a snapshot, which was taken for the same request."""
     sums = Sums(snapshot)
     skills = _skills(sums)
     return d.Report(
@@ -128,8 +128,11 @@ def _skills(sums: Sums) -> tuple[d.SkillFigures, ...]:
     sessions, reloads, content, first, last = (
         sums.by(metric, "skill")
         for metric in (
-            *(c.SKILL_SESSIONS, c.SKILL_RELOADS, c.SKILL_CONTENT),
-            *(c.SKILL_FIRST_USED, c.SKILL_LAST_USED),
+            c.SKILL_SESSIONS,
+            c.SKILL_RELOADS,
+            c.SKILL_CONTENT,
+            c.SKILL_FIRST_USED,
+            c.SKILL_LAST_USED,
         )
     )
     found = (

@@ -16,8 +16,7 @@ from opencode_exporter.commands.report.document import (
     SourceFigures,
     Totals,
 )
-from opencode_exporter.commands.report.grid import Page
-from opencode_exporter.commands.report.marks import rate_style
+from opencode_exporter.commands.report.tables import Page, rate_style
 
 
 def headline(report: Report, page: Page) -> Iterator[RenderableType]:

@@ -1,7 +1,7 @@
 """
 The page: the report as text, section by section.
 
-Reads nothing but the document; where it is printed is told by a console.
+Reads nothing but the document; a console tells its width and its characters.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import msgspec
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from opencode_exporter.commands.report import skills_part, tools_part
+from opencode_exporter.commands.report import sections
 from opencode_exporter.commands.report.document import Report
-from opencode_exporter.commands.report.grid import Page
 from opencode_exporter.commands.report.headline import headline
-from opencode_exporter.commands.report.marks import ASCII, UNICODE
+from opencode_exporter.commands.report.tables import ASCII, UNICODE, Page
 from opencode_exporter.events import OVERFLOW, UNKNOWN
 
 Section = Callable[[Report, Page], Iterator[RenderableType]]
@@ -25,15 +24,15 @@ _WIDTH_WHEN_PIPED: Final = 100
 _NARROWEST: Final = 60
 _WIDEST: Final = 120
 _SECTIONS: Final[Mapping[str, Section]] = {
-    "Skills": skills_part.skills,
-    "Installed but not used": skills_part.never_used,
-    "Skill runs": skills_part.runs,
-    "Tools": tools_part.tools,
-    "Edit formats by model": tools_part.edits,
-    "Files by language": tools_part.languages,
-    "Models": tools_part.models,
-    "Transitions between skills": skills_part.transitions,
-    "Skills by agent": skills_part.agents,
+    "Skills": sections.skills,
+    "Installed but not used": sections.never_used,
+    "Skill runs": sections.runs,
+    "Tools": sections.tools,
+    "Edit formats by model": sections.edits,
+    "Files by language": sections.languages,
+    "Models": sections.models,
+    "Transitions between skills": sections.transitions,
+    "Skills by agent": sections.agents,
 }
 _SUCCESS: Final = (
     "Success: completed of completed and failed invocations, succeeded of succeeded and failed "
@@ -61,7 +60,7 @@ def render(report: Report, console: Console, *, top: int) -> str:
     Return the page as text for a console.
 
     Args:
-        report: What to say.
+        report: The document.
         console: Its width, colours and characters are used; nothing is printed on it.
         top: The most rows of a table.
     """
@@ -91,7 +90,7 @@ def _printed(console: Console, parts: Iterable[RenderableType]) -> str:
 def output(
     report: Report, form: Literal["terminal", "json"], top: int, environ: Mapping[str, str]
 ) -> bytes:
-    """Return what goes to stdout: JSON, or a page with what stdout can show."""
+    """Return the report for stdout: JSON, or a page in the characters that stdout can show."""
     if form == "json":
         return msgspec.json.format(msgspec.json.encode(report)) + b"\n"
     console = console_for(environ)

@@ -1,19 +1,18 @@
 """
-Sums over a snapshot: what a query language would do with the series.
+Queries of a snapshot: sums of its series by label, quantiles of its histograms.
 
-Knows the kinds of metrics, no single one of them.
+Knows the kinds of metrics, but no single metric.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from opencode_exporter.catalog import Metric
 from opencode_exporter.commands.report.document import Calls, Durations, Outcomes, Tokens
-from opencode_exporter.commands.report.quantiles import quantile
 from opencode_exporter.counting.series import Histogram, histogram_of, number_of
 from opencode_exporter.events import (
     ABANDONED,
@@ -39,7 +38,7 @@ class Sums:
         self._snapshot = snapshot
 
     def by(self, metric: Metric, *labels: str) -> Counter[Key]:
-        """Return sums by labels in the ledger's integers; series at 0 are not there."""
+        """Return sums by labels, in the ledger's integers; sums of 0 are left out."""
         sums: Counter[Key] = Counter()
         at = [metric.labels.index(label) for label in labels]
         for key, value in self._snapshot.get(metric, {}).items():
@@ -47,7 +46,7 @@ class Sums:
         return +sums
 
     def inner(self, metric: Metric, outer: tuple[str, ...], inner: str) -> dict[Key, Counter[str]]:
-        """Return sums by some labels, each by one more."""
+        """Return sums by the outer labels, each split by the inner one."""
         nested: dict[Key, Counter[str]] = {}
         for (*key, value), count in self.by(metric, *outer, inner).items():
             nested.setdefault(tuple(key), Counter())[value] += count
@@ -64,7 +63,7 @@ class Sums:
         return sums
 
     def durations(self, metric: Metric, *labels: str) -> dict[Key, Durations]:
-        """Return what the histograms of a metric tell, by labels."""
+        """Return count, mean and quantiles of a metric's histograms, by labels."""
         found = self.histograms(metric, *labels)
         return {key: durations(metric, held) for key, held in found.items()}
 
@@ -74,7 +73,7 @@ class Sums:
 
 
 def durations(metric: Metric, held: Histogram | None) -> Durations:
-    """Return what a histogram tells, if there is one."""
+    """Return count, mean and quantiles of a histogram; `NO_DURATIONS` for an empty one."""
     if held is None or not held.count:
         return NO_DURATIONS
     middle, high = (quantile(q, metric.buckets, held.counts) for q in (0.5, 0.95))
@@ -84,6 +83,31 @@ def durations(metric: Metric, held: Histogram | None) -> Durations:
         p50_seconds=None if middle is None else round(middle, _DIGITS),
         p95_seconds=None if high is None else round(high, _DIGITS),
     )
+
+
+def quantile(q: float, edges: Sequence[float], counts: Sequence[int]) -> float | None:
+    """
+    Return a quantile, or None where nothing was observed.
+
+    Observations are taken to lie evenly within their bucket; of those beyond the
+    last edge no more is known than that edge.  It never lies outside of its bucket.
+
+    Args:
+        q: Above 0, at most 1.
+        edges: Upper edges of the buckets, ascending, above 0.
+        counts: Observations in each bucket (not cumulative), those beyond the last edge after.
+    """
+    rank = q * sum(counts)
+    if not rank:
+        return None
+    below, start = 0, 0.0
+    for edge, count in zip(edges, counts, strict=False):
+        if below + count >= rank:
+            # Rounding alone can carry it beyond its bucket: 0.01 * 57 / 57 is above 0.01.
+            return min(max(start + (edge - start) * (rank - below) / count, start), edge)
+        below += count
+        start = edge
+    return edges[-1]
 
 
 NO_DURATIONS: Final = Durations(0, None, None, None)
@@ -139,7 +163,7 @@ def dollars(metric: Metric, value: int) -> float:
 
 
 def when(ms: int) -> str | None:
-    """Return a time of the ledger, ms, as text; None where there is none, or no calendar's."""
+    """Return a time of the ledger, ms, as text; None for 0 and for years after 9998."""
     if not 0 < ms < _LATEST_MS:
         return None
     return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,38 +1,43 @@
 """
-Flags: what each command can be told, declared once.
+Groups: every flag, declared once, in the groups in which commands take them.
 
-A flag is named after what it is about, with dots, and its environment variable
-after the flag.  Knows no command.
+A flag is named after its subject, with dots, and its environment variable after the
+flag.  Knows no command.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
-from opencode_exporter.commands.flag_types import (
+from opencode_exporter.commands.flags.fields import default_of
+from opencode_exporter.commands.flags.value_types import (
     Duration,
     Label,
     Pattern,
     Since,
-    a_file,
+    UserPath,
     labels_of_a_scrape,
+    named_file,
     whole_seconds,
 )
-from opencode_exporter.service.settings import DEFAULT_LISTEN
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PREFIX: Final = "OPENCODE_EXPORTER"
-FILE: Final = click.Path(path_type=Path)
 
 
 def flag(name: str, **more: Any) -> Callable[[Command], Command]:
-    """Declare a dotted flag (``--a/--no-a``: with its opposite) and the variable named after it."""
+    """
+    Declare a dotted flag (``--a/--no-a``: with its opposite) and the variable named after it.
+
+    Its default is that of its field in the settings, unless another is given.
+    """
     own, _, _ = name.removeprefix("--").partition("/")
     variable = own.replace(".", "_").replace("-", "_")
+    if (default := default_of(variable)) is not None:
+        more.setdefault("default", default)
     more.setdefault("show_default", True)
     return click.option(
         name, variable, envvar=f"{PREFIX}_{variable.upper()}", show_envvar=True, **more
@@ -52,7 +57,7 @@ def flags(*several: Callable[[Command], Command]) -> Callable[[Command], Command
 
 SOURCE = flag(
     "--source.path",
-    type=FILE,
+    type=UserPath(),
     multiple=True,
     help="Database, or directory of databases; may be repeated (in the environment: separated "
     "as in PATH). Default: $OPENCODE_DB, else every opencode*.db of OpenCode's data directory.",
@@ -82,13 +87,11 @@ COUNTING = flags(
     flag(
         "--abandon-after",
         type=Duration(),
-        default="6h",
         help="How long an open invocation may stay without a change before it is abandoned.",
     ),
     flag(
         "--labels.series-limit",
         type=click.IntRange(min=100),
-        default=2000,
         help="Most series per metric; what is beyond goes to _other.",
     ),
     flag(
@@ -101,7 +104,6 @@ COUNTING = flags(
     flag(
         "--labels.project",
         type=click.Choice(["name", "hash", "off"]),
-        default="name",
         help="How projects are shown: the worktree's last component, a salted hash, or not.",
     ),
     _filter_flags("tool"),
@@ -110,7 +112,7 @@ COUNTING = flags(
 
 
 def logging_flags(level: str = "info") -> Callable[[Command], Command]:
-    """Declare what is logged, and from which level on if nothing is said."""
+    """Declare the flags of logging, with the level that is the command's default."""
     return flags(
         flag(
             "--log.level",
@@ -131,7 +133,6 @@ WEB = flags(
     flag(
         "--web.listen-address",
         multiple=True,
-        default=(DEFAULT_LISTEN,),
         help="Address to listen on, such as :10777 or [::1]:10777; may be repeated.",
     ),
     flag(
@@ -142,7 +143,7 @@ WEB = flags(
         "addresses, localhost and this machine's own names alone, and on others to any name "
         "unless this flag is given.",
     ),
-    flag("--web.telemetry-path", default="/metrics", help="Path of the metrics."),
+    flag("--web.telemetry-path", help="Path of the metrics."),
     flag(
         "--web.created-timestamps/--no-web.created-timestamps",
         default=False,
@@ -151,13 +152,13 @@ WEB = flags(
     ),
     flag(
         "--web.config.file",
-        type=FILE,
+        type=UserPath(),
         help="TLS and basic auth, in the exporter-toolkit's format.",
     ),
 )
 LEDGER = flag(
     "--ledger.path",
-    type=FILE,
+    type=UserPath(),
     help="The ledger. Default: $XDG_STATE_HOME/opencode-exporter/ledger.db, else under "
     "~/.local/state.",
 )
@@ -166,13 +167,11 @@ SERVING = flags(
     flag(
         "--history",
         type=click.Choice(["count", "skip"]),
-        default="count",
         help="Whether invocations from before the first start count.",
     ),
     flag(
         "--watch.interval",
         type=Duration(),
-        default="30s",
         help="Poll this often also when no change is reported.",
     ),
     flag(
@@ -227,8 +226,8 @@ BACKFILL = flags(
     flag(
         "--output",
         required=True,
-        type=click.Path(path_type=Path, allow_dash=True, dir_okay=False),
-        callback=a_file,
+        type=UserPath(allow_dash=True, dir_okay=False),
+        callback=named_file,
         help="File to write; - for standard output.",
     ),
     flag(

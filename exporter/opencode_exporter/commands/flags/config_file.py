@@ -1,8 +1,8 @@
 """
 The configuration file: TOML with defaults for flags.
 
-A key is a flag without its dashes, dotted or in tables.  What no flag is, or has
-another type, is refused with a sentence.
+A key is a flag without its dashes, dotted or in tables.  A key that is no flag, or a
+value of another type, is refused with a sentence.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import click
 
 def defaults(path: Path, commands: Mapping[str, click.Command]) -> dict[str, dict[str, Any]]:
     """
-    Return the defaults that a file gives, by command, as click takes them.
+    Return the defaults in a file, by command, as click takes them.
 
     Raises:
         click.ClickException: The file or one of its keys cannot be used.
@@ -42,7 +42,7 @@ def defaults(path: Path, commands: Mapping[str, click.Command]) -> dict[str, dic
 
 
 def _fits(parameter: click.Parameter, value: Any) -> bool:
-    """Say whether a value of TOML has the type that the flag's text would be read as."""
+    """Return whether a value of TOML has the type to which the flag converts its text."""
     if isinstance(value, list):
         return parameter.multiple and all(isinstance(one, str) and "\0" not in one for one in value)
     if isinstance(parameter.type, click.types.BoolParamType):

@@ -1,7 +1,7 @@
 """
 Listen addresses in the grammar of the Go exporters, and sockets bound to them.
 
-A socket returned from here listens already: a port in use is told at start,
+A socket returned from here listens already: a port in use is an error at the start,
 before anything else is done.
 Nothing here accepts a connection.
 """
@@ -13,6 +13,7 @@ import errno
 import socket
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from opencode_exporter.errors import ConfigError
 
@@ -28,18 +29,20 @@ def parse_listen_address(text: str) -> tuple[str, int]:
     Raises:
         ConfigError: It is none of these.
     """
-    host, colon, port = text.rpartition(":")
-    if not colon:
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        is_bare = text.count(":") > 1 and "[" not in text
+        fact = "an IPv6 host without brackets" if is_bare else "no host, or no port up to 65535"
+        raise ConfigError(f"listen address {text!r} has {fact}", hint=_HINT) from error
+    if port is None:
         raise ConfigError(f"listen address {text!r} has no port", hint=_HINT)
-    if host.startswith("[") and host.endswith("]") and ":" in host:
-        host = host[1:-1]
-    elif ":" in host or "[" in host or "]" in host:
-        raise ConfigError(f"listen address {text!r} has an IPv6 host without brackets", hint=_HINT)
-    if not (port.isascii() and port.isdigit() and int(port[:6]) <= 65535 and len(port) <= 5):
-        raise ConfigError(f"listen address {text!r} has no port from 0 to 65535", hint=_HINT)
-    if any(char.isspace() or char in "/[]" for char in host):
-        raise ConfigError(f"listen address {text!r} has no valid host", hint=_HINT)
-    return host, int(port)
+    # Of an URL there may be more, some of which urlsplit leaves out in silence.
+    whole = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if whole.lower() != text.lower() or any(map(str.isspace, text)):
+        raise ConfigError(f"listen address {text!r} is not a host and a port", hint=_HINT)
+    return host, port
 
 
 def bind_all(addresses: Sequence[str]) -> list[socket.socket]:
@@ -58,7 +61,7 @@ def bind_all(addresses: Sequence[str]) -> list[socket.socket]:
 
 
 def url_of(sock: socket.socket, scheme: str) -> str:
-    """Return the address that a socket really has."""
+    """Return the URL of a socket, with the port that it really has."""
     host, port = sock.getsockname()[:2]
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 

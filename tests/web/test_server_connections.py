@@ -18,28 +18,32 @@ import trustme
 
 from harness.support import PATIENCE_S, SOON_S, FakeClock, wait_for
 from harness.web_server import FakeBackend, client_of, endpoint, get_raw, raw_exchange, serving
+from opencode_exporter.web import connections as web_connections
 from opencode_exporter.web import http_server as web_protocol
-from opencode_exporter.web import lane as web_lane
 from opencode_exporter.web import listener as web_listener
-from opencode_exporter.web import room as web_room
 from opencode_exporter.web.app import WebServer
-from opencode_exporter.web.lane import Lane
-from opencode_exporter.web.room import Guest, Room, Speaker, most_connections
-from opencode_exporter.web.turns import BusyError, Turns
+from opencode_exporter.web.auth import BusyError, FairLock
+from opencode_exporter.web.connections import (
+    ActiveConnection,
+    Connection,
+    Connections,
+    most_connections,
+)
+from opencode_exporter.web.http_server import PipelineQueue
 
 
-class Silent(Guest):
+class Silent(Connection):
     """A connection that says nothing."""
 
     def __init__(self) -> None:
         self.has_gone = False
 
-    def go(self) -> None:
+    def abort(self) -> None:
         """Note it."""
         self.has_gone = True
 
 
-class Talker(Speaker):
+class Talker(ActiveConnection):
     """A connection that is as the test says."""
 
     is_served = False
@@ -48,23 +52,23 @@ class Talker(Speaker):
     def __init__(self) -> None:
         self.has_gone = False
 
-    def go(self) -> None:
+    def abort(self) -> None:
         """Note it."""
         self.has_gone = True
 
 
-def silent(room: Room) -> Silent:
+def silent(connections: Connections) -> Silent:
     """Let somebody come who says nothing."""
     guest = Silent()
-    room.enter(guest)
+    connections.add(guest)
     return guest
 
 
-def talker(room: Room, *, is_served: bool = False, unread: int = 0) -> Talker:
+def talker(connections: Connections, *, is_served: bool = False, unread: int = 0) -> Talker:
     """Let somebody come who speaks."""
     speaker = Talker()
     speaker.is_served, speaker.unread = is_served, unread
-    room.speaks(silent(room), speaker)
+    connections.activate(silent(connections), speaker)
     return speaker
 
 
@@ -74,99 +78,109 @@ def gone(*guests: Silent | Talker) -> list[bool]:
 
 
 @pytest.fixture
-def room(clock: FakeClock) -> Room:
+def connections(clock: FakeClock) -> Connections:
     """A room for four."""
-    return Room(clock.monotonic, lambda: 4)
+    return Connections(clock.monotonic, lambda: 4)
 
 
-def test_who_has_been_silent_longest_makes_room(room: Room, clock: FakeClock) -> None:
+def test_who_has_been_silent_longest_makes_room(connections: Connections, clock: FakeClock) -> None:
     """Each newcomer is let in, and the oldest goes for it."""
-    guests = [silent(room) for _ in range(4)]
-    assert room.make() == 0
+    guests = [silent(connections) for _ in range(4)]
+    assert connections.make_room() == 0
     clock.advance(ms=1000)
-    new = silent(room)
-    assert room.make() == 0
+    new = silent(connections)
+    assert connections.make_room() == 0
     assert gone(*guests, new) == [True, False, False, False, False]
 
 
-def test_who_has_just_come_has_a_moment_to_speak(room: Room, clock: FakeClock) -> None:
+def test_who_has_just_come_has_a_moment_to_speak(
+    connections: Connections, clock: FakeClock
+) -> None:
     """Where all are new, the next one waits: it is the only rate that there is."""
-    guests = [silent(room) for _ in range(5)]
-    assert room.make() == pytest.approx(0.25)
+    guests = [silent(connections) for _ in range(5)]
+    assert connections.make_room() == pytest.approx(0.25)
     assert gone(*guests) == [False] * 5
     clock.advance(ms=200)
-    assert room.make() == pytest.approx(0.05)
+    assert connections.make_room() == pytest.approx(0.05)
     clock.advance(ms=50)
-    assert room.make() == 0
+    assert connections.make_room() == 0
     assert gone(*guests) == [True, False, False, False, False]
 
 
-def test_where_many_are_silent_they_make_room_for_each_other(room: Room, clock: FakeClock) -> None:
+def test_where_many_are_silent_they_make_room_for_each_other(
+    connections: Connections, clock: FakeClock
+) -> None:
     """One whose handshake takes long does not go for a thousand that say nothing."""
-    slow = talker(room)
-    guests = [silent(room) for _ in range(3)]
+    slow = talker(connections)
+    guests = [silent(connections) for _ in range(3)]
     clock.advance(ms=1000)
-    more = [silent(room) for _ in range(3)]
-    room.make()
+    more = [silent(connections) for _ in range(3)]
+    connections.make_room()
     assert gone(slow, *guests, *more) == [False, *[True] * 3, *[False] * 3]
 
 
-def test_speaker_that_did_something_longest_ago_goes(room: Room, clock: FakeClock) -> None:
+def test_speaker_that_did_something_longest_ago_goes(
+    connections: Connections, clock: FakeClock
+) -> None:
     """An answer that was taken is something; one that is not read, or a pause, is nothing."""
     idle, unread, fresh, served = (
-        talker(room),
-        talker(room, unread=5),
-        talker(room),
-        talker(room, is_served=True),
+        talker(connections),
+        talker(connections, unread=5),
+        talker(connections),
+        talker(connections, is_served=True),
     )
     clock.advance(ms=1000)
-    room.moved(idle)
+    connections.progressed(idle)
     news = []
     for _ in range(3):
-        news.append(talker(room))
+        news.append(talker(connections))
         clock.advance(ms=1000)
-        room.make()
+        connections.make_room()
     assert gone(unread, fresh, idle, served) == [True, True, True, False]
     assert gone(*news) == [False] * 3
 
 
-def test_who_is_served_goes_only_if_all_are(room: Room, clock: FakeClock) -> None:
+def test_who_is_served_goes_only_if_all_are(connections: Connections, clock: FakeClock) -> None:
     """Then it is the one that has been served longest."""
-    served = [talker(room, is_served=True) for _ in range(4)]
+    served = [talker(connections, is_served=True) for _ in range(4)]
     clock.advance(ms=1000)
-    new = talker(room, is_served=True)
-    room.make()
+    new = talker(connections, is_served=True)
+    connections.make_room()
     assert gone(*served, new) == [True, False, False, False, False]
 
 
 def test_not_more_than_so_many_speak(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Speakers cost memory: they make room for each other before it is full."""
-    monkeypatch.setattr(web_room, "_MOST_SPEAKING", 2)
-    room = Room(clock.monotonic, lambda: 100)
-    first, second, third = talker(room, is_served=True), talker(room), talker(room)
+    monkeypatch.setattr(web_connections, "_MOST_ACTIVE", 2)
+    connections = Connections(clock.monotonic, lambda: 100)
+    first, second, third = (
+        talker(connections, is_served=True),
+        talker(connections),
+        talker(connections),
+    )
     assert gone(first, second, third) == [False, True, False]
 
 
-def test_what_is_not_read_takes_a_bounded_memory(room: Room) -> None:
+def test_what_is_not_read_takes_a_bounded_memory(connections: Connections) -> None:
     """The one that has not read for longest goes; never the one that was answered last."""
-    first, second, third = talker(room), talker(room), talker(room)
+    first, second, third = talker(connections), talker(connections), talker(connections)
     for speaker in (first, second, third):
         speaker.unread = 20 << 20
-        room.moved(speaker)
+        connections.progressed(speaker)
     assert gone(first, second, third) == [True, True, False]
 
 
-def test_one_goes_where_no_file_is_left(room: Room) -> None:
+def test_one_goes_where_no_file_is_left(connections: Connections) -> None:
     """Although there is room; but the only one stays."""
-    only = silent(room)
-    room.make_one()
+    only = silent(connections)
+    connections.drop_one()
     assert not only.has_gone
-    new = silent(room)
-    room.make_one()
+    new = silent(connections)
+    connections.drop_one()
     assert gone(only, new) == [True, False]
-    room.leave(new)
-    room.leave(new)
-    room.make_one()
+    connections.remove(new)
+    connections.remove(new)
+    connections.drop_one()
     assert not new.has_gone
 
 
@@ -181,7 +195,7 @@ def test_file_limit_is_raised() -> None:
     """A login shell gives 1024 files, and a service manager too: the process takes more."""
     code = """if True:
         import resource
-        from opencode_exporter.web.room import raise_file_limit
+        from opencode_exporter.web.connections import raise_file_limit
         for hard in (400, 300):
             resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
             raise_file_limit()
@@ -198,18 +212,18 @@ def test_turns_go_round_among_clients() -> None:
     """Who asks once is next, however many of others wait; of one client the last is next."""
     order: list[str] = []
 
-    async def take(turns: Turns, client: str, name: str, *, is_last: bool = False) -> None:
-        async with turns.turn(client, is_last=is_last):
+    async def take(lock: FairLock, client: str, name: str, *, is_last: bool = False) -> None:
+        async with lock.hold(client, is_last=is_last):
             order.append(name)
             await asyncio.sleep(0)
 
     async def run() -> None:
-        turns = Turns()
+        lock = FairLock()
         async with asyncio.TaskGroup() as tasks:
             for number in range(4):
-                tasks.create_task(take(turns, "crowd", f"crowd {number}"))
-            tasks.create_task(take(turns, "other", "stranger", is_last=True))
-            tasks.create_task(take(turns, "one", "one"))
+                tasks.create_task(take(lock, "crowd", f"crowd {number}"))
+            tasks.create_task(take(lock, "other", "stranger", is_last=True))
+            tasks.create_task(take(lock, "one", "one"))
             await asyncio.sleep(0)
 
     asyncio.run(run())
@@ -218,21 +232,21 @@ def test_turns_go_round_among_clients() -> None:
 
 def test_who_waits_too_long_in_a_crowd_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The places are bounded: the one goes that would be last."""
-    monkeypatch.setattr("opencode_exporter.web.turns._MOST_WAITING", 2)
+    monkeypatch.setattr("opencode_exporter.web.auth._MOST_WAITING", 2)
     busy: list[str] = []
 
-    async def take(turns: Turns, name: str) -> None:
+    async def take(lock: FairLock, name: str) -> None:
         try:
-            async with turns.turn("crowd"):
+            async with lock.hold("crowd"):
                 await asyncio.sleep(0)
         except BusyError:
             busy.append(name)
 
     async def run() -> None:
-        turns = Turns()
+        lock = FairLock()
         async with asyncio.TaskGroup() as tasks:
             for name in ("has it", "first", "second", "third", "fourth"):
-                tasks.create_task(take(turns, name))
+                tasks.create_task(take(lock, name))
 
     asyncio.run(run())
     assert busy == ["first", "second"]
@@ -243,11 +257,11 @@ def test_turn_of_one_who_leaves_is_passed_on(when: str) -> None:
     """Nobody waits for a turn that somebody has who is gone."""
 
     async def run() -> None:
-        turns = Turns()
+        lock = FairLock()
         release = asyncio.Event()
 
         async def take() -> None:
-            async with turns.turn("one"):
+            async with lock.hold("one"):
                 await release.wait()
 
         first = asyncio.create_task(take())
@@ -265,33 +279,33 @@ def test_turn_of_one_who_leaves_is_passed_on(when: str) -> None:
             second.cancel()
         release.set()
         await asyncio.gather(first, second, return_exceptions=True)
-        async with asyncio.timeout(PATIENCE_S), turns.turn("other"):
+        async with asyncio.timeout(PATIENCE_S), lock.hold("other"):
             pass
 
     asyncio.run(run())
 
 
-# The lane of those who ask on.
+# The queue of those who ask on.
 
 
 def test_lane_calls_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the order in which they came; who leaves is called no more."""
-    monkeypatch.setattr(web_lane, "_APART_S", 0.001)
+    monkeypatch.setattr(web_protocol, "_APART_S", 0.001)
     called: list[str] = []
 
     async def run() -> None:
-        lane = Lane()
+        queue = PipelineQueue()
         done = asyncio.Event()
         for name in ("a", "b", "c"):
-            lane.wait(name, lambda name=name: called.append(name))  # type: ignore[misc]
-        lane.leave("b")
-        lane.leave("nobody")
-        lane.wait("last", done.set)
-        assert "a" in lane
+            queue.add(name, lambda name=name: called.append(name))  # type: ignore[misc]
+        queue.remove("b")
+        queue.remove("nobody")
+        queue.add("last", done.set)
+        assert "a" in queue
         await asyncio.wait_for(done.wait(), PATIENCE_S)
-        assert "a" not in lane
+        assert "a" not in queue
         again = asyncio.Event()
-        lane.wait("a", again.set)
+        queue.add("a", again.set)
         await asyncio.wait_for(again.wait(), PATIENCE_S)
 
     asyncio.run(run())
@@ -349,7 +363,7 @@ HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 @pytest.mark.parametrize("words", [b"", HELLO], ids=["silent", "half a handshake"])
 def test_handshake_counts(words: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Connections that do not come to speak HTTP make room, too.
+    Connections that do not come to speak HTTP make connections, too.
 
     They were in no count, and took every file for a minute.
     """
