@@ -115,16 +115,6 @@ def test_configuration_file_is_found_below_the_home(tmp_path: Path) -> None:
     assert f"{place.home / 'exporter.toml'}: unknown key 'nonsense'" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["--source.path", "OPENCODE_DB"])
-def test_home_of_an_unknown_user_is_told_as_a_path(name: str, tmp_path: Path) -> None:
-    """`~nobody-of-that-name/x` ended in a traceback: there is no such home to put there."""
-    path = "~nobody-of-that-name/opencode.db"
-    words, variables = ([f"{name}={path}"], {}) if name.startswith("-") else ([], {name: path})
-    done = Place(tmp_path).run("check", *words, **variables)
-    assert (done.returncode, done.stderr) == (1, "")
-    assert path in done.stdout
-
-
 def test_demo_hands_its_environment_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo set XDG_CONFIG_HOME for its whole process, in order to hand it to one object."""
     handed: list[tuple[Settings, Mapping[str, str]]] = []
