@@ -201,7 +201,7 @@ def test_rows_that_sleep_are_forgotten_beyond_a_number(
 
 def said(skills: Iterable[str]) -> Remark:
     """Return what a user says who mentions some skills."""
-    return Remark("ses", "msg", "v2", 1, "human", role="user", skills=tuple(skills))
+    return Remark("ses", "msg", "session_message", 2, 1, "human", role="user", skills=tuple(skills))
 
 
 def test_skills_that_wait_for_a_step_are_kept_up_to_a_number() -> None:

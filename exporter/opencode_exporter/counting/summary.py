@@ -59,10 +59,10 @@ class SummedChunk(Chunk, kw_only=True):
 
 
 class Summarizer:
-    """Sums plain events of one generation until it is asked for the summary."""
+    """Sums plain events of rows of one origin until it is asked for the summary."""
 
-    def __init__(self, generation: str) -> None:
-        self._generation = generation
+    def __init__(self, origin: int) -> None:
+        self._origin = origin
         self._claims: dict[int, int] = {}
         self._traces: dict[int, array[int]] = {}
         self._sums = Aggregate()
@@ -91,7 +91,7 @@ class Summarizer:
         """Note key and trace of an event, unless the key is taken."""
         if key in self._claims:
             return False
-        self._claims[key] = keys.owner(event, self._generation)
+        self._claims[key] = keys.owner(event, self._origin)
         print_ = keys.fingerprint(event)
         time = print_ >> keys.PRINT_BITS
         block = self._traces.get(time)

@@ -29,7 +29,7 @@ class Verdict(Enum):
 
     NEW = auto()
     REPEAT = auto()  # the same row, read again
-    UPGRADED = auto()  # the other generation's row of a counted event, seen for the first time
+    UPGRADED = auto()  # the row of another origin of a counted event, for the first time
     FORKED = auto()  # a fork's copy of a known event
 
 
@@ -96,9 +96,7 @@ class Judge:
         )
         return found
 
-    def admit_plain(
-        self, events: list[Event], event_keys: list[int], generation: str
-    ) -> list[bool]:
+    def admit_plain(self, events: list[Event], event_keys: list[int], origin: int) -> list[bool]:
         """
         Admit those events of a chunk about which there is nothing to ask.
 
@@ -115,7 +113,7 @@ class Judge:
                 print_ = keys.fingerprint(event)
                 plain = key not in seen and owners[key] is None and not traces.is_stood_in(print_)
                 if plain:
-                    seen[key] = keys.owner(event, generation)
+                    seen[key] = keys.owner(event, origin)
                     traces.leave_too(print_, self._me(event.session))
             admitted.append(plain)
         return admitted
@@ -134,9 +132,9 @@ class Judge:
         self.seen.update(summary.claims())
         self.traces.add(summary.traces)
 
-    def admit(self, event: Judged, key: int, generation: str) -> Verdict:
+    def admit(self, event: Judged, key: int, origin: int) -> Verdict:
         """Decide about an event that has ended, and note the verdict."""
-        me = keys.owner(event, generation)
+        me = keys.owner(event, origin)
         known, key = self._find(event, key)
         if known is not None:
             verdict, key = self._known(event, key, known, me)
@@ -176,12 +174,12 @@ class Judge:
     def admit_late(self, step: Step, key: int) -> Verdict:
         """Decide about a step whose key was not prepared with its chunk."""
         self._ask(key)
-        return self.admit(step, key, step.generation)
+        return self.admit(step, key, step.origin)
 
-    def admit_open(self, call: Invocation, key: int, generation: str) -> Verdict:
+    def admit_open(self, call: Invocation, key: int, origin: int) -> Verdict:
         """Decide about a call that has not ended; NEW leaves it to be admitted at its end."""
         known, key = self._find(call, key)
-        me = keys.owner(call, generation)
+        me = keys.owner(call, origin)
         if known is not None:
             verdict, key = self._known(call, key, known, me)
             if verdict is not Verdict.NEW:
@@ -210,7 +208,7 @@ class Judge:
 
     def _known(self, event: Judged, key: int, known: int, me: int) -> tuple[Verdict, int]:
         """Decide about an event whose key is taken; return it, or the key of its own."""
-        if not keys.same_generation(known, me):
+        if not keys.same_origin(known, me):
             if known & keys.COPIED_BIT:
                 return Verdict.REPEAT, key
             self.seen[key] = known | keys.COPIED_BIT

@@ -133,7 +133,7 @@ class Intake:
             if row.ahead and not (counts or row.calls):
                 self.open.set(place, None)  # it is of a history that is skipped
             else:
-                self._keep_open(place, chunk, row)
+                self._keep_open(place, row)
         while self.judge.originals:
             self.open.drop_copies(self.judge.originals.pop())
         for row in chunk.unreadable:
@@ -176,13 +176,13 @@ class Intake:
         keys = self.judge.prepare(chunk)
         self.talks.prepare(chunk.events)
         self.judge.note_open(call for row in chunk.open_rows for call in row.calls)
-        plain = self.judge.admit_plain(chunk.events, keys, chunk.generation)
+        plain = self.judge.admit_plain(chunk.events, keys, chunk.kind.origin)
         for event, key, admitted in zip(chunk.events, keys, plain, strict=True):
             self._sums.at_event(event)
             if isinstance(event, Invocation):
                 self._end(source, chunk, event, key, admitted=admitted)
             elif isinstance(event, UserSkillLoad):
-                self._load(event, key, chunk.generation)
+                self._load(event, key, chunk.kind.origin)
             elif isinstance(event, Step | Remark):
                 self._take_row(event, key)
             elif self.judge.once(key):
@@ -235,7 +235,7 @@ class Intake:
                 kept = without_paths(event) if isinstance(event, Step) else event
                 self.talks.begun(kept, counts=counts)
             return
-        verdict = self.judge.admit(event, key, event.generation)
+        verdict = self.judge.admit(event, key, event.origin)
         if verdict is Verdict.NEW:
             self.talks.take(event, counts=counts)
             if counts and isinstance(event, Step):
@@ -259,10 +259,10 @@ class Intake:
         place = _place(source, chunk, event)
         verdict = Verdict.NEW
         if not admitted:
-            verdict = self.judge.admit(event, key, chunk.generation)
+            verdict = self.judge.admit(event, key, chunk.kind.origin)
         if verdict is Verdict.NEW:
             if self.open.concerns(key):
-                if chunk.generation == "v1":
+                if chunk.kind.restamps:
                     event = self.open.since_it_ran(place, event)
                 self.open.end(place, event, key, given_up=event.status == ABANDONED)
             self._count(event)
@@ -304,9 +304,9 @@ class Intake:
         for tool in tools:
             self.names.slots.take("tool", clean(tool))
 
-    def _load(self, event: UserSkillLoad, key: int, generation: str) -> None:
+    def _load(self, event: UserSkillLoad, key: int, origin: int) -> None:
         """Count a skill load by the user, if it is new."""
-        verdict = self.judge.admit(event, key, generation)
+        verdict = self.judge.admit(event, key, origin)
         if verdict is Verdict.NEW:
             first = self._first_in_session(event.session, event.skill)
             if self.counting and self._scope.holds(event.at, event.project):
@@ -319,7 +319,7 @@ class Intake:
     def _first_in_session(self, session: str, skill: str) -> bool:
         return self.judge.once(first_load_key(session, skill))
 
-    def _keep_open(self, place: Place, chunk: Chunk, row: OpenRow) -> None:
+    def _keep_open(self, place: Place, row: OpenRow) -> None:
         """Watch a row that may still change, unless it only repeats others."""
         old = self.open.get(place)
         given_up = tuple(dict.fromkeys((*(old.given_up if old else ()), *row.given_up)))
@@ -329,19 +329,19 @@ class Intake:
         for call in row.calls:
             if (call.call, call.part) in given_up:
                 continue
-            if chunk.generation == "v1":
+            if row.kind.restamps:
                 call = self.open.since_it_ran(place, call)  # noqa: PLW2901
             key = keys.invocation_key(call)
-            verdict = self.judge.admit_open(call, key, chunk.generation)
+            verdict = self.judge.admit_open(call, key, row.kind.origin)
             if verdict is Verdict.NEW:
                 calls.append(self.names.of_call(call))
             elif verdict is not Verdict.REPEAT:
                 self._sums.add(c.COPIES_SKIPPED, (_CAUSES[verdict],))
-        only_repeats = chunk.generation == "v1" and row.calls and not calls and not given_up
+        only_repeats = row.kind.is_call and row.calls and not calls and not given_up
         kept = msgspec.structs.replace(row, calls=tuple(calls), given_up=given_up)
         self.open.set(place, None if only_repeats else kept)
 
 
 def _place(source: str, chunk: Chunk, call: Invocation) -> Place:
     """Return the row that shows a call."""
-    return source, chunk.table, call.part if chunk.generation == "v1" else call.message
+    return source, chunk.table, chunk.kind.row_of(call)

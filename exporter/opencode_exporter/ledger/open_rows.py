@@ -21,8 +21,6 @@ from opencode_exporter.ledger.store import Place
 from opencode_exporter.ledger.waiting import Waiting
 from opencode_exporter.times import lasted
 
-PART: Final = "part"
-"""The table of which a row holds one call and nothing else."""
 _FRESH_MS: Final = 15 * 60_000
 """What has changed so recently stays awake, though it was given up: it may go on after all."""
 MOST_ASLEEP: Final = 2000
@@ -143,9 +141,9 @@ class OpenRows:
 
     def since_it_ran(self, place: Place, call: Invocation) -> Invocation:
         """
-        Return a call of 1.x with the start that it had when it was first seen running.
+        Return a call with the start that it had when it was first seen running.
 
-        1.14.48 to 1.18.20 stamp the start of a command anew whenever it prints.
+        OpenCode 1.14.48 to 1.18.20 stamp that of a command anew whenever it prints.
         """
         name = (call.call, call.part)
         starts = [
@@ -209,7 +207,7 @@ class OpenRows:
         for other, row in self._elsewhere(place):
             if name in ((one.call, one.part) for one in row.calls):
                 self.take_off(other, call)
-        # The upgrade ends in one generation what stays open in the other for ever.
+        # The upgrade ends in the rows of one origin what stays open in the other for ever.
         for other in [place_ for place_ in self._calls.get(key, ()) if place_[1] != place[1]]:
             for twin in self._rows[other].calls:
                 if keys.invocation_key(twin) == key:
@@ -221,7 +219,7 @@ class OpenRows:
         if row is not None and name in ((one.call, one.part) for one in row.calls):
             self._take_off(place, name, given_up=False)
             row = self._rows[place]
-            if row.table == PART and not (row.calls or row.given_up):
+            if row.kind.is_call and not (row.calls or row.given_up):
                 self.set(place, None)
 
     def drop_copies(self, original: Invocation) -> None:

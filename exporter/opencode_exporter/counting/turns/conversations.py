@@ -24,7 +24,6 @@ from opencode_exporter.counting.turns.queue import (
     is_left,
     newest_of,
     put,
-    table_of,
     take_out,
     turned,
     without_files,
@@ -288,7 +287,7 @@ class Talks:
         for session in {event.session for event in rows} & self._open.keys():
             for row in self._open[session].queue:
                 if not row.is_over and row.message not in here:
-                    found.setdefault(table_of(row), []).append(row.message)
+                    found.setdefault(row.table, []).append(row.message)
         return found
 
     def overdue_steps(self) -> dict[str, list[str]]:
@@ -298,7 +297,7 @@ class Talks:
             if talk.last + self._abandon_after <= self._now():
                 for row in talk.queue:
                     if not row.is_over:
-                        found.setdefault(table_of(row), []).append(row.message)
+                        found.setdefault(row.table, []).append(row.message)
         return found
 
     def gone(self, rows: Collection[str]) -> None:

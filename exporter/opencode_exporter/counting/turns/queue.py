@@ -92,8 +92,3 @@ def newest_of(row: Row) -> int:
         return row.created
     calls = [max(call.started, call.ended) for call in row.calls]
     return max(row.created, row.completed, *calls)
-
-
-def table_of(row: Row) -> str:
-    """Return the table that a row is in."""
-    return "message" if row.generation == "v1" else "session_message"

@@ -58,7 +58,7 @@ class Turn(msgspec.Struct, omit_defaults=True):
 
     start: int
     agent: str
-    generation: str
+    tells_end: bool = False  # its last step tells whether it goes on; else a remark does
     parent: str = ""  # id of the human message that it answers
     last: str = ""  # id of its last step
     last_finish: str = ""

@@ -140,7 +140,7 @@ class Turns:
         """
         turn = talk.turn
         if turn is None and talk.asked:
-            turn = talk.turn = Turn(talk.asked[-1].at, UNKNOWN, idle.generation)
+            turn = talk.turn = Turn(talk.asked[-1].at, UNKNOWN)
             talk.asked, talk.said = [], []
         if turn is not None:
             cut = turn.last_finish in CUT and idle.outcome == SUCCEEDED
@@ -234,7 +234,7 @@ def _begin(talk: Conversation, step: Step) -> Turn:
     place = next((at for at, one in enumerate(talk.asked) if one.message == step.parent), -1)
     asked = talk.asked[place] if talk.asked else Asked(step.parent, step.created)
     talk.asked = talk.asked[place + 1 :] if place >= 0 else []
-    turn = Turn(asked.at, step.agent, step.generation, parent=asked.message, said=talk.said)
+    turn = Turn(asked.at, step.agent, parent=asked.message, said=talk.said)
     talk.turn, talk.said = turn, []
     return turn
 

@@ -21,6 +21,7 @@ from opencode_exporter.decode.opencode.call_json import (
     targets,
 )
 from opencode_exporter.decode.opencode.copies import is_suspect_v1
+from opencode_exporter.decode.opencode.origins import V1
 from opencode_exporter.decode.opencode.usage import cost_of, tokens_of
 from opencode_exporter.decode.opencode.v1.endings import (
     asked_of,
@@ -50,6 +51,7 @@ from opencode_exporter.events import (
 )
 from opencode_exporter.times import awaited, believable, passed
 
+TABLE: Final = "message"
 SETTLED_MS: Final = 60_000
 """How long after its row a message's parts may still come: each is a write of its own."""
 
@@ -112,7 +114,8 @@ def _remark(
     return Remark(
         session=session.id,
         message=row.id,
-        generation="v1",
+        table=TABLE,
+        origin=V1,
         created=row.created,
         kind="note" if is_note else "human",
         is_over=is_over,
@@ -159,7 +162,8 @@ def _step(
     return Step(
         session=session.id,
         message=row.id,
-        generation="v1",
+        table=TABLE,
+        origin=V1,
         created=row.created,
         is_over=completed is not None and is_whole,
         completed=passed(completed, now),
@@ -178,6 +182,7 @@ def _step(
         suspect=is_suspect_v1(session, row.created, row.updated),
         parent=id_of(whole(text_or(data.parentID, ""))),
         changed=max(row.updated, row.changed),
+        tells_end=True,
     )
 
 

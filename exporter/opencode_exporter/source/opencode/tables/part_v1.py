@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Final
 
 import apsw
 
-from opencode_exporter.chunk import DENSE, Anchor, Chunk, OpenRow
+from opencode_exporter.chunk import DENSE, Anchor, Chunk, OpenRow, RowKind
 from opencode_exporter.clock import Clock
+from opencode_exporter.decode.opencode.origins import V1
 from opencode_exporter.decode.opencode.v1 import invocations as decode_v1
 from opencode_exporter.decode.opencode.v1.endings import looks_typed
 from opencode_exporter.decode.opencode.v1.shapes import parse_part
@@ -100,7 +101,7 @@ class PartTable:
     """``part`` of v1: one row is one part of a message."""
 
     name: ClassVar[str] = "part"
-    generation: ClassVar[str] = "v1"
+    kind: ClassVar[RowKind] = RowKind(V1, is_call=True, restamps=True)
     _SELECT = (
         "SELECT rowid, id, message_id, session_id, time_updated, CAST(data AS BLOB), "
         "time_created, octet_length(data) FROM part WHERE"
@@ -176,7 +177,7 @@ class PartTable:
             "SELECT rowid, octet_length(data) FROM part "
             "WHERE id IN (SELECT value FROM json_each(?))"
         )
-        found = Chunk(self.name, self.generation)
+        found = Chunk(self.name, self.kind)
         for rowids in _portions(sorted(self._reader.by_ids(self.name, sql, ids, tuple)[0])):
             try:
                 found.extend(self._portion(rowids, ids))
@@ -184,7 +185,7 @@ class PartTable:
                 self._reader.hurt().look_in_vain(self.name)
                 for rowid in rowids:
                     one = self._reader.spared(self.name, partial(self._portion, [rowid], ids), None)
-                    found.extend(one or Chunk(self.name, self.generation))
+                    found.extend(one or Chunk(self.name, self.kind))
         return Taken(found, [])
 
     def _portion(self, rowids: list[int], known: Collection[str]) -> Chunk:
@@ -203,7 +204,7 @@ class PartTable:
     ) -> tuple[Chunk, int | None]:
         """Return what the rows say, and the rowid at which a bound was met, if one was."""
         now = self._clock.now_ms()
-        intake = Intake(self.name, self.generation, now, known)
+        intake = Intake(self.name, self.kind, now, known)
         tools: list[_ToolRow] = []
         rows = size = 0
         stopped: int | None = None
