@@ -241,6 +241,10 @@ class Remark(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     suspect: bool = False
 
 
+SessionRow = Step | Remark
+"""A row of a session, which moves its conversation on."""
+
+
 class Rejection(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     """A row, or one call of a row, that could not be decoded and was set aside."""
 
@@ -249,7 +253,7 @@ class Rejection(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True
     until: int = 0  # Unix ms: when our clock has passed its times, and it is looked at again
 
 
-Event = Invocation | UserSkillLoad | Rejection | Step | Remark
+Event = Invocation | UserSkillLoad | Rejection | SessionRow
 
 
 def weight(event: Event) -> int:

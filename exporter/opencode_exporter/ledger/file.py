@@ -29,7 +29,7 @@ from opencode_exporter.ledger.place import (
     wal_of,
 )
 
-SCHEMA_VERSION: Final = 8
+SCHEMA_VERSION: Final = 9
 _WAL_BYTES: Final = 4 << 20
 _CACHE_KIB: Final = 4_000
 _SCHEMA: Final = """
@@ -52,12 +52,12 @@ CREATE TABLE open_row (
     PRIMARY KEY (source, tbl, row)
 ) WITHOUT ROWID;
 CREATE TABLE seen (key INTEGER PRIMARY KEY, owner INTEGER NOT NULL);
-CREATE TABLE trace (time INTEGER PRIMARY KEY, block BLOB NOT NULL);
+CREATE TABLE fork_print (time INTEGER PRIMARY KEY, block BLOB NOT NULL);
 CREATE TABLE edited (
     path TEXT NOT NULL, day INTEGER NOT NULL, edits INTEGER NOT NULL, PRIMARY KEY (path, day)
 ) WITHOUT ROWID;
-CREATE TABLE talk (key INTEGER PRIMARY KEY, due INTEGER, state BLOB NOT NULL);
-CREATE INDEX talk_due ON talk (due, key) WHERE due IS NOT NULL;
+CREATE TABLE conversation (key INTEGER PRIMARY KEY, due INTEGER, state BLOB NOT NULL);
+CREATE INDEX conversation_due ON conversation (due, key) WHERE due IS NOT NULL;
 """
 
 DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError)

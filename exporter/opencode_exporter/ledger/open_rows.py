@@ -36,17 +36,22 @@ class OpenRows:
         self._awake: dict[str, dict[Place, OpenRow]] = {}  # by source
         self._calls: dict[int, set[Place]] = {}
         self._places: dict[str, set[Place]] = {}  # by id of a row
-        self.changed: dict[Place, OpenRow | None] = {}
-        """What the batch changes; None where a row is settled."""
+        self._changed: dict[Place, OpenRow | None] = {}
         for place, row in rows.items():
             self.set(place, row)
+        self._changed.clear()
+
+    def changes(self) -> dict[Place, OpenRow | None]:
+        """Return the rows that changed since the last time; None where one is settled."""
+        changed, self._changed = self._changed, {}
+        return changed
 
     def get(self, place: Place) -> OpenRow | None:
         """Return the row at a place, if it is open."""
         return self._rows.get(place)
 
     def knows(self, row_id: str) -> bool:
-        """Say whether a row is open, in any place."""
+        """Return whether a row is open, in any place."""
         return row_id in self._places
 
     def awake(self, source: str, now: int) -> list[OpenRow]:
@@ -112,7 +117,7 @@ class OpenRows:
             for call in row.calls:
                 self._calls.setdefault(keys.invocation_key(call), set()).add(place)
         if old is not None or row is not None:
-            self.changed[place] = row
+            self._changed[place] = row
         if row is not None and row.ahead:
             self._wait(place, row)
 
@@ -130,7 +135,7 @@ class OpenRows:
         if not places:
             self._calls.pop(key, None)
 
-    def note(self, place: Place, state: OpenRow) -> None:
+    def note_unreadable(self, place: Place, state: OpenRow) -> None:
         """Note the state of an open row that cannot be read now: nobody knows what runs in it."""
         row = self._rows.get(place)
         if row is not None:
@@ -170,12 +175,12 @@ class OpenRows:
         ]
 
     def is_elsewhere(self, place: Place) -> bool:
-        """Say whether the same row is open in another source."""
+        """Return whether the same row is open in another source."""
         return bool(self._elsewhere(place))
 
     def goes_on_elsewhere(self, place: Place, call: Invocation, *, is_gone: bool) -> bool:
         """
-        Say whether a call that was given up here is still waited for in another source.
+        Return whether a call that was given up here is still waited for in another source.
 
         A copy that was made while it ran shows it as it was then, for ever.
 
@@ -192,14 +197,14 @@ class OpenRows:
         )
 
     def concerns(self, key: int) -> bool:
-        """Say whether a call with this key is open."""
+        """Return whether a call with this key is open."""
         return key in self._calls
 
     def concerns_any(self, keys: list[int]) -> bool:
-        """Say the same of many keys."""
+        """Return whether a call with one of these keys is open."""
         return not self._calls.keys().isdisjoint(keys)
 
-    def end(self, place: Place, call: Invocation, key: int, *, given_up: bool) -> None:
+    def end_call(self, place: Place, call: Invocation, key: int, *, given_up: bool) -> None:
         """Take a call that has been counted off its row, and off all others that show it."""
         name = (call.call, call.part)
         if place in self._rows:
@@ -248,7 +253,7 @@ class OpenRows:
                 self.set(place, msgspec.structs.replace(row, given_up=(*row.given_up, ITSELF)))
 
     def is_late(self, place: Place, call: Invocation) -> bool:
-        """Say whether an end was given up before, and forget that it was."""
+        """Return whether an end was given up before, and forget that it was."""
         row, name = self._rows.get(place), (call.call, call.part)
         if row is None or name not in row.given_up:
             return False

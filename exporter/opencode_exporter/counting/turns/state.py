@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from opencode_exporter.events import Remark, Step, Tokens
+from opencode_exporter.events import SessionRow, Step, Tokens
 
 ROOT: Final = "root"
 SUBAGENT: Final = "subagent"
@@ -124,7 +124,7 @@ class Conversation(msgspec.Struct, omit_defaults=True):
     last_skill: str = ""
     loads: list[tuple[int, str]] = []  # after it, in this poll: time and skill
     fresh: list[str] = []  # skills loaded since the last step with a call
-    queue: list[Step | Remark] = []  # rows behind one that is not over, that one first
+    queue: list[SessionRow] = []  # rows behind one that is not over, that one first
     lost: list[Lost] = []
     caller: Call | None = None  # of a sub-agent's session: the last that started it
     held: list[Held] = []
