@@ -23,10 +23,10 @@ import click
 import yaml
 from rich.console import Console
 
-from documents.label_meanings import LABELS
 from harness.places import ROOT
 from harness.support import Bench, FakeClock
 from opencode_exporter import catalog
+from opencode_exporter.catalog.labels import LABELS
 from opencode_exporter.commands.cli import _COMMANDS as COMMANDS
 from opencode_exporter.commands.report import Asked, figures, render
 from opencode_exporter.demo import Demo

@@ -2,7 +2,7 @@
 The reference of all metrics, `exporter/METRICS.md`, from the catalogue.
 
 ``make docs`` writes it anew, ``--check`` says whether it differs.  What labels mean comes
-from `label_meanings`; nothing is written by hand.
+from `catalog.labels`; nothing is written by hand.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
-from documents.label_meanings import LABELS
 from documents.readme import README, TITLES, table
 from opencode_exporter.catalog import METRICS, ON_PAGE, Metric
+from opencode_exporter.catalog.labels import LABELS
 
 REFERENCE: Final = README.parent / "exporter" / "METRICS.md"
 _UNITS: Final = {"s": "seconds", "By": "bytes", "1": "a ratio", "{USD}": "US dollars", "": "none"}
