@@ -16,12 +16,11 @@ from opencode_exporter.decode.opencode import verdicts
 from opencode_exporter.decode.opencode.call_json import (
     Asked,
     Recorded,
-    file_changes,
     parse_asked,
-    targets,
 )
 from opencode_exporter.decode.opencode.copies import is_suspect_v1
 from opencode_exporter.decode.opencode.origins import V1
+from opencode_exporter.decode.opencode.targets import file_changes, targets
 from opencode_exporter.decode.opencode.usage import cost_of, tokens_of
 from opencode_exporter.decode.opencode.v1.endings import (
     asked_of,

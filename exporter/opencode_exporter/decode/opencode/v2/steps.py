@@ -12,9 +12,10 @@ from typing import Final
 import msgspec
 
 from opencode_exporter.decode.opencode import verdicts
-from opencode_exporter.decode.opencode.call_json import Asked, Recorded, file_changes, targets
+from opencode_exporter.decode.opencode.call_json import Asked, Recorded
 from opencode_exporter.decode.opencode.copies import is_suspect_v2
 from opencode_exporter.decode.opencode.origins import V2
+from opencode_exporter.decode.opencode.targets import file_changes, targets
 from opencode_exporter.decode.opencode.usage import cost_of, tokens_of
 from opencode_exporter.decode.opencode.v1.endings import ran_by_provider
 from opencode_exporter.decode.opencode.v2.shapes import Data, Item, MessageTimes, Model, Row, State

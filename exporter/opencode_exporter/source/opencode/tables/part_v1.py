@@ -14,7 +14,8 @@ from opencode_exporter.clock import Clock
 from opencode_exporter.decode.opencode.origins import V1
 from opencode_exporter.decode.opencode.v1 import invocations as decode_v1
 from opencode_exporter.decode.opencode.v1.endings import looks_typed
-from opencode_exporter.decode.opencode.v1.shapes import parse_part
+from opencode_exporter.decode.opencode.v1.shapes import is_step_over, message, parse_part
+from opencode_exporter.decode.opencode.v1.tool_part import ToolPart, parse
 from opencode_exporter.decode.values import Message, Unusable
 from opencode_exporter.events import UNKNOWN, Event, Invocation, Rejection, Session
 from opencode_exporter.source.opencode.reader import LARGEST, Reader
@@ -45,7 +46,7 @@ from opencode_exporter.source.opencode.tables.table import (
 
 _NOBODY: Final = Session("", UNKNOWN, 0)
 
-_ToolRow = tuple[decode_v1.ToolPart, tuple[Any, ...]]
+_ToolRow = tuple[ToolPart, tuple[Any, ...]]
 """A tool part, and the row that it was decoded from."""
 
 
@@ -218,7 +219,7 @@ class PartTable:
                 if is_large(data, row[7]):
                     data = large_data(self._reader, self.name, row[0])
                 size += row[7]
-                part = decode_v1.parse(data)
+                part = parse(data)
             except (Unusable, TypeError) as err:
                 cause = err.cause if isinstance(err, Unusable) else "shape"
                 events: list[Event] = [Rejection(str(row[1]), cause)]
@@ -292,7 +293,7 @@ class PartTable:
         name, data, created, rowid, size = row
         if is_large(data, size):
             data = any_data(self._reader, "message", rowid)
-        return name, decode_v1.message(data, integer(created))
+        return name, message(data, integer(created))
 
     def states(self, ids: list[str]) -> dict[str, tuple[int, int]]:
         """Return (updated, size) of the rows that still exist, without reading their data."""
@@ -312,7 +313,7 @@ class PartTable:
                 continue
             if is_large(data, size):
                 data = any_data(self._reader, "message", rowid)  # noqa: PLW2901
-            is_over = decode_v1.is_step_over(data)
+            is_over = is_step_over(data)
             if is_over is None:
                 continue
             if name == call.message:  # over for a minute, and the call is not
