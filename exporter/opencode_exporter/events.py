@@ -55,7 +55,7 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     root: str = ""  # id of the session above all others, of a sub-agent's
 
     def kept(self) -> Session:
-        """Return what may be kept of it: a path stays in the source."""
+        """Return the session without its paths, which are never stored."""
         if not self.directory and not self.worktree:
             return self
         return msgspec.structs.replace(self, directory="", worktree="")

@@ -14,7 +14,7 @@ from harness.databases import V1, V2, call
 from harness.support import Bench, exposed
 from opencode_exporter.counting.fork_prints import FULL
 from opencode_exporter.counting.tally import Tally
-from opencode_exporter.counting.turns import conversations, turns
+from opencode_exporter.counting.turns import cache, turns
 from opencode_exporter.counting.turns.state import Conversation
 from opencode_exporter.events import Remark
 from opencode_exporter.ledger import open_rows
@@ -82,7 +82,7 @@ def test_nothing_is_kept_of_sessions_that_are_over(
     generation: type[V1 | V2], bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of each call that had been seen running a set stayed behind: 300 bytes, for ever."""
-    monkeypatch.setattr(conversations, "_CACHED", 4)
+    monkeypatch.setattr(cache, "_CACHED", 4)
     exporter = bench.exporter()
     with generation(bench.source) as database:
 
@@ -143,7 +143,7 @@ def test_a_start_reads_conversations_some_at_a_time(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that were due some time were all read at once: after a busy hour, thousands."""
-    monkeypatch.setattr(conversations, "_SOME", 5)
+    monkeypatch.setattr(cache, "_SOME", 5)
     with V1(bench.source) as database, database.db:
         for _ in range(23):
             database.tool(database.message(database.session()), status="running")

@@ -90,7 +90,7 @@ def durations(times: list[int]) -> Histogram | None:
 
 
 def error_type(status: str, reason: str) -> str:
-    """Return what the GenAI conventions call the class of an error, nothing without one."""
+    """Return ``error.type`` of the GenAI conventions; empty without an error."""
     return _GEN_AI_OTHER if status == ERROR and reason in ("", "other") else reason
 
 
@@ -130,7 +130,7 @@ class CallSums:
         return self._tools
 
     def absorb(self, sums: Iterable[tuple[ToolKey, ToolSum]]) -> None:
-        """Add sums of invocations that were made elsewhere."""
+        """Add sums of invocations that another process has made."""
         for key, more in sums:
             total = self._tools.get(key)
             if total is None:

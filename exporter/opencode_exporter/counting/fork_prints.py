@@ -149,7 +149,7 @@ class ForkPrints:
         return self.owner(print_ ^ 1) is not None
 
     def any_stood_in(self, blocks: Blocks) -> bool:
-        """Return whether it was for any of the prints in blocks, whose places are times."""
+        """Return whether a copy was counted for any print in blocks, whose places are times."""
         known = self._stand_ins
         times = blocks.keys() if known is None else blocks.keys() & known
         self._fetch(times)

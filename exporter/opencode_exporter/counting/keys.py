@@ -48,7 +48,7 @@ def hashed(text: str) -> int:
 
 def key(text: str, at: int = 0) -> int:
     """
-    Return the key of a text; its first letters say what it is the key of.
+    Return the key of a text; its first letters tell the kind of key.
 
     Args:
         text: What to hash.
@@ -89,12 +89,12 @@ def load_key(event: UserSkillLoad) -> int:
 
 
 def rejection_key(table: str, event: Rejection) -> int:
-    """Return the key that says: this row has been set aside for this cause."""
+    """Return the key of a row that was set aside for a cause."""
     return key(f"r {table} {event.cause} {event.row}")
 
 
 def session_skill_key(session: str, skill: str) -> int:
-    """Return the key that says: this session has loaded this skill."""
+    """Return the key of a session that has loaded a skill."""
     return key(f"s {session} {skill}")
 
 
@@ -103,7 +103,7 @@ Judged = Invocation | UserSkillLoad | Step | Remark
 
 
 def owner(event: Judged, origin: int) -> int:
-    """Return which row a key stands for: its origin and a hash of its part."""
+    """Return the owner of a key: the origin of its row and a hash of its part."""
     if isinstance(event, Invocation) and event.part:
         return (crc32(event.part.encode()) & _PART_MASK) << _PART_SHIFT | origin
     return origin
@@ -138,7 +138,7 @@ def fingerprint(event: Judged) -> int:
 
 
 def waiting_fingerprint(event: Invocation) -> int:
-    """Return the same for a call that has not ended: its start may still move."""
+    """Return the print of a call that has not ended: its start may still move."""
     return _print(f"w {event.message_created} {event.call}", event.message_created)
 
 

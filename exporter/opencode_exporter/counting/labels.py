@@ -73,7 +73,7 @@ class Slots:
         return tuple(self._places.get(label, ()))
 
     def holds(self, label: str, name: str) -> bool:
-        """Say whether the name has a slot."""
+        """Return whether the name has a slot."""
         return name in self._names.get(label, ())
 
     def take(self, label: str, name: str) -> str:

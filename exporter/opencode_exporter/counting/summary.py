@@ -72,13 +72,13 @@ class Summarizer:
         self._session = ("", 0)
 
     def take(self, events: Iterable[Event]) -> list[Event]:
-        """Sum the plain ones, keep rows for the end, and return the others."""
+        """Sum plain events, keep rows of sessions for the end, and return all others."""
         left: list[Event] = []
         for event in events:
             if isinstance(event, Step | Remark):
                 self._rows.append(event)
             elif not _is_plain(event) or not self._claim(event, keys.invocation_key(event)):
-                left.append(event)  # to be judged; among them namesakes of plain ones
+                left.append(event)  # need admission; among them namesakes of plain ones
             else:
                 self._sums.count_call(event)
                 if event.ended > 0 and not 0 < self._first_end <= event.ended:
@@ -106,7 +106,7 @@ class Summarizer:
         return self._session[1]
 
     def summary(self) -> tuple[Summary, list[Event]]:
-        """Return what was summed, and the rows of sessions that are to be judged."""
+        """Return the summary, and the rows of sessions that need admission."""
         odd = {row.session for row in self._rows if row.suspect or not row.is_over}
         rows: list[Step | Remark] = []
         left: list[Event] = []

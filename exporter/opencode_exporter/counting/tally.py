@@ -34,7 +34,7 @@ TallyKey = tuple[str, tuple[str, ...]]
 
 
 def tool_of(call: StepCall) -> str:
-    """Return a tool's name as a tally takes it: in doubt where the source does not vouch."""
+    """Return a tool's name for a tally, marked as in doubt unless the source vouches for it."""
     return call.tool if call.vouched else _DOUBT + call.tool
 
 
@@ -57,7 +57,7 @@ class Tally:
         histogram_of(metric, self.values[key]).observe(value, _EDGES[metric.name])
 
     def absorb(self, sums: Iterable[tuple[TallyKey, Value]]) -> None:
-        """Add sums that were made elsewhere."""
+        """Add the sums of another tally."""
         for key, value in sums:
             self.values[key] = merge(c.BY_NAME[key[0]], self.values.get(key), value)
 

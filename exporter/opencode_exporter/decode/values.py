@@ -86,7 +86,7 @@ def name_of(value: object, cause: str) -> str:
 
 
 def is_damaged(name: str) -> bool:
-    """Say whether some bytes of a name were no text."""
+    """Return whether some bytes of a name were no text."""
     return "\ufffd" in name
 
 

@@ -107,7 +107,7 @@ def forget(db: apsw.Connection) -> None:
     db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 
-def let_go(db: apsw.Connection) -> None:
+def close_as_is(db: apsw.Connection) -> None:
     """Close a file that may be damaged, or is not ours, and leave it as it is."""
     db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     db.close(True)
@@ -202,7 +202,7 @@ def _connect(path: Path | None) -> apsw.Connection:
             with contextlib.suppress(apsw.FullError, apsw.IOError):
                 forget(db)  # whoever was killed had no time for it
     except BaseException:
-        let_go(db)
+        close_as_is(db)
         raise
     return db
 

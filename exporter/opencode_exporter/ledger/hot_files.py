@@ -1,5 +1,5 @@
 """
-Hot files: how often each file was edited in the last days, if somebody asks for it.
+Hot files: how often each file was edited in the last days, where ``--files.top`` asks for it.
 
 Kept in the ledger by day.  The only thing there that holds paths: they are deleted
 when the flag is turned off.

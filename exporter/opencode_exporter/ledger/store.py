@@ -22,7 +22,7 @@ from opencode_exporter.counting.fork_prints import Blocks
 from opencode_exporter.counting.series import Labels, Value
 from opencode_exporter.counting.turns.state import Conversation
 from opencode_exporter.errors import LedgerError
-from opencode_exporter.ledger.file import DAMAGE, forget, let_go, open_file
+from opencode_exporter.ledger.file import DAMAGE, close_as_is, forget, open_file
 from opencode_exporter.ledger.place import damaged, target, wal_of
 
 _LEAVE_PRINTS: Final = """
@@ -284,10 +284,10 @@ class Store:
         return size
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._db.close(True)
 
     def drop(self) -> None:
-        """Let go of a damaged file as it is, its WAL included."""
+        """Close a damaged file and leave it as it is, its WAL included."""
         with contextlib.suppress(apsw.ConnectionClosedError):
-            let_go(self._db)
+            close_as_is(self._db)

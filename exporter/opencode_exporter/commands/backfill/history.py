@@ -15,8 +15,7 @@ from pathlib import Path
 from opencode_exporter import catalog as c
 from opencode_exporter.clock import Clock
 from opencode_exporter.commands.backfill.known import Known
-from opencode_exporter.commands.backfill.period import Period
-from opencode_exporter.commands.backfill.timeline import Series, Timeline
+from opencode_exporter.commands.backfill.timeline import Period, Series, Timeline
 from opencode_exporter.counting.labels import within_limit
 from opencode_exporter.counting.real_names import RealNames
 from opencode_exporter.counting.series import Delta, Labels, Value, merge
@@ -42,7 +41,7 @@ class History:
     _found: dict[str, set[Labels]] = field(default_factory=dict)
 
     def note(self, place: int, deltas: Iterable[Delta]) -> None:
-        """Note what a sample is the first to show."""
+        """Add deltas to the timeline, at the sample that is the first to show them."""
         added: dict[Series, Value] = {}
         for delta in deltas:
             metric = delta.metric
@@ -86,7 +85,7 @@ class _SumsInTime(Sums):
 
     def at(self, ms: int) -> Sums:
         """Return the sums of what the same sample shows as what happened at a time, Unix ms."""
-        sample = self._history.period.place(ms)
+        sample = self._history.period.sample(ms)
         sums = self._by_sample.get(sample)
         if sums is None:
             sums = self._by_sample[sample] = Sums()

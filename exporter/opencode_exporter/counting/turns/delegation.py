@@ -27,7 +27,7 @@ _DEEPEST: Final = 100
 
 
 def work_of(step: Step, retries: int) -> Work:
-    """Return what a step took."""
+    """Return the tokens, cost, calls and retries of a step."""
     calls: Counter[tuple[str, str]] = Counter()
     for call in step.calls:
         calls[tool_of(call), call.status or ABANDONED] += 1

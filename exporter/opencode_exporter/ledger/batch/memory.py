@@ -58,7 +58,7 @@ class Memory:
         stand_ins: See `ForkPrints`.
         late_ms: When, by the stopwatch, old events last came in; 0 for never.
         since_settled: The first event of all batches since what waits was settled, ms.
-        is_followed: Whether somebody is told of the calls that count.
+        is_followed: Whether a follower is told of the calls that count.
         cache: Conversations.
     """
 

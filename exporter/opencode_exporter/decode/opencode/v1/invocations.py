@@ -47,7 +47,7 @@ _READ: Final = {"bash", "shell", "invalid"}  # tools of which the input is read
 
 
 def may_be_typed(part: ToolPart) -> bool:
-    """Say whether a call outside of a step is a command of the user's, or may become one."""
+    """Return whether a call outside of a step is a command of the user's, or may become one."""
     state = part.state
     if state is None or state.status in ("error", ""):
         return False
@@ -57,7 +57,7 @@ def may_be_typed(part: ToolPart) -> bool:
 
 
 def was_typed(part: ToolPart) -> bool:
-    """Say whether a call outside of a step is a command that the user typed."""
+    """Return whether a call outside of a step is a command that the user typed."""
     state = part.state or State()
     meta = state.metadata or Metadata()
     known = ran_tool(meta.exit, meta.truncated)
@@ -97,7 +97,7 @@ def invocation(
         # Nearly all times are fine; `moment` says what is wrong with the others.
         if not (type(start) is int and type(end) is int and 0 < start <= end < now):
             start, end = moment(start, now, end), ended(end, now, start)
-        return _ended(part, state, row, about, session, start, end)
+        return _ended(part, row, about, session, start, end)
     if state.status not in _OPEN:
         raise Unusable("status")
     stamped = moment(start, now) if start is not None else 0
@@ -146,15 +146,10 @@ def _true_start(stamped: int, row: PartRow, about: Message) -> int:
 
 
 def _ended(
-    part: ToolPart,
-    state: State,
-    row: PartRow,
-    about: Message,
-    session: Session,
-    stamped: int,
-    ended: int,
+    part: ToolPart, row: PartRow, about: Message, session: Session, stamped: int, ended: int
 ) -> Invocation:
     """Return a call that has ended."""
+    state = part.state or State()
     meta = state.metadata
     code = meta.exit if meta is not None else None
     output = state.output

@@ -199,7 +199,7 @@ _step = msgspec.json.Decoder(_Step).decode
 
 
 def is_step_over(data: bytes) -> bool | None:
-    """Say whether a message's data are those of a step that is over; None: of no step at all."""
+    """Return whether a message's data are those of a step that is over; None: of no step at all."""
     try:
         found = _step(data)
     except REFUSED:

@@ -65,7 +65,7 @@ class MessageRow(NamedTuple):
 
     def may_grow(self, now: int) -> bool:
         """
-        Say whether parts of it may be missing because they are written after it.
+        Return whether parts of it may be missing because they are written after it.
 
         By the row's last change: when it was created is what a fork and an import copy.
         """
@@ -226,7 +226,7 @@ def _call(part: Part, session: Session, now: int) -> StepCall:
 
 
 def _is_typed(part: Part, *, in_step: bool) -> bool:
-    """Say whether a call is a command that the user typed."""
+    """Return whether a call is a command that the user typed."""
     state = part.state or State()
     meta = state.metadata or Recorded()
     known = ran_tool(meta.exit, meta.truncated)

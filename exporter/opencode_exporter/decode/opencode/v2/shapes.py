@@ -250,7 +250,7 @@ _step = msgspec.json.Decoder(_Step).decode
 
 
 def is_step_over(data: bytes) -> bool | None:
-    """Say whether an assistant's data are those of a step that is over; None: unreadable."""
+    """Return whether an assistant's data are those of a step that is over; None: unreadable."""
     try:
         found = _step(data)
     except REFUSED:
