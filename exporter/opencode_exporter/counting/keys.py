@@ -142,6 +142,14 @@ def waiting_fingerprint(event: Invocation) -> int:
     return _print(f"w {event.message_created} {event.call}", event.message_created)
 
 
-def session_owner(session: str) -> int:
-    """Return the owner of a fingerprint: its session."""
-    return hashed(session) & _SESSION_MASK
+class SessionOwners:
+    """Owners of fingerprints: their sessions, as hashes.  Events come session by session."""
+
+    def __init__(self) -> None:
+        self._last = ("", 0)
+
+    def of(self, session: str) -> int:
+        """Return the owner of a session's fingerprints."""
+        if self._last[0] != session:
+            self._last = (session, hashed(session) & _SESSION_MASK)
+        return self._last[1]

@@ -69,7 +69,7 @@ class Summarizer:
         self._first_end = 0
         self._first = NO_TIME
         self._rows: list[Step | Remark] = []
-        self._session = ("", 0)
+        self._owners = keys.SessionOwners()
 
     def take(self, events: Iterable[Event]) -> list[Event]:
         """Sum plain events, keep rows of sessions for the end, and return all others."""
@@ -97,13 +97,8 @@ class Summarizer:
         block = self._prints.get(time)
         if block is None:
             block = self._prints[time] = array("Q")
-        block.append(packed(print_, self._owner_of(event.session)))
+        block.append(packed(print_, self._owners.of(event.session)))
         return True
-
-    def _owner_of(self, session: str) -> int:
-        if self._session[0] != session:  # events come session by session
-            self._session = (session, keys.session_owner(session))
-        return self._session[1]
 
     def summary(self) -> tuple[Summary, list[Event]]:
         """Return the summary, and the rows of sessions that need admission."""

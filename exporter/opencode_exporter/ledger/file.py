@@ -119,7 +119,7 @@ def _prepare(path: Path) -> None:
             real = target(path)
             real.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _create(real)
-        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        os.close(os.open(path, os.O_RDWR))
     except (OSError, apsw.Error) as err:
         raise LedgerError(
             f"the ledger {path} cannot be created ({_reason(err)})",
@@ -149,7 +149,7 @@ def _made(path: Path, notes: Mapping[str, str]) -> Iterator[Path]:
     """Make an empty ledger beside a path; it is gone after, unless it was moved."""
     made = path.with_name(f"{path.name}.new-{secrets.token_hex(4)}")
     try:
-        os.close(os.open(made, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        os.close(os.open(made, os.O_CREAT | os.O_TRUNC | os.O_RDWR, 0o600))
         db = _opened(made)
         try:
             db.pragma("journal_mode", "WAL")

@@ -78,7 +78,7 @@ def _is_orphan(path: Path) -> bool:
 
 def _head(path: Path) -> bytes:
     # O_NONBLOCK: a pipe that took the file's place since must not block us.
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         return os.read(file, _HEADER_BYTES)
     finally:

@@ -66,7 +66,7 @@ class Admission:
         self.has_orphans = has_orphans
         self._is_open = is_open
         self.prints = prints
-        self._session = ("", 0)
+        self._me = keys.SessionOwners()
         self.seen: dict[int, int] = {}
         self._owners: dict[int, int | None] = {}
         self.originals: list[Invocation] = []
@@ -110,7 +110,7 @@ class Admission:
                 plain = key not in seen and owners[key] is None and not prints.is_stood_in(print_)
                 if plain:
                     seen[key] = keys.owner(event, origin)
-                    prints.leave_again(print_, self._me(event.session))
+                    prints.leave_again(print_, self._me.of(event.session))
             admitted.append(plain)
         return admitted
 
@@ -136,21 +136,21 @@ class Admission:
             verdict, key = self._known(event, key, known, me)
             if verdict is not Verdict.NEW:
                 # A call that was given up before it started leaves this print only now.
-                self.prints.leave(keys.fingerprint(event), self._me(event.session))
+                self.prints.leave(keys.fingerprint(event), self._me.of(event.session))
                 return verdict
         self.seen[key] = me
         print_ = keys.fingerprint(event)
         if isinstance(event, Invocation) and not event.message_created:
             self.has_orphans = True
-            if not self._is_open(key) and self.prints.owner(print_) == self._me(event.session):
+            if not self._is_open(key) and self.prints.owner(print_) == self._me.of(event.session):
                 return Verdict.REPEAT  # it has been counted when its message was there
         if (event.suspect or self.prints.is_stood_in(print_)) and self._is_copy(event):
             return Verdict.FORKED
         if event.suspect:
-            self.prints.leave(print_, self._me(event.session))
+            self.prints.leave(print_, self._me.of(event.session))
             self.prints.stand_in(print_)
         else:
-            self.prints.leave_again(print_, self._me(event.session))
+            self.prints.leave_again(print_, self._me.of(event.session))
         return Verdict.NEW
 
     def leave_open_prints(self, calls: Iterable[Invocation]) -> None:
@@ -164,7 +164,7 @@ class Admission:
         if self._owner(key) is not None or (event.suspect and self._is_copy(event)):
             return False
         if not event.suspect:  # of a copy and its original, the first that ends counts
-            self.prints.leave_again(keys.fingerprint(event), self._me(event.session))
+            self.prints.leave_again(keys.fingerprint(event), self._me.of(event.session))
         return True
 
     def admit_late(self, step: Step, key: int) -> Verdict:
@@ -188,7 +188,7 @@ class Admission:
         return Verdict.NEW
 
     def _leave_open(self, call: Invocation) -> None:
-        me = self._me(call.session)
+        me = self._me.of(call.session)
         for print_ in _fingerprints(call):
             if call.suspect:
                 self.prints.leave(print_, me)
@@ -239,13 +239,8 @@ class Admission:
 
     def _is_copy(self, event: Judged) -> bool:
         """Return whether another session has an event with the same fingerprint."""
-        me = self._me(event.session)
+        me = self._me.of(event.session)
         return any(self.prints.is_left_by_another(print_, me) for print_ in _fingerprints(event))
-
-    def _me(self, session: str) -> int:
-        if self._session[0] != session:  # events come session by session
-            self._session = (session, keys.session_owner(session))
-        return self._session[1]
 
 
 def _fingerprints(event: Judged) -> tuple[int, ...]:
