@@ -99,7 +99,7 @@ def _reason(err: OSError | apsw.Error) -> str:
 
 def forget(db: apsw.Connection) -> None:
     """
-    Let nothing be left in the WAL, where what was deleted stays until it is written over.
+    Truncate the WAL, where deleted rows stay until they are overwritten.
 
     Raises:
         apsw.Error: It could not be; what was committed is durable all the same.

@@ -22,7 +22,7 @@ Edits = dict[tuple[str, int], int]
 
 
 def without_paths(step: Step) -> Step:
-    """Return a step that is not over as it may be kept: its end tells the paths again."""
+    """Return an open step without paths, which are not stored: its end tells them again."""
     if not any(file.path for call in step.calls for file in call.files):
         return step
     calls = tuple(

@@ -57,7 +57,7 @@ class Notes:
         return [name.removeprefix(begin) for name, at in due.items() if 0 < at <= now]
 
     def note_due(self, source: str, table: str, at: int, now: int) -> None:
-        """Note that rows of a table are due at some time, ms, and that nothing else says which."""
+        """Note when a table is read again, ms, as some of its rows are not kept in mind."""
         name = f"again {source} {table}"
         known = int(self._meta.get(name, 0)) or at
         self._note(name, str(max(min(at, known), now + _AGAIN_MS)))

@@ -55,7 +55,7 @@ class OpenRows:
         return row_id in self._places
 
     def awake(self, source: str, now: int) -> list[OpenRow]:
-        """Return the rows of a source that a poll looks at which begins now, Unix ms."""
+        """Return the rows of a source that every poll looks at, and those that are due, Unix ms."""
         awake = self._awake.get(source, {})
         due = {place: self._rows[place] for place in self.waiting.due(source, now)}
         return [*(awake | due).values()]
@@ -129,14 +129,14 @@ class OpenRows:
             self.set(out, msgspec.structs.replace(row, ahead=0) if row.calls else None)
 
     def _forget_call(self, key: int, place: Place) -> None:
-        """Note that a call is not open at a place: of one that is open nowhere nothing is kept."""
+        """Note that a call is not open at a place any more."""
         places = self._calls.get(key, set())
         places.discard(place)
         if not places:
             self._calls.pop(key, None)
 
     def note_unreadable(self, place: Place, state: OpenRow) -> None:
-        """Note the state of an open row that cannot be read now: nobody knows what runs in it."""
+        """Note the state of an open row that cannot be read now: its calls are not shown to run."""
         row = self._rows.get(place)
         if row is not None:
             calls = tuple(msgspec.structs.replace(call, running=False) for call in row.calls)
@@ -219,7 +219,7 @@ class OpenRows:
                     self._take_off(other, (twin.call, twin.part), given_up=True)
 
     def take_off(self, place: Place, call: Invocation) -> None:
-        """Take a call off a row that shows it for nothing: another source's says how it ended."""
+        """Take a call off a row, as the row of another source tells how it ended."""
         row, name = self._rows.get(place), (call.call, call.part)
         if row is not None and name in ((one.call, one.part) for one in row.calls):
             self._take_off(place, name, given_up=False)

@@ -25,7 +25,7 @@ class Waiting:
         self._passed_over: dict[tuple[str, str], int] = {}
 
     def add(self, place: Place, due: int) -> Place | None:
-        """Keep a row in mind; return the one that has to give way, if there is one."""
+        """Keep a row in mind; return the row that gives way to it, if there are too many."""
         rows = self._due.setdefault(place[0], [])
         insort(rows, (due, place))
         if len(rows) <= MOST:
@@ -43,7 +43,7 @@ class Waiting:
             del rows[at]
 
     def passed_over(self) -> dict[tuple[str, str], int]:
-        """Return when the first row given way since the last time is due, by source and table."""
+        """Return, by source and table, when the first of the rows is due that gave way; once."""
         passed_over, self._passed_over = self._passed_over, {}
         return passed_over
 

@@ -32,7 +32,7 @@ from opencode_exporter.source.skills import SkillScanner
 
 @dataclass(frozen=True)
 class History:
-    """Where what is read goes, and by which rules."""
+    """The timeline to fill, and the rules for it."""
 
     known: Known
     period: Period
@@ -64,7 +64,7 @@ class History:
         return shown_labels(metric, labels, how, salt)
 
     def when(self, event: Event) -> int:
-        """Return when an event counted, Unix ms: as soon as it could be seen."""
+        """Return when an event counted, Unix ms: when it could first be seen."""
         if isinstance(event, Invocation):
             began = event.started or event.message_created
             return event.ended or began + self.settings.abandon_after_ms
@@ -84,7 +84,7 @@ class _SumsInTime(Sums):
         self._by_sample: dict[int | None, Sums] = {}
 
     def at(self, ms: int) -> Sums:
-        """Return the sums of what the same sample shows as what happened at a time, Unix ms."""
+        """Return the sums of the sample that is the first to show a time, Unix ms."""
         sample = self._history.period.sample(ms)
         sums = self._by_sample.get(sample)
         if sums is None:

@@ -22,7 +22,7 @@ _ABORTED: Final = ("MessageAbortedError", "aborted")
 
 
 def remember(turn: Turn, step: Step) -> None:
-    """Keep of a turn's last step what tells how the turn ends."""
+    """Store in a turn the facts of its last step that tell how the turn ends."""
     turn.tells_end = step.tells_end
     turn.last, turn.compacted = step.message, False
     turn.last_finish, turn.last_error = step.finish, step.error
@@ -42,7 +42,7 @@ def _has_own_calls(step: Step) -> bool:
 
 def ended_by_step(turn: Turn, step: Step) -> str:
     """
-    Return the outcome of a turn that its step ends, nothing if it goes on, or may.
+    Return the outcome of a turn that its step ends; empty if the turn may go on.
 
     A turn of 2.x goes on until ``idle``; but where the user interrupts a step, often
     none follows.
@@ -57,7 +57,7 @@ def ended_by_step(turn: Turn, step: Step) -> str:
 
 
 def outcome_of(turn: Turn) -> str:
-    """Return how a turn ended that its last step was the end of; nothing if it was not."""
+    """Return the outcome of a turn that ended with its last step; empty if it did not."""
     if turn.last_error:
         return INTERRUPTED if turn.last_error in _ABORTED else FAILED
     if turn.last_refused:
@@ -75,7 +75,7 @@ def outcome_of(turn: Turn) -> str:
 
 def ended_by_message(turn: Turn) -> str:
     """
-    Return how the next human message ends a turn, nothing if it goes on.
+    Return the outcome of a turn at the next human message; empty if the turn goes on.
 
     A turn of 1.x that was to go on is abandoned then.  One of 2.x goes on until ``idle``:
     the message steers it; unless its process died, or its last step has an error (2.0.15
@@ -92,7 +92,7 @@ def ended_by_message(turn: Turn) -> str:
 
 
 def ended_by_silence(turn: Turn) -> str:
-    """Return how a turn ended after which nothing happened any more."""
+    """Return the outcome of a turn in a session that has fallen silent."""
     if turn.tells_end:
         return ended_by_message(turn)
     if not turn.last_finish and not turn.last_error:

@@ -68,7 +68,7 @@ def turned(step: Step, mask: int) -> Step:
 
 
 def without_files(step: Step) -> Step:
-    """Return a step without the files of its calls: what it says again in the end."""
+    """Return a step without the files of its calls: its end tells them again."""
     if not any(call.files for call in step.calls):
         return step
     calls = tuple(msgspec.structs.replace(call, files=()) for call in step.calls)
@@ -76,7 +76,7 @@ def without_files(step: Step) -> Step:
 
 
 def given_up(step: Step) -> Step:
-    """Return a step that will not end any more, as it is counted."""
+    """Return a step as it is counted when it is given up: over, with its open calls abandoned."""
     calls = tuple(
         call if call.status else msgspec.structs.replace(call, status=ABANDONED)
         for call in step.calls

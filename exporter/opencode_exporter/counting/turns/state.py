@@ -20,7 +20,7 @@ SESSION_KINDS: Final = (ROOT, SUBAGENT, FORK)
 
 
 class Work(msgspec.Struct, omit_defaults=True):
-    """What steps outside skill runs took: it may belong to a run further up."""
+    """Tokens, cost and calls outside skill runs; they may belong to a run further up."""
 
     tokens: Tokens = Tokens()
     cost: int = 0
@@ -28,7 +28,7 @@ class Work(msgspec.Struct, omit_defaults=True):
     retries: int = 0
 
     def absorb(self, other: Work) -> None:
-        """Add other work."""
+        """Add the tokens, cost and calls of other work."""
         self.tokens = self.tokens.plus(other.tokens)
         self.cost += other.cost
         self.retries += other.retries
@@ -79,7 +79,7 @@ class Turn(msgspec.Struct, omit_defaults=True):
 
 
 class Call(msgspec.Struct, array_like=True):
-    """A call that started a sub-agent: whose work that is."""
+    """A call that started a sub-agent, and the run that the sub-agent's work belongs to."""
 
     started: int
     ended: int

@@ -94,7 +94,7 @@ class Admission:
 
     def admit_plain(self, events: list[Event], event_keys: list[int], origin: int) -> list[bool]:
         """
-        Admit those events of a chunk about which there is nothing to ask.
+        Admit the events of a chunk that are plain: no copy, and under a new key.
 
         The shortest way for nearly all of a history: an invocation that no fork can
         have copied, under a key that nobody has.  The others are left to `admit`.
@@ -160,7 +160,7 @@ class Admission:
                 self._leave_open(call)
 
     def is_open(self, event: Step | Remark, key: int) -> bool:
-        """Return whether a row that is not over waits for its end, and is nobody's copy."""
+        """Return whether a row that is not over waits for its end, and is no copy."""
         if self._owner(key) is not None or (event.suspect and self._is_copy(event)):
             return False
         if not event.suspect:  # of a copy and its original, the first that ends counts
@@ -203,7 +203,7 @@ class Admission:
         return True
 
     def _known(self, event: Judged, key: int, known: int, me: int) -> tuple[Verdict, int]:
-        """Decide about an event whose key is taken; return it, or the key of its own."""
+        """Return the verdict on an event whose key is taken, and the key that it counts under."""
         if not keys.same_origin(known, me):
             if known & keys.COPIED_BIT:
                 return Verdict.REPEAT, key
@@ -219,7 +219,7 @@ class Admission:
         return Verdict.REPEAT if is_known else Verdict.NEW, key
 
     def _find(self, event: Judged, key: int) -> tuple[int | None, int]:
-        """Return who has the key of an event, or the key that it had as an orphan; and that key."""
+        """Return the owner of an event's key, or of its key as an orphan; and that key."""
         known = self._owner(key)
         if known is None and self.has_orphans and isinstance(event, Invocation):
             orphaned = keys.orphan_key(event)
@@ -261,7 +261,7 @@ def _key(table: str, event: Event) -> int:
 
 
 def first_load_key(session: str, skill: str) -> int:
-    """Return the key that says: this session has loaded this skill."""
+    """Return the key of a session that has loaded a skill."""
     return keys.session_skill_key(session, clean(skill))
 
 

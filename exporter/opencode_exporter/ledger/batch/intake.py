@@ -113,7 +113,7 @@ class Intake:
                 self._batch.count(c.ROWS_REJECTED, (source, chunk.table, event.cause))
 
     def is_new(self, summary: Summary) -> bool:
-        """Return whether the calls of a summary may be counted unseen."""
+        """Return whether a summary may be counted without its single events."""
         keys = summary.key_list()
         if self._scope != EVERYTHING:
             return False
