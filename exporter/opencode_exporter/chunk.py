@@ -59,10 +59,30 @@ ITSELF: Final = ("", "")
 """Among the calls of a row that were given up: its step."""
 
 
+class RowKind(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """
+    What the rows of a table are to whoever counts them, in place of a client's name or version.
+
+    Attributes:
+        origin: 1, 2 or 3: an upgrade copies what was counted into rows of another origin.
+        is_call: Whether a row is one call and nothing else; its id is the call's `part`.
+        restamps: Whether the start of a call that runs may be stamped anew.
+    """
+
+    origin: int
+    is_call: bool = False
+    restamps: bool = False
+
+    def row_of(self, call: Invocation) -> str:
+        """Return the id of the row that shows a call."""
+        return call.part if self.is_call else call.message
+
+
 class OpenRow(msgspec.Struct, frozen=True):
     """A row that may still change: looked at again until it is final or gone."""
 
     table: str
+    kind: RowKind
     row: str
     updated: int  # time_updated, ms
     size: int  # bytes of data: equal milliseconds happen
@@ -83,7 +103,7 @@ class Chunk(msgspec.Struct):
     """What one short read transaction over one table brought."""
 
     table: str
-    generation: str
+    kind: RowKind
     events: list[Event] = msgspec.field(default_factory=list)
     open_rows: list[OpenRow] = msgspec.field(default_factory=list)
     settled: list[str] = msgspec.field(default_factory=list)

@@ -1,8 +1,8 @@
 """
 Events: what happened, as immutable typed facts.
 
-Both generations of the source decode into these, and nothing behind decode
-knows which generation an event came from.  All times are Unix milliseconds of
+Whatever a client and its versions write is decoded into these, and nothing behind
+decode and source knows which of them an event came from.  All times are Unix milliseconds of
 the source's clock, all durations milliseconds; 0 stands for "not recorded".
 """
 
@@ -55,7 +55,7 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     root: str = ""  # id of the session above all others, of a sub-agent's
 
     def kept(self) -> Session:
-        """Return what may be kept of it: a path stays in the source."""
+        """Return the session without its paths, which are never stored."""
         if not self.directory and not self.worktree:
             return self
         return msgspec.structs.replace(self, directory="", worktree="")
@@ -183,7 +183,8 @@ class Step(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
 
     session: str
     message: str
-    generation: str
+    table: str  # that its row is in
+    origin: int  # of its row; see `chunk.RowKind`
     created: int
     is_over: bool = False  # nothing of it will change
     completed: int = 0
@@ -203,15 +204,13 @@ class Step(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     suspect: bool = False
     parent: str = ""  # id of the message that it answers; 1.x only
     changed: int = 0  # when its rows changed last; of one that is not over
+    tells_end: bool = False  # that its turn ends with it; of others a remark (``idle``) says so
+    is_unfinished: bool = False
+    """
+    It is over only because the next step of its session has begun (2.x).
 
-    @property
-    def is_unfinished(self) -> bool:
-        """
-        Whether it is over only because the next step of its session has begun (2.x).
-
-        Its process may have died; or it works on beside that step, and finishes it yet.
-        """
-        return self.generation == "v2" and self.is_over and not self.finish and not self.error
+    Its process may have died; or it works on beside that step, and finishes it yet.
+    """
 
 
 class Remark(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
@@ -224,7 +223,8 @@ class Remark(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
 
     session: str
     message: str
-    generation: str
+    table: str  # that its row is in
+    origin: int  # of its row
     created: int
     kind: str
     is_over: bool = True
@@ -241,6 +241,10 @@ class Remark(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     suspect: bool = False
 
 
+SessionRow = Step | Remark
+"""A row of a session, which moves its conversation on."""
+
+
 class Rejection(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     """A row, or one call of a row, that could not be decoded and was set aside."""
 
@@ -249,7 +253,7 @@ class Rejection(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True
     until: int = 0  # Unix ms: when our clock has passed its times, and it is looked at again
 
 
-Event = Invocation | UserSkillLoad | Rejection | Step | Remark
+Event = Invocation | UserSkillLoad | Rejection | SessionRow
 
 
 def weight(event: Event) -> int:

@@ -31,6 +31,7 @@ from opencode_exporter.expose.moment import Snapshot
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.service.settings import Settings
+from opencode_exporter.source.opencode.tables.part_v1 import PartTable
 
 _TOOLS: Final = 100
 _SKILLS: Final = 100
@@ -44,7 +45,7 @@ _ROUNDS: Final = 10
 def fill(ledger: Ledger, source: str) -> None:
     """Count calls of so many names that there are more than 5 000 series, and commit."""
     events = list(_calls())
-    ledger.apply(source, Chunk("part", "v1", events=events, rows=len(events)))
+    ledger.apply(source, Chunk("part", PartTable.kind, events=events, rows=len(events)))
     ledger.set_baseline()
     ledger.commit()
 
@@ -122,7 +123,7 @@ def scrape(source: Path, _ledger: Path) -> dict[str, float]:
 def _more(ledger: Ledger, source: str, number: int) -> None:
     """Count one call more."""
     call = _call(Random(number), -number, "tool_007", COMPLETED, *_PLACES[7])  # noqa: S311
-    ledger.apply(source, Chunk("part", "v1", events=[call], rows=1))
+    ledger.apply(source, Chunk("part", PartTable.kind, events=[call], rows=1))
     ledger.commit()
 
 

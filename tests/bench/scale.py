@@ -42,7 +42,9 @@ from opencode_exporter.events import (
 )
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.ledger.store import Store
+from opencode_exporter.source.opencode.tables.part_v1 import PartTable
 
+PART: Final = PartTable.kind
 CALLS_A_PART: Final = 0.315
 """Of a thousand parts of a real history, 315 are invocations."""
 _CHUNK: Final = 1_250
@@ -105,23 +107,25 @@ class Simulation:
         """See invocations run, and then that they have ended."""
         own = [event for event in events if not event.suspect]
         rows = [
-            OpenRow("part", event.part, event.started, 1, event.started, calls=(_going(event),))
+            OpenRow(
+                "part", PART, event.part, event.started, 1, event.started, calls=(_going(event),)
+            )
             for event in own
         ]
-        self._apply(Chunk("part", "v1", open_rows=rows), ())
+        self._apply(Chunk("part", PART, open_rows=rows), ())
         self._ledger.commit()
         ended = [event.part for event in own]
-        chunk = Chunk("part", "v1", events=[*events], settled=ended, rows=len(events))
+        chunk = Chunk("part", PART, events=[*events], settled=ended, rows=len(events))
         self._apply(chunk, events)
         self._ledger.commit()
 
     def _summed(self, table: str, events: Sequence[Event]) -> Chunk:
-        summarizer = Summarizer("v1")
+        summarizer = Summarizer(PART.origin)
         left = summarizer.take(events)
         summary, rows = summarizer.summary()
         if not self._ledger.is_new(summary):
             raise SystemExit("What was never issued before is known.")
-        return SummedChunk(table, "v1", events=[*left, *rows], summary=summary, rows=len(events))
+        return SummedChunk(table, PART, events=[*left, *rows], summary=summary, rows=len(events))
 
     def _apply(self, chunk: Chunk, events: Iterable[Invocation]) -> None:
         self._ledger.apply("opencode.db", chunk)
@@ -137,7 +141,7 @@ class Simulation:
         costs = []
         for event in events:
             began = time.perf_counter()
-            self._apply(Chunk("part", "v1", events=[event], rows=1), [event])
+            self._apply(Chunk("part", PART, events=[event], rows=1), [event])
             self._ledger.commit()
             costs.append(time.perf_counter() - began)
         self._ledger.close()

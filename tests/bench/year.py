@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from random import Random
 from typing import Any, Final
 
+from opencode_exporter.decode.opencode.origins import V1
 from opencode_exporter.events import (
     COMPLETED,
     ERROR,
@@ -107,7 +108,8 @@ class Messages:
 def _rows(calls: list[Invocation]) -> Iterator[Step | Remark]:
     """Yield a step, and before every some of them what the user says."""
     first, last = calls[0], calls[-1]
-    head: dict[str, Any] = {"session": first.session, "generation": "v1", "suspect": first.suspect}
+    head: dict[str, Any] = {"session": first.session, "table": "message", "origin": V1}
+    head["suspect"] = first.suspect
     where = Session(first.session, first.project, 0)
     at = first.message_created
     if first.message[-1:] in "08":
@@ -130,4 +132,5 @@ def _rows(calls: list[Invocation]) -> Iterator[Step | Remark]:
             for call in calls
         ),
         where=where,
+        tells_end=True,
     )

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opencode_exporter import catalog as c
-from opencode_exporter.counting.calls import Aggregate, ToolKey, ToolSum
+from opencode_exporter.counting.calls import CallSums, ToolKey, ToolSum
 from opencode_exporter.counting.labels import Slots
 from opencode_exporter.counting.series import Histogram, Labels, Value, merge
 from opencode_exporter.counting.totals import changed_by
@@ -45,10 +45,10 @@ def calls(draw: st.DrawFn) -> Invocation:
 
 def summed(events: Iterable[Invocation]) -> dict[ToolKey, ToolSum]:
     """Return what a reader process sends of some calls, over the wire and back."""
-    sums = Aggregate()
+    sums = CallSums()
     for event in events:
-        sums.add(event)
-    data = msgspec.msgpack.encode([*sums.tools().items()])
+        sums.count_call(event)
+    data = msgspec.msgpack.encode([*sums.by_tool().items()])
     return dict(msgspec.msgpack.decode(data, type=list[tuple[ToolKey, ToolSum]]))
 
 
@@ -56,10 +56,10 @@ def counted(
     events: list[Invocation], cut: int, slots: Slots, limit: int = 2000
 ) -> dict[str, dict[Labels, Value]]:
     """Return the series that some calls make: the first ones summed elsewhere."""
-    sums = Aggregate()
+    sums = CallSums()
     sums.absorb(summed(events[:cut]).items())
     for event in events[cut:]:
-        sums.add(event)
+        sums.count_call(event)
     return changed_by(sums.fold(slots, lambda _label, _name: True), {}, limit)
 
 

@@ -14,7 +14,7 @@ from harness.databases import V1, V2, call
 from harness.support import Bench, exposed
 from opencode_exporter.counting.fork_prints import FULL
 from opencode_exporter.counting.tally import Tally
-from opencode_exporter.counting.turns import conversations, turns
+from opencode_exporter.counting.turns import cache, turns
 from opencode_exporter.counting.turns.state import Conversation
 from opencode_exporter.events import Remark
 from opencode_exporter.ledger import open_rows
@@ -82,7 +82,7 @@ def test_nothing_is_kept_of_sessions_that_are_over(
     generation: type[V1 | V2], bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of each call that had been seen running a set stayed behind: 300 bytes, for ever."""
-    monkeypatch.setattr(conversations, "_CACHED", 4)
+    monkeypatch.setattr(cache, "_CACHED", 4)
     exporter = bench.exporter()
     with generation(bench.source) as database:
 
@@ -133,7 +133,7 @@ def test_blocks_of_traces_stay_small_however_much_happens_at_one_time(bench: Ben
             with V1(bench.source, ddl="", now=database.now) as later, later.db:
                 later.fork(session)
     ledger = apsw.Connection(str(bench.ledger))
-    sizes: list[int] = [*ledger.execute("SELECT length(block) FROM trace").get]
+    sizes: list[int] = [*ledger.execute("SELECT length(block) FROM fork_print").get]
     ledger.close()
     assert len(sizes) > 2
     assert max(sizes) <= FULL
@@ -143,14 +143,14 @@ def test_a_start_reads_conversations_some_at_a_time(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that were due some time were all read at once: after a busy hour, thousands."""
-    monkeypatch.setattr(conversations, "_SOME", 5)
+    monkeypatch.setattr(cache, "_SOME", 5)
     with V1(bench.source) as database, database.db:
         for _ in range(23):
             database.tool(database.message(database.session()), status="running")
     bench.clock.ms = database.now + 1000
     exporter = bench.exporter()
     exporter.poll()
-    waiting = len(exporter.ledger.talks._open)
+    waiting = len(exporter.ledger._memory.cache._open)
     exporter.close()
     asked: list[int] = []
     due = Store.due
@@ -162,7 +162,7 @@ def test_a_start_reads_conversations_some_at_a_time(
 
     monkeypatch.setattr(Store, "due", noted)
     exporter = bench.exporter()
-    assert len(exporter.ledger.talks._open) == waiting > 20
+    assert len(exporter.ledger._memory.cache._open) == waiting > 20
     assert sum(asked) == waiting
     assert max(asked) == 5
     exporter.close()
@@ -186,7 +186,7 @@ def test_rows_that_sleep_are_forgotten_beyond_a_number(
         database.session()
         exporter.poll()
         assert exposed(exporter).by(CALLS, "status") == {("abandoned",): 9}
-    kept = len(exporter.ledger._intake.open._rows)
+    kept = len(exporter.ledger._memory.open._rows)
     exporter.close()
     again = Ledger(
         Store(bench.ledger),
@@ -195,20 +195,22 @@ def test_rows_that_sleep_are_forgotten_beyond_a_number(
         counts_history=True,
         abandon_after_ms=3_600_000,
     )
-    assert len(again._intake.open._rows) == kept <= 4
+    assert len(again._memory.open._rows) == kept <= 4
     again.close()
 
 
 def said(skills: Iterable[str]) -> Remark:
     """Return what a user says who mentions some skills."""
-    return Remark("ses", "msg", "v2", 1, "human", role="user", skills=tuple(skills))
+    return Remark("ses", "msg", "session_message", 2, 1, "human", role="user", skills=tuple(skills))
 
 
 def test_skills_that_wait_for_a_step_are_kept_up_to_a_number() -> None:
     """A message may mention thousands of skills, and be followed by others like it."""
-    talk = Conversation("ses")
-    moved = turns.Turns(lambda _: talk, Tally(), "salt")
+    conversation = Conversation("ses")
+    moved = turns.Turns(lambda _: conversation, Tally(), "salt")
     for message in range(3):
-        moved.hear(talk, said(f"skill-{message}-{number}" for number in range(700)))
-    assert {len(talk.said), len(talk.loads), len(talk.fresh)} == {turns._MOST_LOADS}
-    assert talk.said[-1][1] == talk.fresh[-1] == "skill-2-699"
+        moved.take_message(conversation, said(f"skill-{message}-{number}" for number in range(700)))
+    assert {
+        len(waiting) for waiting in (conversation.said, conversation.loads, conversation.fresh)
+    } == {turns._MOST_LOADS}
+    assert conversation.said[-1][1] == conversation.fresh[-1] == "skill-2-699"

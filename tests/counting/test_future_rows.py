@@ -168,7 +168,7 @@ def test_row_of_the_year_9999_holds_nothing_back(
             bench.clock.advance(hours=24 * days)
             page = polled(exporter)
             assert counted(page) == {("read", "completed"): 1 + (days > 1)}
-        rows = exporter.ledger._intake.open._rows.values()
+        rows = exporter.ledger._memory.open._rows.values()
         assert sum(row.ahead > 0 for row in rows) <= 5
         assert counted(bench.read_once()) == {("read", "completed"): 2}
     exporter.close()

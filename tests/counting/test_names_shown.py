@@ -144,7 +144,7 @@ def test_places_and_slots_never_go(steps: list[tuple[bool, set[str]]]) -> None:
         assert found >= known
         assert len(found) == len(slots.names("tool")) + len(slots.places("tool"))
         assert len(found) <= limit_of("tool") - 2
-        kept, slots.new, known = kept + slots.new, [], found
+        kept, known = kept + slots.given(), found
         again = Slots(kept)
         assert again.names("tool") == slots.names("tool")
         assert set(again.places("tool")) == set(slots.places("tool"))

@@ -22,11 +22,10 @@ from opencode_exporter.decode.opencode.call_json import (
     Asked,
     Recorded,
     asked_raw,
-    file_changes,
     parse_asked,
     recorded_fields,
-    targets,
 )
+from opencode_exporter.decode.opencode.targets import file_changes, targets
 from opencode_exporter.events import FileChange
 from opencode_exporter.events import Session as Where
 from opencode_exporter.vocabulary import CATEGORIES

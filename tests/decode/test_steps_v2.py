@@ -13,6 +13,7 @@ import pytest
 from contract.oracle import edits, model, reading, runs
 from harness.support import unpack
 from opencode_exporter.decode.languages import language_of
+from opencode_exporter.decode.opencode.origins import V1, V2
 from opencode_exporter.decode.opencode.v2.rows import ROW_TYPES, decode
 from opencode_exporter.decode.opencode.v2.shapes import Row
 from opencode_exporter.events import (
@@ -75,7 +76,7 @@ def step_fields(row: model.Row) -> dict[str, Any]:
     """Return what the fields of a step have to be."""
     return usage(row) | {
         "message": row.message,
-        "generation": row.generation,
+        "origin": V1 if row.generation == "v1" else V2,
         "created": row.created,
         "is_over": row.completed is not None,
         "completed": row.completed or 0,
@@ -94,7 +95,7 @@ def remark_fields(row: model.Row) -> dict[str, Any]:
     used = usage(row) if row.compaction else {}
     return used | {
         "message": row.message,
-        "generation": row.generation,
+        "origin": V1 if row.generation == "v1" else V2,
         "created": row.created,
         "kind": row.kind,
         "role": row.role,

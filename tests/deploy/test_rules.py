@@ -25,9 +25,9 @@ from deploy.rules_reading import (
     take_apart,
 )
 from documents import home
-from documents.label_meanings import LABELS
 from harness.support import real_tool
 from opencode_exporter.catalog import ON_PAGE
+from opencode_exporter.catalog.labels import LABELS
 
 THE_ALERTS = {
     "OpenCodeSkillFailureRateHigh",

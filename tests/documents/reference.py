@@ -1,7 +1,7 @@
 """
 The reference of all metrics, the generated part of `exporter/METRICS.md`.
 
-It is made of the catalogue, and what labels mean comes from `label_meanings`.
+It is made of the catalogue, and what labels mean comes from `catalog.labels`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from documents.label_meanings import LABELS
 from documents.tables import table
 from opencode_exporter.catalog import METRICS, ON_PAGE, Metric
+from opencode_exporter.catalog.labels import LABELS
 
 TITLES: Final = {
     "skills": "Skills",

@@ -22,6 +22,12 @@ CLOCKS: Final = {
     "web.web_config": "the default of an argument that tests replace; web knows nothing of ours",
 }
 """Modules that may name a clock of the standard library, and why."""
+GENERATIONS: Final = {
+    "catalog.labels": "the values of a label, which the source feeds",
+    "commands.cli": "a flag of the demo, which plays a client",
+    "expose.otlp.secrets": "the path of OTLP's endpoints, which have versions as well",
+}
+"""Modules behind decode and source that may have the word for a generation, and why."""
 
 
 def name_of(path: Path) -> str:
@@ -50,6 +56,23 @@ def reads_a_clock(path: Path) -> bool:
 def test_only_the_clock_reads_clocks() -> None:
     """Time is passed in, so that tests step it by hand; each exception has a reason."""
     assert {name_of(path) for path in FILES if reads_a_clock(path)} == set(CLOCKS)
+
+
+def test_nothing_behind_decode_knows_generations() -> None:
+    """
+    What differs between 1.x and 2.x is told by events and kinds of rows, as facts.
+
+    The ledger, the turns and the keys asked for the generation at nine places: another
+    client would have had to pass for one of the two.
+    """
+    naming = {
+        name_of(path)
+        for path in FILES
+        if name_of(path).split(".")[0] not in ("decode", "source")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and node.value in ("v1", "v2")
+    }
+    assert naming == set(GENERATIONS)
 
 
 def test_nothing_but_source_and_ledger_opens_sqlite() -> None:

@@ -9,13 +9,15 @@ from typing import get_args
 import pytest
 
 from documents import reference
-from documents.label_meanings import LABELS, exits
 from harness.processes.prometheus import Prometheus
 from harness.processes.served import Served
 from harness.skill_files import put
 from harness.support import Exposed, unpack, wait_for
 from opencode_exporter import events, vocabulary
 from opencode_exporter.catalog import METRICS, ON_PAGE, Metric
+from opencode_exporter.catalog.labels import LABELS, TABLES
+from opencode_exporter.decode.opencode import verdicts
+from opencode_exporter.source.opencode.schema import COLUMNS
 from opencode_exporter.vocabulary import Scope
 
 each = pytest.mark.parametrize("metric", ON_PAGE, ids=[metric.name for metric in ON_PAGE])
@@ -70,6 +72,13 @@ def test_every_label_is_explained_and_no_other() -> None:
         assert bool(label.values) != bool(label.open_values)
 
 
+def exits() -> list[str]:
+    """Return every class of a shell call's end, as the code tells them apart."""
+    ended = ((0, ""), (1, ""), (None, "exceeded timeout"), (None, ""))
+    known = [verdicts.shell_exit(code, text, ended=True) for code, text in ended]
+    return [*known, verdicts.shell_exit(None, "", ended=False)]
+
+
 @pytest.mark.parametrize(
     ("label", "values"),
     [
@@ -85,6 +94,11 @@ def test_every_label_is_explained_and_no_other() -> None:
 def test_values_of_a_label_are_those_of_the_code(label: str, values: tuple[str, ...]) -> None:
     """What is explained of a fixed set is that set."""
     assert set(LABELS[label].values) == set(values)
+
+
+def test_tables_are_those_that_are_read() -> None:
+    """The label ``table`` names those that the reader relies on."""
+    assert set(TABLES) == set(COLUMNS)
 
 
 # The examples.

@@ -17,7 +17,7 @@ from harness.support import Bench, exposed
 from ledger.ledger_files import add, mode
 from opencode_exporter.errors import LedgerBusyError, LedgerError
 from opencode_exporter.ledger.file import SCHEMA_VERSION
-from opencode_exporter.ledger.store import Batch, Store
+from opencode_exporter.ledger.store import Changes, Store
 
 HOLDER = """
 import sys
@@ -201,4 +201,4 @@ def test_full_disk_keeps_the_old_numbers(bench: Bench) -> None:
 
 def fail(store: Store) -> None:
     """Write more than there is room for."""
-    store.write(Batch(meta={"filler": "x" * 100_000}))
+    store.write(Changes(meta={"filler": "x" * 100_000}))

@@ -149,7 +149,9 @@ def worlds(draw: st.DrawFn) -> list[Session]:
 def event_of(session: Session, row: Row) -> Step | Remark:
     """Return the event of a row that is over."""
     where = Where(session.id, session.project, session.created, session.parent)
-    head = (session.id, row.message, row.generation, row.created)
+    is_first = row.generation == "v1"
+    origin = ("message", 1) if is_first else ("session_message", 2)
+    head = (session.id, row.message, *origin, row.created)
     if row.kind != "step":
         return Remark(
             *head,
@@ -176,6 +178,9 @@ def event_of(session: Session, row: Row) -> Step | Remark:
         is_summary=row.summary,
         where=where,
         parent=row.parent,
+        tells_end=is_first
+        or bool(row.completed and row.finish and not row.streamed and not row.error),
+        is_unfinished=not (is_first or row.finish or row.error),
     )
 
 

@@ -22,7 +22,8 @@ from opencode_exporter.counting.labels import Slots
 from opencode_exporter.counting.series import Histogram, edges_of
 from opencode_exporter.counting.tally import Tally
 from opencode_exporter.counting.totals import changed_by
-from opencode_exporter.counting.turns.conversations import FIRST, Due, Place, Talks
+from opencode_exporter.counting.turns.cache import FIRST, Cache, Due
+from opencode_exporter.counting.turns.conversations import Conversations
 from opencode_exporter.counting.turns.state import Conversation
 from opencode_exporter.events import Remark, Step, StepCall
 from properties.talking import in_order, worlds
@@ -43,7 +44,7 @@ class Memory:
         """Return those that are there."""
         return {key: self._open(self.kept[key][1]) for key in keys if key in self.kept}
 
-    def due(self, after: tuple[int, int], until: int, most: int) -> list[Due]:
+    def due(self, after: tuple[int, int], until: int, most: int) -> list[tuple[Due, Conversation]]:
         """Return some that are due, in order."""
         places = sorted((due, key) for key, (due, _) in self.kept.items() if due <= until)
         some = [place for place in places if place > after][:most]
@@ -64,32 +65,36 @@ class Machine:
 
     def restart(self) -> None:
         """Begin anew with what is on the shelf."""
-        self.talks = Talks(
-            self._memory,
+        self._cache = Cache(self._memory, lambda: LATER_MS)
+        self._start_batch()
+
+    def _start_batch(self) -> None:
+        self.conversations = Conversations(
+            self._cache,
             "salt",
             6 * 3_600_000,
             admit=lambda _: True,
             now=lambda: LATER_MS,
-            at=lambda _: None,
+            tally_at=lambda _: self.tally,
         )
-        self.talks.begin(self.tally)
 
     def commit(self) -> None:
         """Put on the shelf what has changed."""
-        for talk in self.talks.changed.values():
-            kept = (self.talks.due_of(talk), msgspec.msgpack.encode(talk))
-            self._memory.kept[keys.session_key(talk.id)] = kept
-        self.talks.begin(self.tally)
+        for state in self.conversations.changed.values():
+            kept = (self.conversations.due_of(state), msgspec.msgpack.encode(state))
+            self._memory.kept[keys.session_key(state.id)] = kept
+        self._start_batch()
 
     def take(self, event: Step | Remark) -> None:
         """Take in a row, over or not."""
-        (self.talks.take if event.is_over else self.talks.begun)(event, counts=True)
+        moved = self.conversations
+        (moved.take_over if event.is_over else moved.take_open)(event, self.tally, counts=True)
 
     def settle(self) -> None:
         """Wait until nothing can come any more."""
-        place: Place | None = FIRST
-        while place is not None:
-            place = self.talks.settle(lambda _: True, place)
+        due: Due | None = FIRST
+        while due is not None:
+            due = self.conversations.settle(lambda _: True, due)
             self.commit()
 
     def shown(self) -> dict[str, dict[tuple[str, ...], Any]]:

@@ -61,7 +61,7 @@ def test_a_batch_is_bounded_by_its_events(bench: Bench, monkeypatch: pytest.Monk
     commit = Ledger.commit
 
     def noted(ledger: Ledger) -> None:
-        waiting.append(len(ledger._intake.judge.seen))
+        waiting.append(len(ledger._batch.admission.seen))
         commit(ledger)
 
     monkeypatch.setattr(Ledger, "commit", noted)

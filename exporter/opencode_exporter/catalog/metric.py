@@ -33,7 +33,7 @@ class Metric:
     ``scale`` is how many of the ledger's integers make one of the metric's unit
     (1000 where the ledger keeps milliseconds), so that sums stay exact.
     ``merge`` says how a new value meets the one in the ledger.
-    ``example`` is a query of Prometheus that somebody would ask.
+    ``example`` is a query of Prometheus.
     ``attributes`` are the names of the labels over OTLP: their own, unless a convention
     has others; one without a value is left out there.
     ``only_otlp`` metrics are not on the page: they say in a convention's words what

@@ -1,9 +1,10 @@
-"""The catalogue of edits and files, and of sessions, turns and models."""
+"""The catalogue of sessions, turns and models."""
 
 from __future__ import annotations
 
+from typing import Final
+
 from opencode_exporter.catalog.metric import (
-    ATTEMPT_BUCKETS,
     COST_SCALE,
     DURATION_BUCKETS,
     SESSION_CALL_BUCKETS,
@@ -11,105 +12,32 @@ from opencode_exporter.catalog.metric import (
     Metric,
 )
 
-EDIT_ATTEMPTS = Metric(
-    "edits",
-    "opencode_edit_attempts_total",
-    "counter",
-    "Invocations of the tools that edit files, by model.",
-    "opencode.edit.attempts",
-    "{invocation}",
-    labels=("tool", "provider", "model", "status"),
-    example=(
-        'sum by (tool, model) (increase(opencode_edit_attempts_total{status="completed"}[7d])) / '
-        "sum by (tool, model) (increase(opencode_edit_attempts_total[7d]))"
-    ),
-)
-EDIT_TRIES = Metric(
-    "edits",
-    "opencode_edit_attempts_per_change",
-    "histogram",
-    "Attempts on the same file in the same turn until one succeeded.",
-    "opencode.edit.attempts_per_change",
-    "{attempt}",
-    labels=("tool",),
-    buckets=ATTEMPT_BUCKETS,
-    example=(
-        "sum by (tool) (rate(opencode_edit_attempts_per_change_sum[7d])) / sum by (tool) "
-        "(rate(opencode_edit_attempts_per_change_count[7d]))"
-    ),
-)
-EDIT_ABANDONED = Metric(
-    "edits",
-    "opencode_edit_abandoned_changes_total",
-    "counter",
-    "Files on which every attempt of the turn failed.",
-    "opencode.edit.abandoned_changes",
-    "{change}",
-    labels=("tool",),
-    example="sum by (tool) (increase(opencode_edit_abandoned_changes_total[7d]))",
-)
-EDIT_LINES = Metric(
-    "edits",
-    "opencode_edit_lines_total",
-    "counter",
-    "Lines added and removed, from the recorded diff counts.",
-    "opencode.edit.lines",
-    "{line}",
-    labels=("change", "language"),
-    example="sum by (language, change) (increase(opencode_edit_lines_total[7d]))",
-)
-FILE_OPERATIONS = Metric(
-    "edits",
-    "opencode_file_operations_total",
-    "counter",
-    "Files read, edited, created, deleted and moved with success.",
-    "opencode.file.operations",
-    "{operation}",
-    labels=("operation", "language"),
-    example=(
-        "topk(5, sum by (language) "
-        '(increase(opencode_file_operations_total{operation="edited"}[7d])))'
-    ),
-)
-FILE_HOT_EDITS = Metric(
-    "edits",
-    "opencode_file_hot_edits",
-    "gauge",
-    "Edits of the last 7 days of the most edited files (--files.top; off by default).",
-    "opencode.file.hot_edits",
-    "{edit}",
-    labels=("path",),
-    example="topk(10, opencode_file_hot_edits)",
-)
-
-# Sessions, turns, models.
-
 SESSIONS = Metric(
-    "sessions",
-    "opencode_sessions_total",
-    "counter",
-    "Sessions with a message: root, subagent, fork.",
-    "opencode.sessions",
-    "{session}",
+    group="sessions",
+    name="opencode_sessions_total",
+    kind="counter",
+    help="Sessions with a message: root, subagent, fork.",
+    otlp="opencode.sessions",
+    otlp_unit="{session}",
     labels=("session_kind", "project"),
     example='sum by (project) (increase(opencode_sessions_total{session_kind="root"}[7d]))',
 )
 SESSIONS_ACTIVE = Metric(
-    "sessions",
-    "opencode_sessions_active",
-    "gauge",
-    "Sessions changed in the last 5 minutes.",
-    "opencode.sessions.active",
-    "{session}",
+    group="sessions",
+    name="opencode_sessions_active",
+    kind="gauge",
+    help="Sessions changed in the last 5 minutes.",
+    otlp="opencode.sessions.active",
+    otlp_unit="{session}",
     example="max_over_time(opencode_sessions_active[1d])",
 )
 SESSION_INVOCATIONS = Metric(
-    "sessions",
-    "opencode_session_tool_invocations",
-    "histogram",
-    "Invocations per session, once it has been idle for an hour or is archived.",
-    "opencode.session.tool.invocations",
-    "{invocation}",
+    group="sessions",
+    name="opencode_session_tool_invocations",
+    kind="histogram",
+    help="Invocations per session, once it has been idle for an hour or is archived.",
+    otlp="opencode.session.tool.invocations",
+    otlp_unit="{invocation}",
     labels=("session_kind",),
     buckets=SESSION_CALL_BUCKETS,
     example=(
@@ -118,12 +46,12 @@ SESSION_INVOCATIONS = Metric(
     ),
 )
 TURNS = Metric(
-    "sessions",
-    "opencode_turns_total",
-    "counter",
-    "Turns that ended: what answers one human message.",
-    "opencode.turns",
-    "{turn}",
+    group="sessions",
+    name="opencode_turns_total",
+    kind="counter",
+    help="Turns that ended: what answers one human message.",
+    otlp="opencode.turns",
+    otlp_unit="{turn}",
     labels=("agent", "outcome"),
     example=(
         "sum by (agent, outcome) (increase(opencode_turns_total[7d])) / on (agent) group_left () "
@@ -131,12 +59,12 @@ TURNS = Metric(
     ),
 )
 TURN_DURATION = Metric(
-    "sessions",
-    "opencode_turn_duration_seconds",
-    "histogram",
-    "From the human message to the end of the last step.",
-    "opencode.turn.duration",
-    "s",
+    group="sessions",
+    name="opencode_turn_duration_seconds",
+    kind="histogram",
+    help="From the human message to the end of the last step.",
+    otlp="opencode.turn.duration",
+    otlp_unit="s",
     labels=("agent",),
     buckets=STRETCH_BUCKETS,
     scale=1000,
@@ -146,12 +74,12 @@ TURN_DURATION = Metric(
     ),
 )
 MESSAGES = Metric(
-    "sessions",
-    "opencode_messages_total",
-    "counter",
-    "Messages by role: user, assistant.",
-    "opencode.messages",
-    "{message}",
+    group="sessions",
+    name="opencode_messages_total",
+    kind="counter",
+    help="Messages by role: user, assistant.",
+    otlp="opencode.messages",
+    otlp_unit="{message}",
     labels=("role", "agent"),
     example=(
         'sum(increase(opencode_messages_total{role="assistant"}[1d])) / '
@@ -159,42 +87,42 @@ MESSAGES = Metric(
     ),
 )
 SESSION_ERRORS = Metric(
-    "sessions",
-    "opencode_session_errors_total",
-    "counter",
-    "Steps with an error, by its name in the source.",
-    "opencode.session.errors",
-    "{error}",
+    group="sessions",
+    name="opencode_session_errors_total",
+    kind="counter",
+    help="Steps with an error, by its name in the source.",
+    otlp="opencode.session.errors",
+    otlp_unit="{error}",
     labels=("error",),
     example="topk(5, sum by (error) (increase(opencode_session_errors_total[7d])))",
 )
 COMPACTIONS = Metric(
-    "sessions",
-    "opencode_session_compactions_total",
-    "counter",
-    "Compactions of the context: auto, manual.",
-    "opencode.session.compactions",
-    "{compaction}",
+    group="sessions",
+    name="opencode_session_compactions_total",
+    kind="counter",
+    help="Compactions of the context: auto, manual.",
+    otlp="opencode.session.compactions",
+    otlp_unit="{compaction}",
     labels=("mode",),
     example="sum by (mode) (increase(opencode_session_compactions_total[7d]))",
 )
 STEPS = Metric(
-    "sessions",
-    "opencode_steps_total",
-    "counter",
-    "Model steps that finished, by how.",
-    "opencode.steps",
-    "{step}",
+    group="sessions",
+    name="opencode_steps_total",
+    kind="counter",
+    help="Model steps that finished, by how.",
+    otlp="opencode.steps",
+    otlp_unit="{step}",
     labels=("provider", "model", "finish"),
     example="sum by (model, finish) (increase(opencode_steps_total[1d]))",
 )
 STEP_DURATION = Metric(
-    "sessions",
-    "opencode_step_duration_seconds",
-    "histogram",
-    "Model steps from creation to completion, invocations included.",
-    "opencode.step.duration",
-    "s",
+    group="sessions",
+    name="opencode_step_duration_seconds",
+    kind="histogram",
+    help="Model steps from creation to completion, invocations included.",
+    otlp="opencode.step.duration",
+    otlp_unit="s",
     labels=("provider", "model"),
     buckets=DURATION_BUCKETS,
     scale=1000,
@@ -204,12 +132,12 @@ STEP_DURATION = Metric(
     ),
 )
 MODEL_RESPONSE = Metric(
-    "sessions",
-    "opencode_model_response_seconds",
-    "histogram",
-    "Time until the model's answer had streamed (2.x only).",
-    "opencode.model.response",
-    "s",
+    group="sessions",
+    name="opencode_model_response_seconds",
+    kind="histogram",
+    help="Time until the model's answer had streamed (2.x only).",
+    otlp="opencode.model.response",
+    otlp_unit="s",
     labels=("provider", "model"),
     buckets=DURATION_BUCKETS,
     scale=1000,
@@ -219,13 +147,13 @@ MODEL_RESPONSE = Metric(
     ),
 )
 MODEL_RETRIES = Metric(
-    "sessions",
-    "opencode_model_retries_total",
-    "counter",
-    "Steps asked again after a broken stream (2.x only). "
+    group="sessions",
+    name="opencode_model_retries_total",
+    kind="counter",
+    help="Steps asked again after a broken stream (2.x only). "
     "HTTP errors that were retried are in no row of any version.",
-    "opencode.model.retries",
-    "{request}",
+    otlp="opencode.model.retries",
+    otlp_unit="{request}",
     labels=("provider", "model"),
     example=(
         "sum by (provider, model) (increase(opencode_model_retries_total[1d])) / sum by "
@@ -233,12 +161,12 @@ MODEL_RETRIES = Metric(
     ),
 )
 TOKENS = Metric(
-    "sessions",
-    "opencode_tokens_total",
-    "counter",
-    "Tokens: input, output, reasoning, cache_read, cache_write; they do not overlap.",
-    "opencode.tokens",
-    "{token}",
+    group="sessions",
+    name="opencode_tokens_total",
+    kind="counter",
+    help="Tokens: input, output, reasoning, cache_read, cache_write; they do not overlap.",
+    otlp="opencode.tokens",
+    otlp_unit="{token}",
     labels=("provider", "model", "token_type"),
     example=(
         'sum by (model) (increase(opencode_tokens_total{token_type="cache_read"}[1d])) / sum by '
@@ -247,23 +175,41 @@ TOKENS = Metric(
     ),
 )
 COST = Metric(
-    "sessions",
-    "opencode_cost_usd_total",
-    "counter",
-    "Cost as the source records it, US dollars.",
-    "opencode.cost.usd",
-    "{USD}",
+    group="sessions",
+    name="opencode_cost_usd_total",
+    kind="counter",
+    help="Cost as the source records it, US dollars.",
+    otlp="opencode.cost.usd",
+    otlp_unit="{USD}",
     labels=("provider", "model", "agent", "project"),
     scale=COST_SCALE,
     example="sum by (project) (increase(opencode_cost_usd_total[30d]))",
 )
 TODOS = Metric(
-    "sessions",
-    "opencode_todos",
-    "gauge",
-    "Todo items of active sessions (1.x only).",
-    "opencode.todos",
-    "{item}",
+    group="sessions",
+    name="opencode_todos",
+    kind="gauge",
+    help="Todo items of active sessions (1.x only).",
+    otlp="opencode.todos",
+    otlp_unit="{item}",
     labels=("todo_status",),
     example="sum by (todo_status) (opencode_todos)",
+)
+
+METRICS: Final = (
+    SESSIONS,
+    SESSIONS_ACTIVE,
+    SESSION_INVOCATIONS,
+    TURNS,
+    TURN_DURATION,
+    MESSAGES,
+    SESSION_ERRORS,
+    COMPACTIONS,
+    STEPS,
+    STEP_DURATION,
+    MODEL_RESPONSE,
+    MODEL_RETRIES,
+    TOKENS,
+    COST,
+    TODOS,
 )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from opencode_exporter.catalog.metric import COST_SCALE, DURATION_BUCKETS, STRETCH_BUCKETS, Metric
 
 SKILL_INVOCATIONS = Metric(
-    "skills",
-    "opencode_skill_invocations_total",
-    "counter",
-    "Skill loads that ended.",
-    "opencode.skill.invocations",
-    "{invocation}",
+    group="skills",
+    name="opencode_skill_invocations_total",
+    kind="counter",
+    help="Skill loads that ended.",
+    otlp="opencode.skill.invocations",
+    otlp_unit="{invocation}",
     labels=("skill", "status"),
     example=(
         "topk(10, sum by (skill) "
@@ -18,22 +20,22 @@ SKILL_INVOCATIONS = Metric(
     ),
 )
 SKILL_USAGE = Metric(
-    "skills",
-    "opencode_skill_usage_total",
-    "counter",
-    "The same skill loads, broken down; sums agree.",
-    "opencode.skill.usage",
-    "{invocation}",
+    group="skills",
+    name="opencode_skill_usage_total",
+    kind="counter",
+    help="The same skill loads, broken down; sums agree.",
+    otlp="opencode.skill.usage",
+    otlp_unit="{invocation}",
     labels=("skill", "trigger", "agent", "project", "status"),
     example="sum by (skill, project) (increase(opencode_skill_usage_total[30d]))",
 )
 SKILL_DURATION = Metric(
-    "skills",
-    "opencode_skill_duration_seconds",
-    "histogram",
-    "How long the skill load itself took (status completed and error only).",
-    "opencode.skill.duration",
-    "s",
+    group="skills",
+    name="opencode_skill_duration_seconds",
+    kind="histogram",
+    help="How long the skill load itself took (status completed and error only).",
+    otlp="opencode.skill.duration",
+    otlp_unit="s",
     labels=("skill", "status"),
     buckets=DURATION_BUCKETS,
     scale=1000,
@@ -43,32 +45,32 @@ SKILL_DURATION = Metric(
     ),
 )
 SKILL_ERRORS = Metric(
-    "skills",
-    "opencode_skill_errors_total",
-    "counter",
-    "Skill loads with status error, by class of error.",
-    "opencode.skill.errors",
-    "{invocation}",
+    group="skills",
+    name="opencode_skill_errors_total",
+    kind="counter",
+    help="Skill loads with status error, by class of error.",
+    otlp="opencode.skill.errors",
+    otlp_unit="{invocation}",
     labels=("skill", "reason"),
     example="topk(10, sum by (skill, reason) (increase(opencode_skill_errors_total[7d])))",
 )
 SKILL_SESSIONS = Metric(
-    "skills",
-    "opencode_skill_sessions_total",
-    "counter",
-    "Sessions that loaded the skill at least once.",
-    "opencode.skill.sessions",
-    "{session}",
+    group="skills",
+    name="opencode_skill_sessions_total",
+    kind="counter",
+    help="Sessions that loaded the skill at least once.",
+    otlp="opencode.skill.sessions",
+    otlp_unit="{session}",
     labels=("skill",),
     example="sum by (skill) (opencode_skill_sessions_total) / scalar(sum(opencode_sessions_total))",
 )
 SKILL_RELOADS = Metric(
-    "skills",
-    "opencode_skill_reloads_total",
-    "counter",
-    "Skill loads in a session that had loaded the skill before.",
-    "opencode.skill.reloads",
-    "{invocation}",
+    group="skills",
+    name="opencode_skill_reloads_total",
+    kind="counter",
+    help="Skill loads in a session that had loaded the skill before.",
+    otlp="opencode.skill.reloads",
+    otlp_unit="{invocation}",
     labels=("skill",),
     example=(
         "sum by (skill) (increase(opencode_skill_reloads_total[7d])) / sum by (skill) "
@@ -76,12 +78,12 @@ SKILL_RELOADS = Metric(
     ),
 )
 SKILL_CONTENT = Metric(
-    "skills",
-    "opencode_skill_content_bytes_total",
-    "counter",
-    "Text that skill loads put into the context.",
-    "opencode.skill.content",
-    "By",
+    group="skills",
+    name="opencode_skill_content_bytes_total",
+    kind="counter",
+    help="Text that skill loads put into the context.",
+    otlp="opencode.skill.content",
+    otlp_unit="By",
     labels=("skill",),
     example=(
         "sum by (skill) (opencode_skill_content_bytes_total) / sum by (skill) "
@@ -89,35 +91,35 @@ SKILL_CONTENT = Metric(
     ),
 )
 SKILL_FIRST_USED = Metric(
-    "skills",
-    "opencode_skill_first_used_timestamp_seconds",
-    "gauge",
-    "When the skill was first loaded, by the source's clock.",
-    "opencode.skill.first_used.timestamp",
-    "s",
+    group="skills",
+    name="opencode_skill_first_used_timestamp_seconds",
+    kind="gauge",
+    help="When the skill was first loaded, by the source's clock.",
+    otlp="opencode.skill.first_used.timestamp",
+    otlp_unit="s",
     labels=("skill",),
     scale=1000,
     merge="min",
     example="sort(time() - min by (skill) (opencode_skill_first_used_timestamp_seconds))",
 )
 SKILL_LAST_USED = Metric(
-    "skills",
-    "opencode_skill_last_used_timestamp_seconds",
-    "gauge",
-    "When the skill was last loaded, by the source's clock.",
-    "opencode.skill.last_used.timestamp",
-    "s",
+    group="skills",
+    name="opencode_skill_last_used_timestamp_seconds",
+    kind="gauge",
+    help="When the skill was last loaded, by the source's clock.",
+    otlp="opencode.skill.last_used.timestamp",
+    otlp_unit="s",
     labels=("skill",),
     scale=1000,
     merge="max",
     example="sort_desc(time() - max by (skill) (opencode_skill_last_used_timestamp_seconds))",
 )
 SKILL_INSTALLED = Metric(
-    "skills",
-    "opencode_skill_installed",
-    "gauge",
-    "1 for each skill on disk: project, user or builtin.",
-    "opencode.skill.installed",
+    group="skills",
+    name="opencode_skill_installed",
+    kind="gauge",
+    help="1 for each skill on disk: project, user or builtin.",
+    otlp="opencode.skill.installed",
     labels=("skill", "scope"),
     example=(
         "opencode_skill_installed unless on (instance, skill) (sum by (instance, skill) "
@@ -125,34 +127,34 @@ SKILL_INSTALLED = Metric(
     ),
 )
 SKILL_TRANSITIONS = Metric(
-    "skills",
-    "opencode_skill_transitions_total",
-    "counter",
-    "Pairs of skills loaded one after the other in the same session.",
-    "opencode.skill.transitions",
-    "{transition}",
+    group="skills",
+    name="opencode_skill_transitions_total",
+    kind="counter",
+    help="Pairs of skills loaded one after the other in the same session.",
+    otlp="opencode.skill.transitions",
+    otlp_unit="{transition}",
     labels=("from_skill", "to_skill"),
     example=(
         "topk(10, sum by (from_skill, to_skill) (increase(opencode_skill_transitions_total[30d])))"
     ),
 )
 SKILL_NEXT_TOOL = Metric(
-    "skills",
-    "opencode_skill_next_tool_total",
-    "counter",
-    "The first tool called after a load, in a later step of the session.",
-    "opencode.skill.next_tool",
-    "{invocation}",
+    group="skills",
+    name="opencode_skill_next_tool_total",
+    kind="counter",
+    help="The first tool called after a load, in a later step of the session.",
+    otlp="opencode.skill.next_tool",
+    otlp_unit="{invocation}",
     labels=("skill", "tool"),
     example="topk by (skill) (1, sum by (skill, tool) (opencode_skill_next_tool_total))",
 )
 SKILL_RUNS = Metric(
-    "skills",
-    "opencode_skill_runs_total",
-    "counter",
-    "Skill runs that closed, by how.",
-    "opencode.skill.runs",
-    "{run}",
+    group="skills",
+    name="opencode_skill_runs_total",
+    kind="counter",
+    help="Skill runs that closed, by how.",
+    otlp="opencode.skill.runs",
+    otlp_unit="{run}",
     labels=("skill", "agent", "outcome"),
     example=(
         'sum by (skill) (increase(opencode_skill_runs_total{outcome="succeeded"}[7d])) / sum by '
@@ -160,12 +162,12 @@ SKILL_RUNS = Metric(
     ),
 )
 SKILL_RUN_DURATION = Metric(
-    "skills",
-    "opencode_skill_run_duration_seconds",
-    "histogram",
-    "From the end of the load to the close of its run.",
-    "opencode.skill.run.duration",
-    "s",
+    group="skills",
+    name="opencode_skill_run_duration_seconds",
+    kind="histogram",
+    help="From the end of the load to the close of its run.",
+    otlp="opencode.skill.run.duration",
+    otlp_unit="s",
     labels=("skill",),
     buckets=STRETCH_BUCKETS,
     scale=1000,
@@ -175,12 +177,12 @@ SKILL_RUN_DURATION = Metric(
     ),
 )
 SKILL_RUN_INVOCATIONS = Metric(
-    "skills",
-    "opencode_skill_run_tool_invocations_total",
-    "counter",
-    "Invocations inside skill runs.",
-    "opencode.skill.run.tool.invocations",
-    "{invocation}",
+    group="skills",
+    name="opencode_skill_run_tool_invocations_total",
+    kind="counter",
+    help="Invocations inside skill runs.",
+    otlp="opencode.skill.run.tool.invocations",
+    otlp_unit="{invocation}",
     labels=("skill", "tool", "status"),
     example=(
         "topk(10, sum by (skill, tool) "
@@ -188,12 +190,12 @@ SKILL_RUN_INVOCATIONS = Metric(
     ),
 )
 SKILL_RUN_RETRIES = Metric(
-    "skills",
-    "opencode_skill_run_retries_total",
-    "counter",
-    "Invocations inside skill runs that were retries.",
-    "opencode.skill.run.retries",
-    "{invocation}",
+    group="skills",
+    name="opencode_skill_run_retries_total",
+    kind="counter",
+    help="Invocations inside skill runs that were retries.",
+    otlp="opencode.skill.run.retries",
+    otlp_unit="{invocation}",
     labels=("skill",),
     example=(
         "sum by (skill) (increase(opencode_skill_run_retries_total[7d])) / sum by (skill) "
@@ -201,12 +203,12 @@ SKILL_RUN_RETRIES = Metric(
     ),
 )
 SKILL_RUN_TOKENS = Metric(
-    "skills",
-    "opencode_skill_run_tokens_total",
-    "counter",
-    "Tokens of the steps inside skill runs.",
-    "opencode.skill.run.tokens",
-    "{token}",
+    group="skills",
+    name="opencode_skill_run_tokens_total",
+    kind="counter",
+    help="Tokens of the steps inside skill runs.",
+    otlp="opencode.skill.run.tokens",
+    otlp_unit="{token}",
     labels=("skill", "token_type"),
     example=(
         "sum by (skill, token_type) (increase(opencode_skill_run_tokens_total[7d])) / on (skill) "
@@ -214,13 +216,34 @@ SKILL_RUN_TOKENS = Metric(
     ),
 )
 SKILL_RUN_COST = Metric(
-    "skills",
-    "opencode_skill_run_cost_usd_total",
-    "counter",
-    "Cost of the steps inside skill runs, US dollars.",
-    "opencode.skill.run.cost.usd",
-    "{USD}",
+    group="skills",
+    name="opencode_skill_run_cost_usd_total",
+    kind="counter",
+    help="Cost of the steps inside skill runs, US dollars.",
+    otlp="opencode.skill.run.cost.usd",
+    otlp_unit="{USD}",
     labels=("skill",),
     scale=COST_SCALE,
     example="topk(5, sum by (skill) (increase(opencode_skill_run_cost_usd_total[30d])))",
+)
+
+METRICS: Final = (
+    SKILL_INVOCATIONS,
+    SKILL_USAGE,
+    SKILL_DURATION,
+    SKILL_ERRORS,
+    SKILL_SESSIONS,
+    SKILL_RELOADS,
+    SKILL_CONTENT,
+    SKILL_FIRST_USED,
+    SKILL_LAST_USED,
+    SKILL_INSTALLED,
+    SKILL_TRANSITIONS,
+    SKILL_NEXT_TOOL,
+    SKILL_RUNS,
+    SKILL_RUN_DURATION,
+    SKILL_RUN_INVOCATIONS,
+    SKILL_RUN_RETRIES,
+    SKILL_RUN_TOKENS,
+    SKILL_RUN_COST,
 )

@@ -17,7 +17,7 @@ from typing import Final
 
 from opencode_exporter.errors import SourceChangedError, SourceError
 from opencode_exporter.source.opencode.reader import Reader
-from opencode_exporter.source.opencode.schema import COLUMNS
+from opencode_exporter.source.opencode.schema import CALL_TABLES, COLUMNS
 from opencode_exporter.source.opencode.sessions import opencode_version
 from opencode_exporter.source.opencode.source import Source
 
@@ -32,7 +32,6 @@ _SHARED: Final = {
 }
 _MOUNTS: Final = Path("/proc/self/mounts")
 _COUNTED_ROWS: Final = 10_000  # 11 ms
-_ROW_TABLES: Final = {"v1": "part", "v2": "session_message"}
 
 
 @dataclass
@@ -86,7 +85,7 @@ def _look_inside(reader: Reader, found: Finding) -> None:
         found.facts[f"table {table}"] = f"{len(wanted)} columns needed, {more} more"
     newest = 0
     for generation in layout.generations:
-        table = _ROW_TABLES[generation]
+        table = CALL_TABLES[generation]
         found.facts[f"rows in {table}"] = f"{_count(reader, table):,}"
         sql = f"SELECT time_updated FROM {table} ORDER BY rowid DESC LIMIT 1"
         last = reader.query(sql).fetchone() or (0,)

@@ -1,5 +1,5 @@
 """
-Aggregate: counted events become deltas on series.
+Call sums: calls and skill loads that were counted become deltas on series.
 
 Pure: no disk, no clock.  Events are first summed by what they have in common,
 so that the labels of many equal ones are looked up once, and labels are made
@@ -90,7 +90,7 @@ def durations(times: list[int]) -> Histogram | None:
 
 
 def error_type(status: str, reason: str) -> str:
-    """Return what the GenAI conventions call the class of an error, nothing without one."""
+    """Return ``error.type`` of the GenAI conventions; empty without an error."""
     return _GEN_AI_OTHER if status == ERROR and reason in ("", "other") else reason
 
 
@@ -98,21 +98,21 @@ def _added(one: Histogram | None, other: Histogram | None) -> Histogram | None:
     return one.plus(other) if one and other else one or other
 
 
-class Aggregate:
-    """The sums of one batch."""
+class CallSums:
+    """The sums of calls and skill loads that are counted together."""
 
     def __init__(self) -> None:
         self._waiting: list[Invocation] = []
         self._tools: dict[ToolKey, ToolSum] = {}
         self._skills: dict[tuple[str, str, str, str, str], _SkillSum] = {}
 
-    def add(self, event: Invocation) -> None:
-        """Add an invocation that has ended."""
+    def count_call(self, event: Invocation) -> None:
+        """Count an invocation that has ended."""
         self._waiting.append(event)
         if len(self._waiting) >= _TOGETHER:
-            self.tools()
+            self.by_tool()
 
-    def tools(self) -> dict[ToolKey, ToolSum]:
+    def by_tool(self) -> dict[ToolKey, ToolSum]:
         """Return the sums of all invocations."""
         groups: dict[ToolKey, list[Invocation]] = {}
         for event in self._waiting:
@@ -130,7 +130,7 @@ class Aggregate:
         return self._tools
 
     def absorb(self, sums: Iterable[tuple[ToolKey, ToolSum]]) -> None:
-        """Add sums of invocations that were made elsewhere."""
+        """Add sums of invocations that another process has made."""
         for key, more in sums:
             total = self._tools.get(key)
             if total is None:
@@ -138,11 +138,11 @@ class Aggregate:
             else:
                 total.absorb(more)
 
-    def add_skill_load(
+    def count_skill_load(
         self, event: Invocation | UserSkillLoad, *, first_in_session: bool | None
     ) -> None:
         """
-        Add a skill load that has ended.
+        Count a skill load that has ended.
 
         Args:
             event: The load, by the model or by the user.
@@ -183,7 +183,7 @@ class Aggregate:
         for key in sorted(self._skills, key=lambda key: key[4] != COMPLETED):
             yield from _fold_skill(key, self._skills[key], slots, is_known)
         # Those that the source vouches for first: they show which of the others are real.
-        for tool, total in sorted(self.tools().items(), key=lambda item: not item[0][1]):
+        for tool, total in sorted(self.by_tool().items(), key=lambda item: not item[0][1]):
             yield from _fold_tool(tool, total, slots, is_known)
 
 

@@ -1,5 +1,5 @@
 """
-Traces: by which prints a fork's copies are known, and whose session left them.
+Fork prints: how the copies that a fork makes are known, and whose session left them.
 
 Kept apart from the keys, as they are asked for seldom and come by the million:
 eight bytes each, in one block for the 17 minutes in which an invocation began.  A block
@@ -16,20 +16,20 @@ from typing import Final
 
 from opencode_exporter.counting.keys import PRINT_BITS, SESSION_BITS
 
-_TRACE_BYTES: Final = 8
-FULL: Final = 512 * _TRACE_BYTES  # a page
+_BYTES: Final = 8
+FULL: Final = 512 * _BYTES  # a page
 """Bytes of a block from which on what else belongs there is left below it."""
 _KEPT: Final = 2048 * FULL
 """Bytes of blocks that are kept at hand."""
 _PRINT_MASK: Final = (1 << PRINT_BITS) - 1
 _SESSION_MASK: Final = (1 << SESSION_BITS) - 1
 _PRINT_BYTES: Final = PRINT_BITS // 8
-_PRINT_AT: Final = _TRACE_BYTES - _PRINT_BYTES if sys.byteorder == "little" else 0
+_PRINT_AT: Final = _BYTES - _PRINT_BYTES if sys.byteorder == "little" else 0
 _TIME_BITS: Final = 22
 _BRANCH_BITS: Final = 4
 
 Blocks = dict[int, bytes]
-"""Traces by their place, one after the other in the order they were left."""
+"""Prints with their sessions by place, one after the other in the order they were left."""
 
 BlockLookup = Callable[[Collection[int]], Iterable[tuple[int, bytes]]]
 """Returns those places that have a block in the ledger, with it."""
@@ -37,7 +37,7 @@ BlockLookup = Callable[[Collection[int]], Iterable[tuple[int, bytes]]]
 
 def place_of(print_: int, level: int) -> int:
     """
-    Return where the trace of a print may be, so many levels below the block of its time.
+    Return where a print may be kept, so many levels below the block of its time.
 
     The place of that is the time; those below are numbered, level by level, before it.
     """
@@ -48,28 +48,25 @@ def place_of(print_: int, level: int) -> int:
     return (first + branch) << _TIME_BITS | print_ >> PRINT_BITS
 
 
-class Traces:
+class ForkPrints:
     """
-    The traces of the present batch, and those that a chunk may have to be held against.
+    The prints of one batch, and those of the ledger that it may have to be held against.
 
     Args:
-        lookup: Reads the ledger.
-        is_empty: Whether the ledger has none yet.
+        lookup: Reads blocks from the ledger.
+        stand_ins: The times of all stand-ins, which new ones join; None where they are not
+            known, as the ledger is older than this process.
     """
 
-    def __init__(self, lookup: BlockLookup, *, is_empty: bool) -> None:
+    def __init__(self, lookup: BlockLookup, stand_ins: set[int] | None) -> None:
         self._lookup = lookup
-        # Times of stand-ins; None where nobody knows, as the ledger has been there before.
-        self._stood_in: set[int] | None = set() if is_empty else None
-        self.begin()
-
-    def begin(self) -> None:
-        """Begin a batch: the one before has been committed, or thrown away."""
+        self._stand_ins = stand_ins
         self._new: dict[int, bytearray] = {}
-        self._forget_blocks()
+        self._blocks: dict[int, bytearray] = {}  # those of the ledger, with what is new
+        self._kept = 0
 
     def _forget_blocks(self) -> None:
-        self._blocks: dict[int, bytearray] = {}  # those of the ledger, with what is new
+        self._blocks = {}
         self._kept = 0
 
     def new(self) -> Blocks:
@@ -102,7 +99,7 @@ class Traces:
         return self._blocks[place]
 
     def _find(self, print_: int) -> tuple[int, list[int]]:
-        """Return where a trace of a print is to be left, and whose are there: its owner's first."""
+        """Return where a print is to be left, and the sessions that have left it, in order."""
         level = 0
         found: list[int] = []
         while True:
@@ -124,8 +121,8 @@ class Traces:
         if not found:
             self._append(place, _bytes_of(print_, session))
 
-    def leave_too(self, print_: int, session: int) -> bool:
-        """Note that a session left a print, and return whether it is the second one to do so."""
+    def leave_again(self, print_: int, session: int) -> bool:
+        """Note that a session left a print; return whether it is the second one to do so."""
         place, found = self._find(print_)
         if session in found or len(found) > 1:
             return False
@@ -133,48 +130,48 @@ class Traces:
         return bool(found)
 
     def is_left_by_another(self, print_: int, session: int) -> bool:
-        """Say whether a session other than this one has left a print."""
+        """Return whether a session other than this one has left a print."""
         return any(one != session for one in self._find(print_)[1])
 
-    def _append(self, place: int, traces: bytes) -> None:
-        self._new.setdefault(place, bytearray()).extend(traces)
-        self._blocks[place] += traces
-        self._kept += len(traces)
+    def _append(self, place: int, data: bytes) -> None:
+        self._new.setdefault(place, bytearray()).extend(data)
+        self._blocks[place] += data
+        self._kept += len(data)
 
     def stand_in(self, print_: int) -> None:
         """Note that a copy was counted instead of its original, which had not been seen."""
         self.leave(print_ ^ 1, 0)
-        if self._stood_in is not None:
-            self._stood_in.add(print_ >> PRINT_BITS)
+        if self._stand_ins is not None:
+            self._stand_ins.add(print_ >> PRINT_BITS)
 
     def is_stood_in(self, print_: int) -> bool:
-        """Say whether a copy has been counted for whoever has this print."""
+        """Return whether a copy was counted in place of the event with this print."""
         return self.owner(print_ ^ 1) is not None
 
     def any_stood_in(self, blocks: Blocks) -> bool:
-        """Say the same of many, by what they would leave; their places are times."""
-        known = self._stood_in
+        """Return whether a copy was counted for any print in blocks, whose places are times."""
+        known = self._stand_ins
         times = blocks.keys() if known is None else blocks.keys() & known
         self._fetch(times)
         return any(
-            self.is_stood_in(time << PRINT_BITS | trace >> SESSION_BITS)
+            self.is_stood_in(time << PRINT_BITS | left >> SESSION_BITS)
             for time in times
-            for trace in _unpacked(blocks[time])
+            for left in _unpacked(blocks[time])
         )
 
-    def add(self, blocks: Blocks) -> None:
-        """Note traces that were collected elsewhere; their places are times."""
+    def leave_blocks(self, blocks: Blocks) -> None:
+        """Leave prints that were collected in another process; their places are times."""
         self._fetch(blocks.keys())
-        for time, traces in blocks.items():
-            if len(self._block(time)) + len(traces) <= FULL:
-                self._append(time, traces)
+        for time, block in blocks.items():
+            if len(self._block(time)) + len(block) <= FULL:
+                self._append(time, block)
                 continue
-            for trace in _unpacked(traces):
-                self.leave_too(time << PRINT_BITS | trace >> SESSION_BITS, trace & _SESSION_MASK)
+            for left in _unpacked(block):
+                self.leave_again(time << PRINT_BITS | left >> SESSION_BITS, left & _SESSION_MASK)
 
 
 def _bytes_of(print_: int, session: int) -> bytes:
-    return packed(print_, session).to_bytes(_TRACE_BYTES, sys.byteorder)
+    return packed(print_, session).to_bytes(_BYTES, sys.byteorder)
 
 
 def _sessions_in(block: bytearray, print_: int) -> Iterator[int]:
@@ -182,19 +179,19 @@ def _sessions_in(block: bytearray, print_: int) -> Iterator[int]:
     bits = (print_ & _PRINT_MASK).to_bytes(_PRINT_BYTES, sys.byteorder)
     at = block.find(bits)
     while at >= 0:
-        if at % _TRACE_BYTES == _PRINT_AT:
-            trace = block[at - _PRINT_AT : at - _PRINT_AT + _TRACE_BYTES]
-            yield int.from_bytes(trace, sys.byteorder) & _SESSION_MASK
+        if at % _BYTES == _PRINT_AT:
+            left = block[at - _PRINT_AT : at - _PRINT_AT + _BYTES]
+            yield int.from_bytes(left, sys.byteorder) & _SESSION_MASK
         at = block.find(bits, at + 1)
 
 
 def packed(print_: int, session: int) -> int:
-    """Return a trace as it is kept in the block of its time."""
+    """Return a print with its session, as both are kept in the block of their time."""
     return (print_ & _PRINT_MASK) << SESSION_BITS | session
 
 
 def _unpacked(data: bytes) -> array[int]:
-    """Return the traces of a block."""
+    """Return the prints of a block, with their sessions."""
     found = array("Q")
     found.frombytes(data)
     return found

@@ -26,11 +26,9 @@ _KEY_MASK: Final = (1 << _KEY_BITS) - 1
 _TIME_SHIFT: Final = 20  # milliseconds to units of 17 minutes
 _TIME_MASK: Final = (1 << 16) - 1
 
-_V1: Final = 1
-_V2: Final = 2
-_GENERATION_BITS: Final = 3
+_ORIGIN_BITS: Final = 3
 COPIED_BIT: Final = 4
-"""Set in an owner when the other generation's copy has been noted."""
+"""Set in an owner when the copy of another origin has been noted."""
 _PART_SHIFT: Final = 3
 _PART_MASK: Final = (1 << 28) - 1  # with the bits before it, four bytes in the ledger
 
@@ -50,7 +48,7 @@ def hashed(text: str) -> int:
 
 def key(text: str, at: int = 0) -> int:
     """
-    Return the key of a text; its first letters say what it is the key of.
+    Return the key of a text; its first letters tell the kind of key.
 
     Args:
         text: What to hash.
@@ -60,7 +58,7 @@ def key(text: str, at: int = 0) -> int:
 
 
 def invocation_key(event: Invocation) -> int:
-    """Return the key that both generations share: message and call id."""
+    """Return the key of a call, which its copies of any origin share: message and call id."""
     return key(f"i {event.message} {event.call}", event.message_created)
 
 
@@ -76,7 +74,7 @@ def namesake_keys(event: Invocation) -> tuple[int, int]:
 
 
 def row_key(event: Step | Remark) -> int:
-    """Return the key of a message, which both generations share."""
+    """Return the key of a message, which its copies of any origin share."""
     return key(f"m {event.message}", event.created)
 
 
@@ -91,12 +89,12 @@ def load_key(event: UserSkillLoad) -> int:
 
 
 def rejection_key(table: str, event: Rejection) -> int:
-    """Return the key that says: this row has been set aside for this cause."""
+    """Return the key of a row that was set aside for a cause."""
     return key(f"r {table} {event.cause} {event.row}")
 
 
 def session_skill_key(session: str, skill: str) -> int:
-    """Return the key that says: this session has loaded this skill."""
+    """Return the key of a session that has loaded a skill."""
     return key(f"s {session} {skill}")
 
 
@@ -104,21 +102,20 @@ Judged = Invocation | UserSkillLoad | Step | Remark
 """Events that count once, and that a fork can copy."""
 
 
-def owner(event: Judged, generation: str) -> int:
-    """Return which row a key stands for: its generation and a hash of its part."""
-    bits = _V1 if generation == "v1" else _V2
+def owner(event: Judged, origin: int) -> int:
+    """Return the owner of a key: the origin of its row and a hash of its part."""
     if isinstance(event, Invocation) and event.part:
-        return (crc32(event.part.encode()) & _PART_MASK) << _PART_SHIFT | bits
-    return bits
+        return (crc32(event.part.encode()) & _PART_MASK) << _PART_SHIFT | origin
+    return origin
 
 
-def same_generation(one: int, other: int) -> bool:
-    """Say whether two owners are rows of one generation."""
-    return one & _GENERATION_BITS == other & _GENERATION_BITS
+def same_origin(one: int, other: int) -> bool:
+    """Return whether two owners are rows of one origin."""
+    return one & _ORIGIN_BITS == other & _ORIGIN_BITS
 
 
 def same_row(one: int, other: int) -> bool:
-    """Say whether two owners of one generation are the same row."""
+    """Return whether two owners of one origin are the same row."""
     return one & ~COPIED_BIT == other & ~COPIED_BIT
 
 
@@ -141,10 +138,18 @@ def fingerprint(event: Judged) -> int:
 
 
 def waiting_fingerprint(event: Invocation) -> int:
-    """Return the same for a call that has not ended: its start may still move."""
+    """Return the print of a call that has not ended: its start may still move."""
     return _print(f"w {event.message_created} {event.call}", event.message_created)
 
 
-def session_owner(session: str) -> int:
-    """Return the owner of a fingerprint: its session."""
-    return hashed(session) & _SESSION_MASK
+class SessionOwners:
+    """Owners of fingerprints: their sessions, as hashes.  Events come session by session."""
+
+    def __init__(self) -> None:
+        self._last = ("", 0)
+
+    def of(self, session: str) -> int:
+        """Return the owner of a session's fingerprints."""
+        if self._last[0] != session:
+            self._last = (session, hashed(session) & _SESSION_MASK)
+        return self._last[1]

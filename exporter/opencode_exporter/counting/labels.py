@@ -48,7 +48,7 @@ class Slots:
     def __init__(self, names: Iterable[tuple[str, str]] = ()) -> None:
         self._names: dict[str, dict[str, None]] = {}
         self._places: dict[str, dict[str, None]] = {}
-        self.new: list[tuple[str, str]] = []
+        self._new: list[tuple[str, str]] = []  # that are not on disk yet
         for label, name in names:
             if label.endswith(_PLACE):
                 self._places.setdefault(label.removesuffix(_PLACE), {})[name] = None
@@ -59,6 +59,11 @@ class Slots:
         self._names.setdefault(label, {})[name] = None
         self._places.get(label, {}).pop(name, None)
 
+    def given(self) -> list[tuple[str, str]]:
+        """Return the slots and places that were given since the last time."""
+        given, self._new = self._new, []
+        return given
+
     def names(self, label: str) -> tuple[str, ...]:
         """Return the names that hold a slot."""
         return tuple(self._names.get(label, ()))
@@ -68,7 +73,7 @@ class Slots:
         return tuple(self._places.get(label, ()))
 
     def holds(self, label: str, name: str) -> bool:
-        """Say whether the name has a slot."""
+        """Return whether the name has a slot."""
         return name in self._names.get(label, ())
 
     def take(self, label: str, name: str) -> str:
@@ -78,7 +83,7 @@ class Slots:
         if name not in self._places.get(label, ()) and self._is_full(label):
             return OVERFLOW
         self._take(label, name)
-        self.new.append((label, name))
+        self._new.append((label, name))
         return name
 
     def keep(self, label: str, names: Iterable[str]) -> None:
@@ -90,7 +95,7 @@ class Slots:
             if self._is_full(label):
                 break
             places[name] = None
-            self.new.append((label + _PLACE, name))
+            self._new.append((label + _PLACE, name))
 
     def _is_full(self, label: str) -> bool:
         held = len(self._names.get(label, ())) + len(self._places.get(label, ()))

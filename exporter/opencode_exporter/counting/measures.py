@@ -16,7 +16,7 @@ from opencode_exporter.vocabulary import is_edit
 
 
 def measure(tally: Tally, event: Step | Remark) -> None:
-    """Count what a row of a session says by itself."""
+    """Count what a single row of a session tells: messages, tokens, cost, files."""
     if isinstance(event, Step):
         _measure_step(tally, event)
     else:
@@ -51,7 +51,7 @@ def _measure_finish(tally: Tally, step: Step) -> None:
 
 def measure_late(tally: Tally, before: Step, late: Step) -> Step:
     """
-    Count what a step says that ended after it had been given up, and return just that.
+    Count the rest of a step that ended after it had been given up, and return that rest.
 
     Its calls that were given up keep their status; what they have done counts.
 
@@ -78,7 +78,7 @@ def measure_late(tally: Tally, before: Step, late: Step) -> Step:
 
 
 def _added(before: Step, late: Step) -> Step:
-    """Return a step with what one says in the end and did not say before."""
+    """Return the difference between a step as it ended and as it was counted."""
     known = len(before.calls)
     return msgspec.structs.replace(
         late,
@@ -96,7 +96,7 @@ def _added(before: Step, late: Step) -> Step:
 
 
 def _measure_remark(tally: Tally, remark: Remark) -> None:
-    """Count what is no step: the user's messages, compactions and what they used."""
+    """Count a remark: a message of the user, or a compaction with what it used."""
     if remark.role:
         tally.add(c.MESSAGES, remark.role, remark.agent)
     if remark.compaction:

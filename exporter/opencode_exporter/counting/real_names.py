@@ -22,18 +22,18 @@ class RealNames:
         self.installed_skills: frozenset[str] = frozenset()
 
     def knows(self, label: str, name: str) -> bool:
-        """Say whether a name is real though this event does not prove it."""
+        """Return whether a name is known to exist: built in, installed, or counted before."""
         if label == "tool":
             return name in CATEGORIES or self.slots.holds(label, name)
         return name in self.installed_skills or self.slots.holds(label, name)
 
     def keep_known(self) -> None:
-        """Give the names that are shown before anything is counted places that they keep."""
+        """Give a place to each name that is shown before anything is counted for it."""
         self.slots.keep("tool", sorted(CATEGORIES))
         self.slots.keep("skill", sorted(map(clean, self.installed_skills)))
 
     def has(self, tool: str, *, vouched: bool) -> bool:
-        """Say whether a tool exists."""
+        """Return whether a tool exists."""
         return vouched or self.knows("tool", clean(tool))
 
     def shown(self, call: Invocation) -> str:
@@ -41,14 +41,14 @@ class RealNames:
         return clean(call.tool) if self.has(call.tool, vouched=call.vouched) else UNKNOWN
 
     def label(self, label: str, name: str, *, vouched: bool = True) -> str:
-        """Return the label of a name that has been counted: its slots are taken."""
+        """Return the label of a name that has been counted; takes no slot."""
         name = clean(name)
         if name in (UNKNOWN, OVERFLOW) or self.slots.holds(label, name):
             return name
         return OVERFLOW if vouched or self.knows(label, name) else UNKNOWN
 
     def of_call(self, call: Invocation) -> Invocation:
-        """Return an open call with those names alone that are real."""
+        """Return an open call; names that are not real are unknown."""
         if not self.has(call.tool, vouched=call.vouched):
             call = msgspec.structs.replace(call, tool=UNKNOWN)
         if call.skill is not None and not self.knows("skill", clean(call.skill)):
@@ -56,7 +56,7 @@ class RealNames:
         return call
 
     def of_step(self, step: Step) -> Step:
-        """Return a step whose calls have those names alone that are real."""
+        """Return a step; names of its calls that are not real are unknown."""
         if all(self.has(call.tool, vouched=call.vouched) for call in step.calls):
             return step
         calls = tuple(

@@ -19,16 +19,16 @@ import msgspec
 
 from opencode_exporter.chunk import Chunk
 from opencode_exporter.counting import keys
-from opencode_exporter.counting.calls import Aggregate, ToolKey, ToolSum
+from opencode_exporter.counting.calls import CallSums, ToolKey, ToolSum
 from opencode_exporter.counting.fork_prints import Blocks, packed
 from opencode_exporter.counting.measures import measure
 from opencode_exporter.counting.series import Value
-from opencode_exporter.counting.tally import Sum, Tally
+from opencode_exporter.counting.tally import Tally, TallyKey
 from opencode_exporter.events import Event, Invocation, Remark, Step
 from opencode_exporter.times import SENSIBLE_MS
 
-NEVER: Final = 1 << 62
-"""The first time of nothing."""
+NO_TIME: Final = 1 << 62
+"""The first time of nothing: later than any."""
 
 
 class Summary(msgspec.Struct, gc=False, array_like=True):
@@ -36,12 +36,12 @@ class Summary(msgspec.Struct, gc=False, array_like=True):
 
     keys: bytes
     owners: bytes
-    traces: Blocks
-    sums: list[tuple[ToolKey, ToolSum]]
+    prints: Blocks
+    calls: list[tuple[ToolKey, ToolSum]]
     first_end: int  # ms, of the call that ended first; 0 without calls
-    first: int  # ms, the first time of anything in it; `NEVER` without any
+    first: int  # ms, the first time of anything in it; `NO_TIME` without any
     rows: list[Step | Remark]  # in the order of the source, of sessions that are plain
-    measures: list[tuple[Sum, Value]]  # what these say by themselves
+    measures: list[tuple[TallyKey, Value]]  # what these say by themselves
 
     def claims(self) -> Iterator[tuple[int, int]]:
         """Yield each call's key and its owner."""
@@ -59,28 +59,28 @@ class SummedChunk(Chunk, kw_only=True):
 
 
 class Summarizer:
-    """Sums plain events of one generation until it is asked for the summary."""
+    """Sums plain events of rows of one origin until it is asked for the summary."""
 
-    def __init__(self, generation: str) -> None:
-        self._generation = generation
+    def __init__(self, origin: int) -> None:
+        self._origin = origin
         self._claims: dict[int, int] = {}
-        self._traces: dict[int, array[int]] = {}
-        self._sums = Aggregate()
+        self._prints: dict[int, array[int]] = {}
+        self._sums = CallSums()
         self._first_end = 0
-        self._first = NEVER
+        self._first = NO_TIME
         self._rows: list[Step | Remark] = []
-        self._session = ("", 0)
+        self._owners = keys.SessionOwners()
 
     def take(self, events: Iterable[Event]) -> list[Event]:
-        """Sum the plain ones, keep rows for the end, and return the others."""
+        """Sum plain events, keep rows of sessions for the end, and return all others."""
         left: list[Event] = []
         for event in events:
             if isinstance(event, Step | Remark):
                 self._rows.append(event)
             elif not _is_plain(event) or not self._claim(event, keys.invocation_key(event)):
-                left.append(event)  # to be judged; among them namesakes of plain ones
+                left.append(event)  # need admission; among them namesakes of plain ones
             else:
-                self._sums.add(event)
+                self._sums.count_call(event)
                 if event.ended > 0 and not 0 < self._first_end <= event.ended:
                     self._first_end = event.ended
                 if SENSIBLE_MS <= event.started < self._first:
@@ -88,25 +88,20 @@ class Summarizer:
         return left
 
     def _claim(self, event: keys.Judged, key: int) -> bool:
-        """Note key and trace of an event, unless the key is taken."""
+        """Note key and print of an event, unless the key is taken."""
         if key in self._claims:
             return False
-        self._claims[key] = keys.owner(event, self._generation)
+        self._claims[key] = keys.owner(event, self._origin)
         print_ = keys.fingerprint(event)
         time = print_ >> keys.PRINT_BITS
-        block = self._traces.get(time)
+        block = self._prints.get(time)
         if block is None:
-            block = self._traces[time] = array("Q")
-        block.append(packed(print_, self._owner_of(event.session)))
+            block = self._prints[time] = array("Q")
+        block.append(packed(print_, self._owners.of(event.session)))
         return True
 
-    def _owner_of(self, session: str) -> int:
-        if self._session[0] != session:  # events come session by session
-            self._session = (session, keys.session_owner(session))
-        return self._session[1]
-
     def summary(self) -> tuple[Summary, list[Event]]:
-        """Return what was summed, and the rows of sessions that are to be judged."""
+        """Return the summary, and the rows of sessions that need admission."""
         odd = {row.session for row in self._rows if row.suspect or not row.is_over}
         rows: list[Step | Remark] = []
         left: list[Event] = []
@@ -120,19 +115,19 @@ class Summarizer:
         summary = Summary(
             keys=array("q", self._claims.keys()).tobytes(),
             owners=array("q", self._claims.values()).tobytes(),
-            traces={time: block.tobytes() for time, block in self._traces.items()},
-            sums=[*self._sums.tools().items()],
+            prints={time: block.tobytes() for time, block in self._prints.items()},
+            calls=[*self._sums.by_tool().items()],
             first_end=self._first_end,
             first=first_of([self._first, self._first_end, *(row.created for row in rows)]),
             rows=rows,
-            measures=[*tally.sums.items()],
+            measures=[*tally.values.items()],
         )
         return summary, left
 
 
 def first_of(times: Iterable[int]) -> int:
     """Return the first of some times (ms) that make sense."""
-    return min((at for at in times if at >= SENSIBLE_MS), default=NEVER)
+    return min((at for at in times if at >= SENSIBLE_MS), default=NO_TIME)
 
 
 def _is_plain(event: Event) -> TypeGuard[Invocation]:

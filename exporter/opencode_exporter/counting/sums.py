@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from opencode_exporter import catalog as c
-from opencode_exporter.counting.calls import Aggregate
+from opencode_exporter.counting.calls import CallSums
 from opencode_exporter.counting.real_names import RealNames
 from opencode_exporter.counting.series import Delta, Labels
 from opencode_exporter.counting.tally import Tally
@@ -26,21 +26,23 @@ class Sums:
     """
 
     def __init__(self) -> None:
-        self.calls = Aggregate()
+        self.calls = CallSums()
         self.tally = Tally()
         self._deltas: list[Delta] = []
 
-    def at(self, ms: int) -> None:
-        """Hear when that happened which counts next, Unix ms: it makes no difference here."""
+    def at(self, ms: int) -> Sums:  # noqa: ARG002  # here all times are together
+        """Return the sums of what happened at a time, Unix ms."""
+        return self
 
-    def at_event(self, event: Event) -> None:
-        """Hear of an event before it counts."""
+    def of(self, event: Event) -> Sums:  # noqa: ARG002
+        """Return the sums of what an event makes count: those of its time."""
+        return self
 
-    def add(self, metric: c.Metric, labels: Labels, value: int = 1, *, cut: bool = False) -> None:
-        """Add to a series whose labels are those that are shown; ``cut``: one gave way."""
+    def count(self, metric: c.Metric, labels: Labels, value: int = 1, *, cut: bool = False) -> None:
+        """Add to a series by the labels that it shows; ``cut``: one of them gave way."""
         self._deltas.append(Delta(metric, labels, value, value, cut))
 
-    def fold(self, names: RealNames) -> Iterator[Delta]:
+    def deltas(self, names: RealNames) -> Iterator[Delta]:
         """Yield what the sums add to each series; new names take their slots here."""
         yield from self._deltas
         yield from self.calls.fold(names.slots, names.knows)

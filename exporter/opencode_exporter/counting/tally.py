@@ -29,37 +29,37 @@ _SLOT_OF: Final = {"from_skill": "skill", "to_skill": "skill"}
 """Labels that share the slots of another one."""
 _EDGES: Final = {metric.name: edges_of(metric) for metric in c.METRICS}
 
-Sum = tuple[str, tuple[str, ...]]
+TallyKey = tuple[str, tuple[str, ...]]
 """A metric's name, and labels as the source names them."""
 
 
 def tool_of(call: StepCall) -> str:
-    """Return a tool's name as a tally takes it: in doubt where the source does not vouch."""
+    """Return a tool's name for a tally, marked as in doubt unless the source vouches for it."""
     return call.tool if call.vouched else _DOUBT + call.tool
 
 
 class Tally:
     """Counts and observations that wait to be folded."""
 
-    def __init__(self, sums: Iterable[tuple[Sum, Value]] = ()) -> None:
-        self.sums: dict[Sum, Value] = dict(sums)
+    def __init__(self) -> None:
+        self.values: dict[TallyKey, Value] = {}
 
     def add(self, metric: c.Metric, *labels: str, value: int = 1) -> None:
         """Add to a counter, in the metric's scale."""
         key = (metric.name, labels)
-        self.sums[key] = number_of(metric, self.sums.get(key, 0)) + value
+        self.values[key] = number_of(metric, self.values.get(key, 0)) + value
 
     def observe(self, metric: c.Metric, value: int, *labels: str) -> None:
         """Add an observation to a histogram, in the metric's scale."""
         key = (metric.name, labels)
-        if key not in self.sums:
-            self.sums[key] = zero_of(metric)
-        histogram_of(metric, self.sums[key]).observe(value, _EDGES[metric.name])
+        if key not in self.values:
+            self.values[key] = zero_of(metric)
+        histogram_of(metric, self.values[key]).observe(value, _EDGES[metric.name])
 
-    def absorb(self, sums: Iterable[tuple[Sum, Value]]) -> None:
-        """Add sums that were made elsewhere."""
+    def absorb(self, sums: Iterable[tuple[TallyKey, Value]]) -> None:
+        """Add the sums of another tally."""
         for key, value in sums:
-            self.sums[key] = merge(c.BY_NAME[key[0]], self.sums.get(key), value)
+            self.values[key] = merge(c.BY_NAME[key[0]], self.values.get(key), value)
 
     def fold(self, slots: Slots, is_known: Callable[[str, str], bool]) -> Iterator[Delta]:
         """
@@ -70,12 +70,26 @@ class Tally:
             is_known: Whether a name in doubt is real, by label and name.
         """
         shown = _Shown(slots, is_known)
-        for (name, raw), value in self.sums.items():
+        for (name, raw), value in self.values.items():
             metric = c.BY_NAME[name]
             labels = shown.labels(metric, raw)
             events = value.count if isinstance(value, Histogram) else value
             cut = OVERFLOW in labels and OVERFLOW not in raw
             yield Delta(metric, labels, value, events, cut)
+
+
+class _Nowhere(Tally):
+    """Counts nothing: of what does not count only the state of its conversation moves on."""
+
+    def add(self, metric: c.Metric, *labels: str, value: int = 1) -> None:
+        """Count nothing."""
+
+    def observe(self, metric: c.Metric, value: int, *labels: str) -> None:
+        """Count nothing."""
+
+
+NOWHERE: Final = _Nowhere()
+"""A tally for what does not count."""
 
 
 class _Shown:

@@ -36,7 +36,7 @@ _SINCE_BASELINE: Final = frozenset(
 
 
 class Times(NamedTuple):
-    """What the starts of a batch are made of, Unix ms."""
+    """Times from which the starts of series follow, Unix ms."""
 
     first: int  # of what counts in the batch, the event that was first
     baseline: int  # 0 while the history is read
@@ -85,7 +85,7 @@ def born_of(
     changed: Series, series: Series, born: Numbers, birth: int
 ) -> dict[str, dict[Labels, int]]:
     """
-    Return with which birth those series came that a batch changes; none: with the history.
+    Return the births of the series that a batch changes; those of the history have none.
 
     Args:
         changed: The series.
@@ -103,7 +103,7 @@ def born_of(
 
 def starts_of(changed: Series, known: Numbers, times: Times) -> dict[str, dict[Labels, int]]:
     """
-    Return since when the series count that a batch changes.
+    Return the starts of the series that a batch changes.
 
     - Metrics of the exporter itself count what it did: all since the ledger began.
     - Others count since the first event of the batch in which the series appears, which

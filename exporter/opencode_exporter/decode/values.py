@@ -86,7 +86,7 @@ def name_of(value: object, cause: str) -> str:
 
 
 def is_damaged(name: str) -> bool:
-    """Say whether some bytes of a name were no text."""
+    """Return whether some bytes of a name were no text."""
     return "\ufffd" in name
 
 
@@ -147,3 +147,11 @@ def id_of(text: str) -> str:
 def mapping(value: object) -> dict[str, Any]:
     """Return a JSON object, or an empty one for anything else."""
     return value if isinstance(value, dict) else {}
+
+
+_TOO_MANY: Final = 1 << 40
+
+
+def amount(value: object) -> int:
+    """Return a number that counts something, 0 for what cannot be one."""
+    return value if type(value) is int and 0 <= value < _TOO_MANY else 0

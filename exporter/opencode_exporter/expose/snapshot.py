@@ -25,7 +25,8 @@ from opencode_exporter.expose.exemplars import Known
 from opencode_exporter.expose.filters import Filters
 from opencode_exporter.expose.health import SourceHealth
 from opencode_exporter.expose.moment import Later, Moment, Numbers, Snapshot
-from opencode_exporter.ledger.ledger import Ledger, Published
+from opencode_exporter.ledger.ledger import Ledger
+from opencode_exporter.ledger.published import Published
 from opencode_exporter.vocabulary import CATEGORIES, SKILL_TOOL, InstalledSkill, category_of
 
 T = TypeVar("T")

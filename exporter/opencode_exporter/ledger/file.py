@@ -29,7 +29,7 @@ from opencode_exporter.ledger.place import (
     wal_of,
 )
 
-SCHEMA_VERSION: Final = 8
+SCHEMA_VERSION: Final = 9
 _WAL_BYTES: Final = 4 << 20
 _CACHE_KIB: Final = 4_000
 _SCHEMA: Final = """
@@ -52,12 +52,12 @@ CREATE TABLE open_row (
     PRIMARY KEY (source, tbl, row)
 ) WITHOUT ROWID;
 CREATE TABLE seen (key INTEGER PRIMARY KEY, owner INTEGER NOT NULL);
-CREATE TABLE trace (time INTEGER PRIMARY KEY, block BLOB NOT NULL);
+CREATE TABLE fork_print (time INTEGER PRIMARY KEY, block BLOB NOT NULL);
 CREATE TABLE edited (
     path TEXT NOT NULL, day INTEGER NOT NULL, edits INTEGER NOT NULL, PRIMARY KEY (path, day)
 ) WITHOUT ROWID;
-CREATE TABLE talk (key INTEGER PRIMARY KEY, due INTEGER, state BLOB NOT NULL);
-CREATE INDEX talk_due ON talk (due, key) WHERE due IS NOT NULL;
+CREATE TABLE conversation (key INTEGER PRIMARY KEY, due INTEGER, state BLOB NOT NULL);
+CREATE INDEX conversation_due ON conversation (due, key) WHERE due IS NOT NULL;
 """
 
 DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError)
@@ -99,7 +99,7 @@ def _reason(err: OSError | apsw.Error) -> str:
 
 def forget(db: apsw.Connection) -> None:
     """
-    Let nothing be left in the WAL, where what was deleted stays until it is written over.
+    Truncate the WAL, where deleted rows stay until they are overwritten.
 
     Raises:
         apsw.Error: It could not be; what was committed is durable all the same.
@@ -107,7 +107,7 @@ def forget(db: apsw.Connection) -> None:
     db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 
-def let_go(db: apsw.Connection) -> None:
+def close_as_is(db: apsw.Connection) -> None:
     """Close a file that may be damaged, or is not ours, and leave it as it is."""
     db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     db.close(True)
@@ -119,7 +119,7 @@ def _prepare(path: Path) -> None:
             real = target(path)
             real.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _create(real)
-        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        os.close(os.open(path, os.O_RDWR))
     except (OSError, apsw.Error) as err:
         raise LedgerError(
             f"the ledger {path} cannot be created ({_reason(err)})",
@@ -149,7 +149,7 @@ def _made(path: Path, notes: Mapping[str, str]) -> Iterator[Path]:
     """Make an empty ledger beside a path; it is gone after, unless it was moved."""
     made = path.with_name(f"{path.name}.new-{secrets.token_hex(4)}")
     try:
-        os.close(os.open(made, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        os.close(os.open(made, os.O_CREAT | os.O_TRUNC | os.O_RDWR, 0o600))
         db = _opened(made)
         try:
             db.pragma("journal_mode", "WAL")
@@ -202,7 +202,7 @@ def _connect(path: Path | None) -> apsw.Connection:
             with contextlib.suppress(apsw.FullError, apsw.IOError):
                 forget(db)  # whoever was killed had no time for it
     except BaseException:
-        let_go(db)
+        close_as_is(db)
         raise
     return db
 

@@ -1,33 +1,36 @@
 """
-Followers: who hears of single invocations, and when they count for good.
+Followers: who is told of single invocations, once they count for good.
 
 The ledger knows nothing of what a follower does with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 from opencode_exporter.events import Invocation
+
+
+class Counted(NamedTuple):
+    """An invocation that has been counted, with the labels that it has in metrics."""
+
+    event: Invocation
+    tool: str
+    agent: str
+    project: str
+    skill: str  # of a skill load, else empty
 
 
 class Follower(Protocol):
     """Follows the live invocations of one ledger; only the thread that polls calls it."""
 
-    def counted(self, event: Invocation) -> None:
-        """Hear of an invocation that counts with the next commit, if there is one."""
-        ...
-
-    def committed(self, running: Iterable[Invocation]) -> None:
+    def committed(self, running: Iterable[Invocation], counted: Sequence[Counted]) -> None:
         """
-        Hear that what was counted since the last time is on disk.
+        Take what the last commit has brought to disk.
 
         Args:
             running: The calls that run now.
+            counted: The calls that ended after the baseline, in the order of counting.
         """
-        ...
-
-    def forget(self) -> None:
-        """Hear that it is not, and will be counted again."""
         ...

@@ -1,5 +1,5 @@
 """
-Hot files: how often each file was edited in the last days, if somebody asks for it.
+Hot files: how often each file was edited in the last days, where ``--files.top`` asks for it.
 
 Kept in the ledger by day.  The only thing there that holds paths: they are deleted
 when the flag is turned off.
@@ -22,7 +22,7 @@ Edits = dict[tuple[str, int], int]
 
 
 def without_paths(step: Step) -> Step:
-    """Return a step that is not over as it may be kept: its end tells the paths again."""
+    """Return an open step without paths, which are not stored: its end tells them again."""
     if not any(file.path for call in step.calls for file in call.files):
         return step
     calls = tuple(
@@ -50,28 +50,25 @@ class HotFiles:
         self._edits: Edits = dict(kept) if top else {}
         self._top = top
         self._now = now
-        self.changed: Edits = {}
-        """The new numbers of the present batch; 0 where one is forgotten."""
-        if not top:
-            self.changed = dict.fromkeys(kept, 0)
+        self._changed: Edits = {} if top else dict.fromkeys(kept, 0)
 
-    def add(self, step: Step) -> None:
-        """Count the files that a step has changed."""
+    def count_edits(self, step: Step) -> None:
+        """Count the edits of files by a step."""
         if not self._top:
             return
         for call in step.calls:
             for file in call.files:
                 if file.path and file.operation != "read":
                     key = (file.path, (call.ended or step.created) // _DAY_MS)
-                    self._edits[key] = self.changed[key] = self._edits.get(key, 0) + 1
+                    self._edits[key] = self._changed[key] = self._edits.get(key, 0) + 1
 
-    def taken(self) -> Edits:
-        """Return what the batch changes, and begin the next; days that are over are forgotten."""
+    def changes(self) -> Edits:
+        """Return the numbers that changed since the last time; 0 for a day that is over."""
         first = self._first()
         for key in [key for key in self._edits if key[1] < first]:
             del self._edits[key]
-            self.changed[key] = 0
-        changed, self.changed = self.changed, {}
+            self._changed[key] = 0
+        changed, self._changed = self._changed, {}
         return changed
 
     def shown(self) -> tuple[tuple[str, int], ...]:

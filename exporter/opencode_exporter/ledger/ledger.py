@@ -8,49 +8,33 @@ committed.  Nothing here reads opencode.db, and nothing here knows about HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
 
 from opencode_exporter.chunk import Chunk, Cursor, OpenRow
 from opencode_exporter.clock import Clock
-from opencode_exporter.counting import keys
 from opencode_exporter.counting.labels import Slots
 from opencode_exporter.counting.real_names import RealNames
-from opencode_exporter.counting.series import Labels, Value
-from opencode_exporter.counting.summary import NEVER as NO_EVENT
-from opencode_exporter.counting.summary import Summary
+from opencode_exporter.counting.summary import NO_TIME, Summary, SummedChunk
 from opencode_exporter.counting.sums import Sums
-from opencode_exporter.counting.totals import Numbers, Series, Times, born_of, changed_by, starts_of
-from opencode_exporter.counting.turns.conversations import FIRST, NEVER, Place, Talks
+from opencode_exporter.counting.totals import Times, changed_by
+from opencode_exporter.counting.turns.cache import FIRST, Due
 from opencode_exporter.errors import LedgerError
-from opencode_exporter.ledger.follower import Follower
+from opencode_exporter.events import COMPLETED, Invocation, Remark, SessionRow, Step
+from opencode_exporter.ledger.batch.batch import Batch
+from opencode_exporter.ledger.batch.intake import Intake
+from opencode_exporter.ledger.batch.memory import Memory, Rules
+from opencode_exporter.ledger.follower import Counted, Follower
 from opencode_exporter.ledger.hot_files import HotFiles
-from opencode_exporter.ledger.intake import Intake
 from opencode_exporter.ledger.notes import Notes
 from opencode_exporter.ledger.open_rows import OpenRows
+from opencode_exporter.ledger.published import Published, Totals, totals_of
 from opencode_exporter.ledger.scope import EVERYTHING, Scope
-from opencode_exporter.ledger.store import Batch, Store
+from opencode_exporter.ledger.store import Store
 from opencode_exporter.ledger.viewers import Viewers
 
-T = TypeVar("T")
-
-
-class Published(NamedTuple):
-    """What has been committed; never changed, so that any thread may render it."""
-
-    series: Series
-    starts: Numbers  # of all series, Unix ms; those of gauges mean nothing
-    born: Numbers  # with which birth those came that came after the baseline
-    births: int  # until now
-    viewers: Viewers  # to whom they are shown
-    names: Mapping[str, tuple[str, ...]]  # names that hold a slot, by label
-    places: Mapping[str, tuple[str, ...]]  # those that are shown at 0 before they do
-    in_flight: tuple[tuple[str, int], ...]  # tool and start (ms) of what runs now
-    hot_files: tuple[tuple[str, int], ...]  # paths, most edited first, and how often
-    active: Mapping[str, int]  # sessions and when they changed (ms), of the last minutes
-    baseline_ms: int
-    began_ms: int  # when the ledger did
-    late_ms: int
+_SHOWN_AT_ZERO: Final = ("tool", "skill")
+"""Labels of which names are shown before anything is counted."""
 
 
 class Ledger:
@@ -60,12 +44,7 @@ class Ledger:
     Args:
         store: The file.
         clock: Time of day.
-        series_limit: The most series that one metric may have.
-        counts_history: Whether what a source holds at its first read counts.
-        abandon_after_ms: How long something open may stay without a change.
-        scope: What counts, of all that is read.
-        files_top: How many of the most edited files to show.
-        sums: Makes the sums of a batch.
+        series_limit, counts_history, abandon_after_ms, scope, files_top, sums: See `Rules`.
     """
 
     def __init__(
@@ -82,12 +61,14 @@ class Ledger:
     ) -> None:
         self._store = store
         self._clock = clock
-        self._limit = series_limit
-        self._counts_history = counts_history
-        self._abandon_after = abandon_after_ms
-        self._scope = scope
-        self._files_top = files_top
-        self._make_sums = sums
+        self._rules = Rules(
+            series_limit=series_limit,
+            counts_history=counts_history,
+            abandon_after_ms=abandon_after_ms,
+            scope=scope,
+            files_top=files_top,
+            sums=sums,
+        )
         self.names = RealNames(Slots())
         self._follower: Follower | None = None
         self._late_ms = 0
@@ -99,8 +80,9 @@ class Ledger:
             self.commit()
 
     def follow(self, follower: Follower) -> None:
-        """Tell somebody of each invocation that ends, from now on."""
-        self._follower = self._intake.follower = follower
+        """Tell a follower of each invocation that ends, from now on."""
+        self._follower = follower
+        self._memory.is_followed = True
 
     def start_over(self, store: Store) -> None:
         """Go on in another file; the one before was damaged."""
@@ -111,77 +93,71 @@ class Ledger:
     def reload(self) -> None:
         """Go back to what is on disk, as if just started; all of it or nothing."""
         store = self._store
-        series: dict[str, dict[Labels, Value]] = {}
-        starts: dict[str, dict[Labels, int]] = {}
-        born: dict[str, dict[Labels, int]] = {}
-        for metric, labels, value, started, birth in store.series():
-            series.setdefault(metric, {})[labels] = value
-            starts.setdefault(metric, {})[labels] = started
-            if birth:
-                born.setdefault(metric, {})[labels] = birth
+        totals = totals_of(store.series())
         viewers = Viewers(store.viewers(), self._clock)
         read = store.slots(), store.cursors(), store.open_rows(), store.meta(), store.edited()
         # From here on nothing fails: half of a reload would count a batch twice.
         slots, self._cursors, rows, self.meta, edited = read
         self.notes = Notes(self.meta, self._note)
         self.names.slots = Slots(slots)
-        self._intake = Intake(
-            store,
-            self._clock,
+        self._memory = Memory(
+            store=store,
+            clock=self._clock,
+            rules=self._rules,
+            salt=self.salt,
             names=self.names,
-            rows=OpenRows(rows),
-            hot=HotFiles(edited, self._files_top, self._clock.now_ms),
-            salt=self.meta["salt"],
-            abandon_after_ms=self._abandon_after,
-            scope=self._scope,
-            is_empty=not self._cursors,
-            has_orphans="orphans" in self.meta,
+            open=OpenRows(rows),
+            hot=HotFiles(edited, self._rules.files_top, self._clock.now_ms),
+            stand_ins=None if self._cursors else set(),
             late_ms=self._late_ms,
-            sums=self._make_sums,
+            is_followed=self._follower is not None,
         )
-        self._intake.follower = self._follower
-        if self._follower is not None:
-            self._follower.forget()
         if not self.baseline_ms:  # the history goes on where it was cut off
-            known = (start for of_metric in starts.values() for start in of_metric.values())
-            self._intake.since_settled = min(known, default=NO_EVENT)
+            known = (at for of_metric in totals.starts.values() for at in of_metric.values())
+            self._memory.since_settled = min(known, default=NO_TIME)
         self._viewers = viewers
-        self._publish(series, starts, born)
-        self._begin()
+        self._publish(totals)
+        self._start_batch()
         if self.baseline_ms and not self.notes.are_kept():
             for source, _ in self._cursors:
                 self.notes.read(source)
 
-    def _publish(self, series: Series, starts: Numbers, born: Numbers) -> None:
-        self._late_ms = self._intake.late_ms
+    def _publish(self, totals: Totals) -> None:
+        memory, slots = self._memory, self.names.slots
+        self._late_ms = memory.late_ms
         self.published = Published(
-            series=series,
-            starts=starts,
-            born=born,
+            totals=totals,
             births=self._births,
             viewers=self._viewers,
-            names={label: self.names.slots.names(label) for label in ("tool", "skill")},
-            places={label: self.names.slots.places(label) for label in ("tool", "skill")},
+            names={label: slots.names(label) for label in _SHOWN_AT_ZERO},
+            places={label: slots.places(label) for label in _SHOWN_AT_ZERO},
             in_flight=tuple(
-                (self.names.shown(call), call.started) for call in self._intake.open.running()
+                (self.names.shown(call), call.started) for call in memory.open.running()
             ),
-            hot_files=self._intake.hot.shown(),
-            active=dict(self.talks.active()),
+            hot_files=memory.hot.shown(),
+            active=dict(memory.cache.active()),
             baseline_ms=self.baseline_ms,
             began_ms=int(self.meta.get("began_ms", self._opened_ms)),
-            late_ms=self._intake.late_ms,
+            late_ms=memory.late_ms,
         )
 
-    def _begin(self) -> None:
-        self._batch = Batch()
-        self._intake.begin(is_live=self.baseline_ms > 0)
+    def _start_batch(self) -> None:
+        self._batch = Batch(
+            self._memory, is_live=self.baseline_ms > 0, has_orphans="orphans" in self.meta
+        )
+        self._intake = Intake(self._memory, self._batch)
         if "began_ms" not in self.meta:
             self._note("began_ms", str(self._opened_ms))
 
     @property
-    def talks(self) -> Talks:
-        """The conversations of all sessions."""
-        return self._intake.talks
+    def salt(self) -> str:
+        """The key of all hashes that leave this ledger."""
+        return self.meta["salt"]
+
+    @property
+    def instance_id(self) -> str:
+        """The id of this ledger, by which its exporter is known from others."""
+        return self.meta["instance_id"]
 
     @property
     def baseline_ms(self) -> int:
@@ -197,75 +173,100 @@ class Ledger:
         """Return where the next poll of a source begins, by table."""
         return {table: value for (name, table), value in self._cursors.items() if name == source}
 
+    def _set_cursor(self, source: str, table: str, cursor: Cursor) -> None:
+        self._cursors[source, table] = self._batch.changes.cursors[source, table] = cursor
+
     def open_rows(self, source: str) -> list[OpenRow]:
         """Return the rows of a source that may change at any time, or are due."""
-        return self._intake.open.awake(source, self._clock.now_ms())
+        return self._memory.open.awake(source, self._clock.now_ms())
 
     def begin_again(self, source: str) -> None:
         """Move cursors back to the beginning of those tables in which rows are due."""
         for table in self.notes.tables_due(source, self._clock.now_ms()):
-            self.notes.begun_again(source, table)
-            self._cursors[source, table] = self._batch.cursors[source, table] = Cursor()
+            self.notes.note_begun(source, table)
+            self._set_cursor(source, table, Cursor())
 
     def is_due(self, source: str) -> bool:
-        """Say whether our clock has passed the time of something that was of our future."""
-        first, now = self._intake.open.waiting.first(source), self._clock.now_ms()
+        """Return whether our clock has passed the time of something that was of our future."""
+        first, now = self._memory.open.waiting.first(source), self._clock.now_ms()
         return 0 < first <= now or bool(self.notes.tables_due(source, now))
 
     def open_sources(self) -> list[str]:
-        """Return the sources that have such rows, whether they are there or not."""
-        return self._intake.open.sources()
+        """Return the sources with rows that may change, also those that are not there now."""
+        return self._memory.open.sources()
 
     def sleeping_rows(self, source: str, before_ms: int) -> list[OpenRow]:
-        """Return those that hardly will: nothing runs in them since, or ever again."""
-        return self._intake.open.asleep(source, before_ms)
+        """Return the open rows that hardly will change: nothing runs in them since, or ever."""
+        return self._memory.open.asleep(source, before_ms)
 
     def set_baseline(self) -> None:
         """Note, with the next commit, that the history is in."""
         self._note("baseline_ms", str(self._clock.now_ms()))
-        self._batch.is_baseline = True
+        self._batch.changes.is_baseline = True
         self._viewers.begin()
-        self._intake.since_settled = NO_EVENT
+        self._memory.since_settled = NO_TIME
 
     def _note(self, name: str, value: str) -> None:
-        self.meta[name] = self._batch.meta[name] = value
+        self.meta[name] = self._batch.changes.meta[name] = value
 
     def size(self) -> int:
         """Return the bytes of the ledger on disk."""
         return self._store.size()
 
     def close(self) -> None:
-        """Let go of the file; what was not committed is read again."""
+        """Close the file; what was not committed is read again."""
         self._store.close()
 
     def drop(self) -> None:
-        """Let go of a damaged file as it is."""
+        """Close a damaged file and leave it as it is."""
         self._store.drop()
 
     # What a poll brings.
 
     def apply(self, source: str, chunk: Chunk) -> None:
-        """Take in a chunk.  It counts with the next `commit`, with all of its batch."""
+        """Take a chunk.  It counts with the next `commit`, with all of its batch."""
         self._intake.apply(source, chunk, counts=self._counts(source))
         if chunk.cursor is not None:
-            self._cursors[source, chunk.table] = chunk.cursor
-            self._batch.cursors[source, chunk.table] = chunk.cursor
+            self._set_cursor(source, chunk.table, chunk.cursor)
 
     def _counts(self, source: str) -> bool:
-        """Say whether what comes of a source counts: each has a history that may be skipped."""
-        skips = not self._counts_history or self.meta.get("history") == "skip"
+        """Return whether what a source brings counts: each has a history that may be skipped."""
+        skips = not self._rules.counts_history or self.meta.get("history") == "skip"
         return not skips or self.notes.is_read(source)
 
     def is_new(self, summary: Summary) -> bool:
-        """Say whether what is in a summary may be counted unseen."""
+        """Return whether a summary may be counted without its single events."""
         return self._intake.is_new(summary)
+
+    def open_rows_beside(self, chunk: Chunk) -> dict[str, list[str]]:
+        """Return, by table, the open rows of sessions in which a chunk has others."""
+        rows: list[SessionRow] = [one for one in chunk.events if isinstance(one, Step | Remark)]
+        rows += chunk.summary.rows if isinstance(chunk, SummedChunk) else []
+        return self._memory.cache.open_rows_beside(rows)
+
+    def overdue_rows(self) -> dict[str, list[str]]:
+        """Return, by table, the open rows of sessions that have been silent for too long."""
+        last = self._clock.now_ms() - self._rules.abandon_after_ms
+        return self._memory.cache.open_rows_since(last)
+
+    def active_sessions(self) -> Mapping[str, int]:
+        """Return when sessions last changed, ms, of those that are active."""
+        return self._memory.cache.active()
+
+    def unobserved_sessions(self) -> list[str]:
+        """Return the sessions that were active within the last hour, or have not been settled."""
+        return self._memory.cache.unobserved()
+
+    def archive(self, sessions: Collection[str]) -> None:
+        """Count the invocations of sessions that the user has put away."""
+        self._batch.conversations.archive(sessions)
 
     def settle(self, is_silent: Callable[[int], bool]) -> None:
         """
         End what has waited too long: open steps and turns, and sessions; durably.
 
         Args:
-            is_silent: Says of what last changed at a time, ms, whether that is too long ago.
+            is_silent: Tells of what last changed at a time, ms, whether that is too long ago.
 
         Raises:
             LedgerError: See `commit`.
@@ -274,17 +275,17 @@ class Ledger:
         def is_over(last: int) -> bool:
             over = is_silent(last)
             if over:
-                self._intake.note(last)
+                self._batch.note_time(last)
             return over
 
-        place: Place | None = FIRST
-        while place is not None:
-            place = self.talks.settle(is_over, place)
+        due: Due | None = FIRST
+        while due is not None:
+            due = self._batch.conversations.settle(is_over, due)
             # What is decided now may be about any event since the last time.
-            self._intake.note(self._intake.since_settled)
+            self._batch.note_time(self._memory.since_settled)
             self.commit()
         if self.baseline_ms:
-            self._intake.since_settled = NO_EVENT
+            self._memory.since_settled = NO_TIME
 
     # What a commit makes of it.
 
@@ -296,63 +297,48 @@ class Ledger:
             LedgerError: It could not be written, or a delta is negative.  Nothing of
                 the batch is kept; the source is read again from the old cursor.
         """
+        batch, old = self._batch, self.published.totals
         try:
-            intake, batch = self._intake, self._batch
-            changed = changed_by(intake.folded(), self.published.series, self._limit)
+            series = changed_by(batch.deltas(), old.series, self._rules.series_limit)
             if self.baseline_ms:
                 self.names.keep_known()
-            batch.slots = self.names.slots.new
-            batch.seen, batch.traces = intake.judge.seen, intake.judge.traces.new()
-            if intake.judge.has_orphans and "orphans" not in self.meta:
+            if batch.admission.has_orphans and "orphans" not in self.meta:
                 self._note("orphans", "yes")
-            passed_over = intake.open.waiting.passed_over
-            while passed_over:
-                place, due = passed_over.popitem()
-                self.notes.again(*place, due, self._clock.now_ms())
-            batch.open_rows = intake.open.changed
-            batch.edited = intake.hot.taken()
-            batch.talks = {
-                keys.session_key(talk.id): (due if due < NEVER else None, talk)
-                for talk in self.talks.changed.values()
-                for due in [self.talks.due_of(talk)]
-            }
-            started = starts_of(changed, self.published.starts, self._times())
-            born = self._born(changed)
-            batch.series = {
-                (metric, labels): (value, started[metric][labels], born[metric].get(labels, 0))
-                for metric, values in changed.items()
-                for labels, value in values.items()
-            }
-            batch.viewers = self._viewers.moved()
-            if batch:
-                self._store.write(batch)
+            for (source, table), due in self._memory.open.waiting.passed_over().items():
+                self.notes.note_due(source, table, due, self._clock.now_ms())
+            birth = self._births + 1 if batch.is_live else 0
+            changed = old.changed(series, self._times(), birth)
+            if birth and changed.has_born(birth):
+                self._note("births", str(birth))
+            changes = batch.changed()
+            changes.series, changes.viewers = changed.rows(), self._viewers.moved()
+            if changes:
+                self._store.write(changes)
         except LedgerError:
             self.reload()
             raise
-        self._viewers.written(batch.viewers)
-        old = self.published
-        self._publish(_with(old.series, changed), _with(old.starts, started), _with(old.born, born))
-        self.names.slots.new = []
-        self._begin()
+        self._viewers.written(changes.viewers)
+        self._memory.since_settled = min(self._memory.since_settled, batch.first)
+        self._publish(old.updated(changed))
+        self._start_batch()
         if self._follower is not None:
-            self._follower.committed(self._intake.open.running())
-
-    def _born(self, changed: Series) -> dict[str, dict[Labels, int]]:
-        """Return the births of what a batch changes; series that are new are one birth more."""
-        birth = self._births + 1 if self._intake.is_live else 0
-        born = born_of(changed, self.published.series, self.published.born, birth)
-        if birth and any(birth in of_metric.values() for of_metric in born.values()):
-            self._note("births", str(birth))
-        return born
+            counted = [
+                self._shown(call) for call in batch.counted if call.ended >= self.baseline_ms
+            ]
+            self._follower.committed(self._memory.open.running(), counted)
 
     def _times(self) -> Times:
-        intake = self._intake
-        baseline = self.baseline_ms if intake.is_live else 0
-        return Times(intake.first_ms(), baseline, int(self.meta["began_ms"]))
+        baseline = self.baseline_ms if self._batch.is_live else 0
+        return Times(self._batch.first_ms(), baseline, int(self.meta["began_ms"]))
 
-
-def _with(
-    old: Mapping[str, Mapping[Labels, T]], new: Mapping[str, Mapping[Labels, T]]
-) -> dict[str, Mapping[Labels, T]]:
-    """Return what is known by metric and labels, with what is new of it."""
-    return {**old, **{metric: {**old.get(metric, {}), **more} for metric, more in new.items()}}
+    def _shown(self, call: Invocation) -> Counted:
+        """Return a call that was counted, with its labels."""
+        label = self.names.label
+        loaded = call.status == COMPLETED
+        return Counted(
+            call,
+            tool=label("tool", call.tool, vouched=call.vouched),
+            agent=label("agent", call.agent),
+            project=label("project", call.project),
+            skill="" if call.skill is None else label("skill", call.skill, vouched=loaded),
+        )

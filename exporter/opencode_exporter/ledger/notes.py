@@ -1,7 +1,7 @@
 """
 Notes: what the ledger knows of a source beside its rows.
 
-Each is a line of the ledger's table of notes and is written with its batch.  Says whether
+Each is a line of the ledger's table of notes and is written with its batch.  Tells whether
 a source has been read to its end, what of it is damaged, and when one of its tables has to
 be read again from its beginning.
 """
@@ -29,16 +29,16 @@ class Notes:
         self._note = note
 
     def is_read(self, source: str) -> bool:
-        """Say whether all that a source held has been read once."""
+        """Return whether all that a source held has been read once."""
         return f"read {source}" in self._meta
 
     def read(self, source: str) -> None:
-        """Note that it has."""
+        """Note that all that a source held has been read once."""
         if not self.is_read(source):
             self._note(f"read {source}", "yes")
 
     def are_kept(self) -> bool:
-        """Say whether this ledger notes which sources have been read: older ones did not."""
+        """Return whether this ledger notes which sources have been read: older ones did not."""
         return any(name.startswith("read ") for name in self._meta)
 
     def damage(self, source: str) -> str:
@@ -56,12 +56,12 @@ class Notes:
         due = {name: int(at) for name, at in self._meta.items() if name.startswith(begin)}
         return [name.removeprefix(begin) for name, at in due.items() if 0 < at <= now]
 
-    def again(self, source: str, table: str, at: int, now: int) -> None:
-        """Note that rows of a table are due at some time, ms, and that nothing else says which."""
+    def note_due(self, source: str, table: str, at: int, now: int) -> None:
+        """Note when a table is read again, ms, as some of its rows are not kept in mind."""
         name = f"again {source} {table}"
         known = int(self._meta.get(name, 0)) or at
         self._note(name, str(max(min(at, known), now + _AGAIN_MS)))
 
-    def begun_again(self, source: str, table: str) -> None:
+    def note_begun(self, source: str, table: str) -> None:
         """Note that a table is read from its beginning now."""
         self._note(f"again {source} {table}", "0")

@@ -21,8 +21,6 @@ from opencode_exporter.ledger.store import Place
 from opencode_exporter.ledger.waiting import Waiting
 from opencode_exporter.times import lasted
 
-PART: Final = "part"
-"""The table of which a row holds one call and nothing else."""
 _FRESH_MS: Final = 15 * 60_000
 """What has changed so recently stays awake, though it was given up: it may go on after all."""
 MOST_ASLEEP: Final = 2000
@@ -38,21 +36,26 @@ class OpenRows:
         self._awake: dict[str, dict[Place, OpenRow]] = {}  # by source
         self._calls: dict[int, set[Place]] = {}
         self._places: dict[str, set[Place]] = {}  # by id of a row
-        self.changed: dict[Place, OpenRow | None] = {}
-        """What the batch changes; None where a row is settled."""
+        self._changed: dict[Place, OpenRow | None] = {}
         for place, row in rows.items():
             self.set(place, row)
+        self._changed.clear()
+
+    def changes(self) -> dict[Place, OpenRow | None]:
+        """Return the rows that changed since the last time; None where one is settled."""
+        changed, self._changed = self._changed, {}
+        return changed
 
     def get(self, place: Place) -> OpenRow | None:
         """Return the row at a place, if it is open."""
         return self._rows.get(place)
 
     def knows(self, row_id: str) -> bool:
-        """Say whether a row is open, in any place."""
+        """Return whether a row is open, in any place."""
         return row_id in self._places
 
     def awake(self, source: str, now: int) -> list[OpenRow]:
-        """Return the rows of a source that a poll looks at which begins now, Unix ms."""
+        """Return the rows of a source that every poll looks at, and those that are due, Unix ms."""
         awake = self._awake.get(source, {})
         due = {place: self._rows[place] for place in self.waiting.due(source, now)}
         return [*(awake | due).values()]
@@ -114,7 +117,7 @@ class OpenRows:
             for call in row.calls:
                 self._calls.setdefault(keys.invocation_key(call), set()).add(place)
         if old is not None or row is not None:
-            self.changed[place] = row
+            self._changed[place] = row
         if row is not None and row.ahead:
             self._wait(place, row)
 
@@ -126,14 +129,14 @@ class OpenRows:
             self.set(out, msgspec.structs.replace(row, ahead=0) if row.calls else None)
 
     def _forget_call(self, key: int, place: Place) -> None:
-        """Note that a call is not open at a place: of one that is open nowhere nothing is kept."""
+        """Note that a call is not open at a place any more."""
         places = self._calls.get(key, set())
         places.discard(place)
         if not places:
             self._calls.pop(key, None)
 
-    def note(self, place: Place, state: OpenRow) -> None:
-        """Note the state of an open row that cannot be read now: nobody knows what runs in it."""
+    def note_unreadable(self, place: Place, state: OpenRow) -> None:
+        """Note the state of an open row that cannot be read now: its calls are not shown to run."""
         row = self._rows.get(place)
         if row is not None:
             calls = tuple(msgspec.structs.replace(call, running=False) for call in row.calls)
@@ -143,9 +146,9 @@ class OpenRows:
 
     def since_it_ran(self, place: Place, call: Invocation) -> Invocation:
         """
-        Return a call of 1.x with the start that it had when it was first seen running.
+        Return a call with the start that it had when it was first seen running.
 
-        1.14.48 to 1.18.20 stamp the start of a command anew whenever it prints.
+        OpenCode 1.14.48 to 1.18.20 stamp that of a command anew whenever it prints.
         """
         name = (call.call, call.part)
         starts = [
@@ -172,12 +175,12 @@ class OpenRows:
         ]
 
     def is_elsewhere(self, place: Place) -> bool:
-        """Say whether the same row is open in another source."""
+        """Return whether the same row is open in another source."""
         return bool(self._elsewhere(place))
 
     def goes_on_elsewhere(self, place: Place, call: Invocation, *, is_gone: bool) -> bool:
         """
-        Say whether a call that was given up here is still waited for in another source.
+        Return whether a call that was given up here is still waited for in another source.
 
         A copy that was made while it ran shows it as it was then, for ever.
 
@@ -194,14 +197,14 @@ class OpenRows:
         )
 
     def concerns(self, key: int) -> bool:
-        """Say whether a call with this key is open."""
+        """Return whether a call with this key is open."""
         return key in self._calls
 
     def concerns_any(self, keys: list[int]) -> bool:
-        """Say the same of many keys."""
+        """Return whether a call with one of these keys is open."""
         return not self._calls.keys().isdisjoint(keys)
 
-    def end(self, place: Place, call: Invocation, key: int, *, given_up: bool) -> None:
+    def end_call(self, place: Place, call: Invocation, key: int, *, given_up: bool) -> None:
         """Take a call that has been counted off its row, and off all others that show it."""
         name = (call.call, call.part)
         if place in self._rows:
@@ -209,19 +212,19 @@ class OpenRows:
         for other, row in self._elsewhere(place):
             if name in ((one.call, one.part) for one in row.calls):
                 self.take_off(other, call)
-        # The upgrade ends in one generation what stays open in the other for ever.
+        # The upgrade ends in the rows of one origin what stays open in the other for ever.
         for other in [place_ for place_ in self._calls.get(key, ()) if place_[1] != place[1]]:
             for twin in self._rows[other].calls:
                 if keys.invocation_key(twin) == key:
                     self._take_off(other, (twin.call, twin.part), given_up=True)
 
     def take_off(self, place: Place, call: Invocation) -> None:
-        """Take a call off a row that shows it for nothing: another source's says how it ended."""
+        """Take a call off a row, as the row of another source tells how it ended."""
         row, name = self._rows.get(place), (call.call, call.part)
         if row is not None and name in ((one.call, one.part) for one in row.calls):
             self._take_off(place, name, given_up=False)
             row = self._rows[place]
-            if row.table == PART and not (row.calls or row.given_up):
+            if row.kind.is_call and not (row.calls or row.given_up):
                 self.set(place, None)
 
     def drop_copies(self, original: Invocation) -> None:
@@ -250,7 +253,7 @@ class OpenRows:
                 self.set(place, msgspec.structs.replace(row, given_up=(*row.given_up, ITSELF)))
 
     def is_late(self, place: Place, call: Invocation) -> bool:
-        """Say whether an end was given up before, and forget that it was."""
+        """Return whether an end was given up before, and forget that it was."""
         row, name = self._rows.get(place), (call.call, call.part)
         if row is None or name not in row.given_up:
             return False

@@ -35,7 +35,7 @@ def wal_of(path: Path) -> Path:
 
 
 def damaged(path: Path | None) -> LedgerDamagedError:
-    """Return the error that says so."""
+    """Return the error of a damaged ledger."""
     return LedgerDamagedError(
         f"the ledger {path} is damaged", hint="it is kept aside, and counting starts at zero"
     )
@@ -43,7 +43,7 @@ def damaged(path: Path | None) -> LedgerDamagedError:
 
 def is_taken(path: Path) -> bool:
     """
-    Say whether there is a file already: a ledger, or an empty file that may become one.
+    Return whether there is a file already: a ledger, or an empty file that may become one.
 
     Raises:
         LedgerDamagedError: A ledger of ours was there, and has lost all that it held.
@@ -71,14 +71,14 @@ def is_taken(path: Path) -> bool:
 
 
 def _is_orphan(path: Path) -> bool:
-    """Say whether an empty file has a WAL: then it had something in it."""
+    """Return whether an empty file has a WAL: then it had something in it."""
     wal = wal_of(target(path))
     return wal.exists() and wal.stat().st_size > 0
 
 
 def _head(path: Path) -> bytes:
     # O_NONBLOCK: a pipe that took the file's place since must not block us.
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         return os.read(file, _HEADER_BYTES)
     finally:

@@ -12,7 +12,7 @@ class Scope(NamedTuple):
     project: str = ""  # empty: every one
 
     def holds(self, at: int, project: str) -> bool:
-        """Say whether what happened at a time (ms) in a project counts."""
+        """Return whether what happened at a time (ms) in a project counts."""
         return at >= self.since_ms and self.project in ("", project)
 
 

@@ -23,11 +23,11 @@ from opencode_exporter.counting.fork_prints import Blocks
 from opencode_exporter.counting.series import Histogram, Labels, Value
 from opencode_exporter.counting.turns.state import Conversation
 from opencode_exporter.errors import LedgerError
-from opencode_exporter.ledger.file import DAMAGE, forget, let_go, open_file
+from opencode_exporter.ledger.file import DAMAGE, close_as_is, forget, open_file
 from opencode_exporter.ledger.place import damaged, target, wal_of
 
-_LEAVE: Final = """
-INSERT INTO trace VALUES (?, ?)
+_LEAVE_PRINTS: Final = """
+INSERT INTO fork_print VALUES (?, ?)
 ON CONFLICT (time) DO UPDATE SET block = CAST(block || excluded.block AS BLOB)
 """
 
@@ -38,7 +38,7 @@ _labels = msgspec.json.Decoder(Labels).decode
 _value = msgspec.json.Decoder(Value).decode
 _open_row = msgspec.json.Decoder(OpenRow).decode
 _cursor = msgspec.json.Decoder(Cursor).decode
-_talk = msgspec.msgpack.Decoder(Conversation).decode
+_conversation = msgspec.msgpack.Decoder(Conversation).decode
 _pack = msgspec.msgpack.Encoder().encode
 _encode = msgspec.json.Encoder().encode
 
@@ -49,7 +49,7 @@ _NEEDED: Final = {"salt", "instance_id"}
 _LARGEST: Final = 1 << 200  # of any sum; JSON has more, a page has no numbers for it
 
 
-class Batch(msgspec.Struct):
+class Changes(msgspec.Struct):
     """Everything that one commit writes."""
 
     series: dict[tuple[str, tuple[str, ...]], tuple[Any, int, int]] = msgspec.field(
@@ -57,12 +57,12 @@ class Batch(msgspec.Struct):
     )
     """Value, start (Unix ms) and birth by metric and labels."""
     seen: dict[int, int] = msgspec.field(default_factory=dict)
-    traces: Blocks = msgspec.field(default_factory=dict)
+    prints: Blocks = msgspec.field(default_factory=dict)
     cursors: dict[tuple[str, str], Cursor] = msgspec.field(default_factory=dict)
     open_rows: dict[Place, OpenRow | None] = msgspec.field(default_factory=dict)
     slots: list[tuple[str, str]] = msgspec.field(default_factory=list)
     meta: dict[str, str] = msgspec.field(default_factory=dict)
-    talks: dict[int, tuple[int | None, Conversation]] = msgspec.field(default_factory=dict)
+    conversations: dict[int, tuple[int | None, Conversation]] = msgspec.field(default_factory=dict)
     """Conversations by the keys of their sessions, with when they are due (ms) or None."""
     edited: dict[tuple[str, int], int] = msgspec.field(default_factory=dict)
     """Edits of files by path and day; 0: forget it."""
@@ -108,7 +108,7 @@ class Store:
         """
         self.path = None if path is None else target(path)
         self._db = open_file(path)
-        self._has_traces = False  # of paths that were deleted
+        self._has_remains = False  # of paths that were deleted, in the WAL
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -173,18 +173,18 @@ class Store:
         with self._reading():
             return dict(self._db.execute(sql, (apsw.carray(array("q", sorted(keys))),)))
 
-    def traces(self, places: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """Yield the blocks of traces that are there, with their places, one by one."""
-        sql = "SELECT time, block FROM trace WHERE time IN (SELECT value FROM carray(?))"
+    def prints(self, places: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """Yield the blocks of fork prints that are there, with their places, one by one."""
+        sql = "SELECT time, block FROM fork_print WHERE time IN (SELECT value FROM carray(?))"
         with self._reading():
             yield from self._db.execute(sql, (apsw.carray(array("q", places)),))
 
     def conversations(self, keys: Iterable[int]) -> dict[int, Conversation]:
         """Return those conversations that are there, by the keys of their sessions."""
-        sql = "SELECT key, state FROM talk WHERE key IN (SELECT value FROM carray(?))"
+        sql = "SELECT key, state FROM conversation WHERE key IN (SELECT value FROM carray(?))"
         with self._reading():
             rows = self._db.execute(sql, (apsw.carray(array("q", keys)),))
-            return {key: _talk(state) for key, state in rows}
+            return {key: _conversation(state) for key, state in rows}
 
     def edited(self) -> dict[tuple[str, int], int]:
         """Return how often files were edited, by path and day."""
@@ -204,16 +204,16 @@ class Store:
             most: How many at most.
         """
         sql = (
-            "SELECT due, key, state FROM talk "
+            "SELECT due, key, state FROM conversation "
             "WHERE (due, key) > (?, ?) AND due <= ? ORDER BY due, key LIMIT ?"
         )
         with self._reading():
             rows = self._db.execute(sql, (*after, until, most))
-            return [((due, key), _talk(state)) for due, key, state in rows]
+            return [((due, key), _conversation(state)) for due, key, state in rows]
 
-    def write(self, batch: Batch) -> None:
+    def write(self, changes: Changes) -> None:
         """
-        Write a batch: all of it or nothing.
+        Write the changes of a batch: all of them or nothing.
 
         Raises:
             LedgerDamagedError: The file is damaged.
@@ -222,32 +222,35 @@ class Store:
         db = self._db
         try:
             with db:
-                db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?)", batch.seen.items())
-                db.executemany(_LEAVE, batch.traces.items())
+                db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?)", changes.seen.items())
+                db.executemany(_LEAVE_PRINTS, changes.prints.items())
                 db.executemany(
                     "INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?, ?)",
                     (
                         (metric, json.dumps(labels), _encode(value).decode(), *since)
-                        for (metric, labels), (value, *since) in batch.series.items()
+                        for (metric, labels), (value, *since) in changes.series.items()
                     ),
                 )
-                if batch.is_baseline:
+                if changes.is_baseline:
                     db.execute(
                         "INSERT OR REPLACE INTO baseline SELECT metric, labels, value FROM series"
                     )
-                db.executemany("INSERT INTO slot (label, name) VALUES (?, ?)", batch.slots)
+                db.executemany("INSERT INTO slot (label, name) VALUES (?, ?)", changes.slots)
                 db.executemany(
                     "INSERT OR REPLACE INTO cursor VALUES (?, ?, ?)",
-                    ((*place, _encode(value).decode()) for place, value in batch.cursors.items()),
+                    ((*place, _encode(value).decode()) for place, value in changes.cursors.items()),
                 )
-                self._write_open_rows(batch.open_rows)
+                self._write_open_rows(changes.open_rows)
                 db.executemany(
-                    "INSERT OR REPLACE INTO talk VALUES (?, ?, ?)",
-                    ((key, due, _pack(talk)) for key, (due, talk) in batch.talks.items()),
+                    "INSERT OR REPLACE INTO conversation VALUES (?, ?, ?)",
+                    (
+                        (key, due, _pack(state))
+                        for key, (due, state) in changes.conversations.items()
+                    ),
                 )
-                self._write_edited(batch.edited)
-                self._write_viewers(batch.viewers)
-                db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", batch.meta.items())
+                self._write_edited(changes.edited)
+                self._write_viewers(changes.viewers)
+                db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", changes.meta.items())
         except DAMAGE as err:
             raise damaged(self.path) from err
         except apsw.Error as err:
@@ -255,19 +258,19 @@ class Store:
                 f"the ledger cannot be written ({err})",
                 hint="free space on its disk; nothing is lost, the batch is read again",
             ) from err
-        self._has_traces |= 0 in batch.edited.values()
-        if self._has_traces:
+        self._has_remains |= 0 in changes.edited.values()
+        if self._has_remains:
             self._forget()
 
     def _forget(self) -> None:
-        """Delete the traces of deleted paths; if that cannot be now, at the next commit."""
+        """Clear the WAL of deleted paths; if that cannot be now, at the next commit."""
         try:
             forget(self._db)
         except DAMAGE as err:
             raise damaged(self.path) from err
         except apsw.Error:
             return
-        self._has_traces = False
+        self._has_remains = False
 
     def _write_open_rows(self, rows: dict[Place, OpenRow | None]) -> None:
         for place, row in rows.items():
@@ -307,10 +310,10 @@ class Store:
         return size
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._db.close(True)
 
     def drop(self) -> None:
-        """Let go of a damaged file as it is, its WAL included."""
+        """Close a damaged file and leave it as it is, its WAL included."""
         with contextlib.suppress(apsw.ConnectionClosedError):
-            let_go(self._db)
+            close_as_is(self._db)

@@ -79,7 +79,7 @@ class Viewers:
             return {**self._shown, **dict.fromkeys(oldest)}
 
     def written(self, moved: Mapping[str, int | None]) -> None:
-        """Take over what a batch has written."""
+        """Note that a batch has written some marks."""
         with self._lock:
             for viewer, mark in moved.items():
                 if mark is None:

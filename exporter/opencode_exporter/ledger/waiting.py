@@ -18,26 +18,21 @@ MOST: Final = 500
 
 
 class Waiting:
-    """
-    Places of rows by when they are due, Unix ms.
-
-    Attributes:
-        passed_over: When the first row is due that is not kept in mind, by source and table.
-    """
+    """Places of rows by when they are due, Unix ms."""
 
     def __init__(self) -> None:
         self._due: dict[str, list[tuple[int, Place]]] = {}
-        self.passed_over: dict[tuple[str, str], int] = {}
+        self._passed_over: dict[tuple[str, str], int] = {}
 
     def add(self, place: Place, due: int) -> Place | None:
-        """Keep a row in mind; return the one that has to give way, if there is one."""
+        """Keep a row in mind; return the row that gives way to it, if there are too many."""
         rows = self._due.setdefault(place[0], [])
         insort(rows, (due, place))
         if len(rows) <= MOST:
             return None
         last, out = rows.pop()
         at = out[:2]
-        self.passed_over[at] = min(last, self.passed_over.get(at, last))
+        self._passed_over[at] = min(last, self._passed_over.get(at, last))
         return out
 
     def remove(self, place: Place, due: int) -> None:
@@ -46,6 +41,11 @@ class Waiting:
         at = bisect_left(rows, (due, place))
         if rows[at : at + 1] == [(due, place)]:
             del rows[at]
+
+    def passed_over(self) -> dict[tuple[str, str], int]:
+        """Return, by source and table, when the first of the rows is due that gave way; once."""
+        passed_over, self._passed_over = self._passed_over, {}
+        return passed_over
 
     def first(self, source: str) -> int:
         """Return when the first row of a source is due, 0 for never."""

@@ -304,15 +304,15 @@ class Poller:
         if is_long_ago:
             self._looked[label] = self._clock.monotonic()
             self._passed_over.discard(label)
-            talks = self._ledger.talks  # of a session that was put away all rows are known now
-            talks.archive(archived(reader, talks.unobserved()))
+            # Of a session that was put away all rows are known now.
+            self._ledger.archive(archived(reader, self._ledger.unobserved_sessions()))
         else:
             self._passed_over.add(label)
         for chunk in self._tailer.settle(reader, self._ledger.open_rows(label)):
             self._ledger.apply(label, chunk)
-        self._look_again(label, reader, self._ledger.talks.overdue_steps())
+        self._look_again(label, reader, self._ledger.overdue_rows())
         self._ledger.notes.read(label)
-        health.todos = todos(reader, self._ledger.talks.active())
+        health.todos = todos(reader, self._ledger.active_sessions())
 
     def _look_again(self, label: str, reader: Reader, rows: Mapping[str, list[str]]) -> None:
         for chunk in self._tailer.again(reader, rows):
@@ -333,7 +333,7 @@ class Poller:
             waiting = 0
             for chunk in chunks:
                 # Before more of a session counts, how its open rows ended meanwhile.
-                self._look_again(label, reader, self._ledger.talks.open_rows(chunk))
+                self._look_again(label, reader, self._ledger.open_rows_beside(chunk))
                 self._ledger.apply(label, chunk)
                 rows += chunk.rows
                 waiting += max(chunk.rows, len(chunk.events))
@@ -353,7 +353,7 @@ class Poller:
         """Say whether something of an unchanged source has waited long enough."""
         if label in self._passed_over and self._are_due(label):
             return True
-        if self._ledger.talks.overdue_steps():
+        if self._ledger.overdue_rows():
             return True
         if self._ledger.is_due(label):
             return True

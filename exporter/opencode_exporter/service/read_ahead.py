@@ -254,8 +254,8 @@ def _verified(reader: Reader, found: Iterable[Taken]) -> Iterator[Taken]:
 def _summed(table: Table, found: Iterator[Taken]) -> Iterator[_Summed]:
     """Yield what was found as one, its plain events as a summary; where it is much, as several."""
     while True:
-        summarizer = Summarizer(table.generation)
-        whole, newest, held = Chunk(table.name, table.generation), list[Anchor](), 0
+        summarizer = Summarizer(table.kind.origin)
+        whole, newest, held = Chunk(table.name, table.kind), list[Anchor](), 0
         for taken in found:
             held += sum(map(weight, taken.chunk.events))
             taken.chunk.events = summarizer.take(taken.chunk.events)
@@ -266,7 +266,7 @@ def _summed(table: Table, found: Iterator[Taken]) -> Iterator[_Summed]:
         if not newest:
             return
         summary, rows = summarizer.summary()
-        chunk = SummedChunk(table.name, table.generation, summary=summary)
+        chunk = SummedChunk(table.name, table.kind, summary=summary)
         chunk.extend(whole)
         chunk.events += rows
         yield _Summed(chunk, newest)

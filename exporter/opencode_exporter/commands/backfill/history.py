@@ -15,19 +15,16 @@ from pathlib import Path
 from opencode_exporter import catalog as c
 from opencode_exporter.clock import Clock
 from opencode_exporter.commands.backfill.known import Known
-from opencode_exporter.commands.backfill.period import Period
-from opencode_exporter.commands.backfill.timeline import Series, Timeline
-from opencode_exporter.counting.calls import Aggregate
+from opencode_exporter.commands.backfill.timeline import Period, Series, Timeline
 from opencode_exporter.counting.labels import within_limit
 from opencode_exporter.counting.real_names import RealNames
 from opencode_exporter.counting.series import Delta, Labels, Value, merge
 from opencode_exporter.counting.sums import Sums
-from opencode_exporter.counting.tally import Sum, Tally
 from opencode_exporter.errors import SourceError
 from opencode_exporter.events import Event, Invocation, Rejection, Step, UserSkillLoad
 from opencode_exporter.expose.snapshot import shown_labels
 from opencode_exporter.ledger.ledger import Ledger
-from opencode_exporter.ledger.store import Batch, Store
+from opencode_exporter.ledger.store import Changes, Store
 from opencode_exporter.service.poller import Poller, Progress
 from opencode_exporter.service.settings import Settings
 from opencode_exporter.source.locate import databases
@@ -36,7 +33,7 @@ from opencode_exporter.source.skills import SkillScanner
 
 @dataclass(frozen=True)
 class History:
-    """Where what is read goes, and by which rules."""
+    """The timeline to fill, and the rules for it."""
 
     known: Known
     period: Period
@@ -45,7 +42,7 @@ class History:
     _found: dict[str, set[Labels]] = field(default_factory=dict)
 
     def note(self, place: int, deltas: Iterable[Delta]) -> None:
-        """Note what a sample is the first to show."""
+        """Add deltas to the timeline, at the sample that is the first to show them."""
         added: dict[Series, Value] = {}
         for delta in deltas:
             metric = delta.metric
@@ -68,7 +65,7 @@ class History:
         return shown_labels(metric, labels, how, salt)
 
     def when(self, event: Event) -> int:
-        """Return when an event counted, Unix ms: as soon as it could be seen."""
+        """Return when an event counted, Unix ms: when it could first be seen."""
         if isinstance(event, Invocation):
             began = event.started or event.message_created
             return event.ended or began + self.settings.abandon_after_ms
@@ -85,34 +82,25 @@ class _SumsInTime(Sums):
     def __init__(self, history: History) -> None:
         super().__init__()
         self._history = history
-        self._place: int | None = None
-        self._kept: dict[int | None, tuple[Aggregate, dict[Sum, Value]]] = {
-            None: (self.calls, self.tally.sums)
-        }
+        self._by_sample: dict[int | None, Sums] = {}
 
-    def at(self, ms: int) -> None:
-        """Count what comes next at a time."""
-        place = self._history.period.place(ms)
-        if place == self._place:
-            return
-        if place not in self._kept:
-            self._kept[place] = Aggregate(), {}
-        self._place = place
-        # The tally itself is in the hands of those who count into it.
-        self.calls, self.tally.sums = self._kept[place]
+    def at(self, ms: int) -> Sums:
+        """Return the sums of the sample that is the first to show a time, Unix ms."""
+        sample = self._history.period.sample(ms)
+        sums = self._by_sample.get(sample)
+        if sums is None:
+            sums = self._by_sample[sample] = Sums()
+        return sums
 
-    def at_event(self, event: Event) -> None:
-        """Count what comes next at the time of an event."""
-        self.at(self._history.when(event))
+    def of(self, event: Event) -> Sums:
+        """Return the sums of the time of an event."""
+        return self.at(self._history.when(event))
 
-    def fold(self, names: RealNames) -> Iterator[Delta]:
-        """Put everything on the timeline; nothing is left to be counted."""
-        slots, knows = names.slots, names.knows
-        for place, (calls, sums) in self._kept.items():
-            if place is None:
-                continue
-            tally = Tally(sums.items())
-            self._history.note(place, [*calls.fold(slots, knows), *tally.fold(slots, knows)])
+    def deltas(self, names: RealNames) -> Iterator[Delta]:
+        """Put everything on the timeline; nothing is left to be counted by the ledger."""
+        for sample, sums in self._by_sample.items():
+            if sample is not None:
+                self._history.note(sample, sums.deltas(names))
         return iter(())
 
 
@@ -131,7 +119,7 @@ def read(
     """
     settings = history.settings
     store = Store(None)
-    store.write(Batch(slots=[*history.known.slots], meta={"salt": history.known.salt}))
+    store.write(Changes(slots=[*history.known.slots], meta={"salt": history.known.salt}))
     ledger = Ledger(
         store,
         clock,

@@ -24,8 +24,7 @@ from opencode_exporter.commands.backfill.history import History, read
 from opencode_exporter.commands.backfill.known import Known, known_of
 from opencode_exporter.commands.backfill.openmetrics import Progress as WriteProgress
 from opencode_exporter.commands.backfill.openmetrics import Written, write
-from opencode_exporter.commands.backfill.period import Period
-from opencode_exporter.commands.backfill.timeline import Timeline
+from opencode_exporter.commands.backfill.timeline import Period, Timeline
 from opencode_exporter.errors import ConfigError, ExporterError, printable
 from opencode_exporter.ledger.place import take_after
 from opencode_exporter.service.poller import Progress as ReadProgress

@@ -124,7 +124,7 @@ class _Pen:
         self.written.samples += samples * len(names)
 
     def _times(self, begin: int, end: int) -> Iterator[bytes]:
-        """Yield what ends the lines of the samples from one place to before another."""
+        """Yield the ends of the lines of samples, from one number to before another."""
         return (b" %d\n" % (place * self._step_s) for place in range(begin, end))
 
     def _steps(self, metric: c.Metric, labels: Labels, total: Value) -> Iterator[tuple[int, Value]]:
@@ -158,5 +158,5 @@ class _Pen:
 
 
 def _time(ms: int) -> bytes:
-    """Return what ends the line of a sample: its time in seconds, of Unix ms."""
+    """Return the end of a sample's line: a time of Unix ms in seconds."""
     return b" %d.%03d\n" % divmod(ms, 1000)

@@ -1,14 +1,16 @@
 """
 The timeline: what was added to each series, and at which sample.
 
-Kept in a temporary database, which SQLite holds on disk as soon as it is large.
+Samples stand at whole steps of Unix time, as those of a scrape with this interval
+would, and the last one at the end.  The timeline is kept in a temporary database, which
+SQLite holds on disk as soon as it is large.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Self
+from typing import Final, NamedTuple, Self
 
 import apsw
 import msgspec
@@ -16,12 +18,44 @@ import msgspec
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Labels, Value, merge
 from opencode_exporter.errors import LedgerError
+from opencode_exporter.times import SENSIBLE_MS
 
 Series = tuple[str, Labels]
 """A metric's name, and labels."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Value).decode
+
+AFTER_END: Final = 1 << 62
+"""The place of what no sample shows any more, though the baseline's totals hold it."""
+
+
+class Period(NamedTuple):
+    """Which samples there are; times are Unix ms, steps whole seconds."""
+
+    step_s: int
+    end_ms: int  # of the last sample
+    until_ms: int  # up to when the last sample shows what happened
+    baseline_ms: int
+
+    def sample(self, ms: int) -> int | None:
+        """
+        Return the number of the sample that is the first to show what happened at a time.
+
+        None where the history does not tell: without a time that makes sense, or after
+        the baseline.
+        """
+        if not SENSIBLE_MS <= ms <= self.baseline_ms:
+            return None
+        return self._after(min(ms, self.end_ms)) if ms <= self.until_ms else AFTER_END
+
+    @property
+    def last(self) -> int:
+        """The number of the last sample."""
+        return self._after(self.end_ms)
+
+    def _after(self, ms: int) -> int:
+        return -(-ms // (1000 * self.step_s))
 
 
 class Timeline:
@@ -69,7 +103,7 @@ class Timeline:
             self._db.executemany("INSERT INTO added VALUES (?, ?, ?)", rows)
 
     def finish(self) -> None:
-        """Get ready to be asked: nothing more is added."""
+        """Index what was added; nothing more is added after this."""
         with self._room():
             self._db.execute("CREATE INDEX added_by_series ON added (series, place)")
 

@@ -1,5 +1,5 @@
 """
-Talks: the conversations of all sessions, kept in the ledger and moved on by events.
+Conversations: those of all sessions, moved on by the rows of one batch.
 
 Brings the rows of each session into their order: what comes after an open step waits
 for its end, or until a later step shows that it will not end.  Those in which something
@@ -9,322 +9,248 @@ on disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Final, Protocol
+from collections.abc import Callable, Collection
+from typing import Final
 
 from opencode_exporter import catalog as c
-from opencode_exporter.chunk import Chunk
-from opencode_exporter.counting import keys
 from opencode_exporter.counting.keys import hashed
 from opencode_exporter.counting.measures import measure, measure_late
-from opencode_exporter.counting.summary import SummedChunk
-from opencode_exporter.counting.tally import Tally
+from opencode_exporter.counting.tally import NOWHERE, Tally
+from opencode_exporter.counting.turns.cache import FIRST, NEVER, Cache, Due
 from opencode_exporter.counting.turns.queue import (
     given_up,
     is_left,
     newest_of,
     put,
-    table_of,
     take_out,
     turned,
     without_files,
 )
 from opencode_exporter.counting.turns.state import FORK, ROOT, SUBAGENT, Conversation, Lost
 from opencode_exporter.counting.turns.turns import Turns, transitions
-from opencode_exporter.events import Remark, Step
+from opencode_exporter.events import Remark, SessionRow, Step
 
 IDLE_MS: Final = 3_600_000
 """How long a session must have been silent for its invocations to be counted."""
-ACTIVE_MS: Final = 5 * 60_000
-"""How long after a change a session is active."""
-NEVER: Final = 1 << 62
 DECIDED_MS: Final = 60_000
 """How long a step that may be the last of its turn waits for another."""
 _MOST_LOST: Final = 8
 """Steps of one session that were given up and whose ends still count."""
-_CACHED: Final = 512
-_SOME: Final = 500
-
-Row = Step | Remark
-
-Place = tuple[int, int]
-"""When a conversation is due, ms, and its key: its place in their order."""
-FIRST: Final = (0, 0)
-Due = tuple[Place, Conversation]
-"""A conversation and its place."""
 
 
-class Shelf(Protocol):
-    """Where conversations are kept."""
-
-    def conversations(self, keys: Iterable[int]) -> dict[int, Conversation]:
-        """Return those that are there."""
-        ...
-
-    def due(self, after: Place, until: int, most: int) -> list[Due]:
-        """Return some that are due until a time, after a place in their order."""
-        ...
-
-
-class Talks:
+class Conversations:
     """
-    Conversations by session.
+    The conversations that one batch moves on.
 
     Args:
-        shelf: Where they are kept.
+        cache: All of them.
         salt: Mixed into what is kept of files and commands.
         abandon_after_ms: How long something open may stay without a change.
-        admit: Judges a step that is lost, and says whether it counts.
+        admit: Decides whether a step counts that was given up.
         now: Tells Unix ms.
-        at: Is told when that happened which counts next, Unix ms, where no event says it.
+        tally_at: Returns the tally of what happened at a time, Unix ms.
+
+    Attributes:
+        changed: Those that the batch changes, by session.
     """
 
     def __init__(
         self,
-        shelf: Shelf,
+        cache: Cache,
         salt: str,
         abandon_after_ms: int,
         *,
         admit: Callable[[Step], bool],
         now: Callable[[], int],
-        at: Callable[[int], None],
+        tally_at: Callable[[int], Tally],
     ) -> None:
-        self._shelf = shelf
+        cache.trim()
+        self._cache = cache
         self._salt = salt
         self._mask = hashed(salt)
         self._abandon_after = abandon_after_ms
         self._admit = admit
         self._now = now
-        self._at = at
-        self._cache: dict[str, Conversation] = {}
-        self._open: dict[str, Conversation] = {}  # those with an open row; always cached
-        self._session_of: dict[str, str] = {}  # by message, of the open rows
-        self._active: dict[str, int] = {}
-        self.begin(Tally())
-        for talk in _waiting(shelf):
-            self._active[talk.id] = talk.last
-            if talk.has_open:
-                self._cache[talk.id] = talk
-                self._index(talk)
-
-    def begin(self, tally: Tally) -> None:
-        """Begin a batch, whose sums go into a tally."""
+        self._tally_at = tally_at
+        self._turns: dict[Tally, Turns] = {}
         self.changed: dict[str, Conversation] = {}
-        nowhere = Tally()
-        self._tallies = {True: tally, False: nowhere}
-        self._turns = {
-            counts: Turns(self._get, into, self._salt) for counts, into in self._tallies.items()
-        }
-        if len(self._cache) > _CACHED:
-            self._cache = dict(self._open)
-
-    def active(self) -> Mapping[str, int]:
-        """Return when sessions last changed, ms, of those that are active."""
-        after = self._now() - ACTIVE_MS
-        self._active = {session: at for session, at in self._active.items() if at > after}
-        return self._active
-
-    def touch(self, session: str, at: int) -> None:
-        """Note that something happened in a session at a time, ms."""
-        self._active[session] = max(self._active.get(session, 0), min(at, self._now()))
-
-    def prepare(self, events: Iterable[object]) -> None:
-        """Fetch, in one statement, the conversations that some events move on."""
-        wanted = {event.session for event in events if isinstance(event, Step | Remark)}
-        wanted_keys = [keys.session_key(session) for session in wanted - self._cache.keys()]
-        for talk in self._shelf.conversations(wanted_keys).values() if wanted_keys else ():
-            self._cache[talk.id] = talk
 
     def _get(self, session: str) -> Conversation:
-        talk = self._cache.get(session)
-        if talk is None:
-            key = keys.session_key(session)
-            found = self._shelf.conversations([key]).get(key)
-            talk = self._cache[session] = found or Conversation(session)
-        self.changed[session] = talk
-        return talk
+        """Return the conversation of a session, to be changed."""
+        conversation = self.changed[session] = self._cache.get(session)
+        return conversation
+
+    def _turns_into(self, tally: Tally) -> Turns:
+        """Return what moves turns on and counts what ends into a tally."""
+        turns = self._turns.get(tally)
+        if turns is None:
+            turns = self._turns[tally] = Turns(self._get, tally, self._salt)
+        return turns
+
+    def _tally_of(self, conversation: Conversation, at: int) -> Tally:
+        """Return the tally of what happens in a conversation at a time, Unix ms."""
+        return NOWHERE if conversation.muted else self._tally_at(at)
 
     # What a chunk brings.
 
-    def meet(self, event: Row, *, counts: bool) -> Conversation:
+    def count_session(self, event: SessionRow, tally: Tally, *, counts: bool) -> Conversation:
         """Return the conversation of an event; the first one counts the session."""
-        talk = self._get(event.session)
-        if not talk.kind and (isinstance(event, Step) or event.role or event.skills):
+        conversation = self._get(event.session)
+        if not conversation.kind and (isinstance(event, Step) or event.role or event.skills):
             where = event.where
             fork = where.is_fork or event.suspect
-            talk.kind = FORK if fork else SUBAGENT if where.parent else ROOT
-            talk.parent = where.parent
-            self._tallies[counts].add(c.SESSIONS, talk.kind, where.project)
-        talk.last = max(talk.last, min(newest_of(event), self._now()))
-        talk.muted = not counts
-        self.touch(talk.id, talk.last)
-        return talk
+            conversation.kind = FORK if fork else SUBAGENT if where.parent else ROOT
+            conversation.parent = where.parent
+            if counts:
+                tally.add(c.SESSIONS, conversation.kind, where.project)
+        conversation.last = max(conversation.last, min(newest_of(event), self._now()))
+        conversation.muted = not counts
+        self._cache.note_activity(conversation.id, conversation.last)
+        return conversation
 
-    def begun(self, event: Row, *, counts: bool) -> None:
-        """Take in a row that is not over."""
+    def take_open(self, event: SessionRow, tally: Tally, *, counts: bool) -> None:
+        """Take a row that is not over."""
         if isinstance(event, Step):
-            talk = self.meet(event, counts=counts)
+            conversation = self.count_session(event, tally, counts=counts)
         else:  # what it is is not known yet, so it makes no session
-            talk = self._get(event.session)
-            talk.last = max(talk.last, min(event.created, self._now()))
-        put(talk, event, self._mask)
-        self._go_on(talk)
+            conversation = self._get(event.session)
+            conversation.last = max(conversation.last, min(event.created, self._now()))
+        put(conversation, event, self._mask)
+        self._go_on(conversation, tally)
 
-    def take(self, event: Row, *, counts: bool, measured: bool = False) -> None:
-        """Take in a new row that is over; ``measured``: what it says by itself has been counted."""
-        talk = self.meet(event, counts=counts)
-        self._measure(talk, event, measured=measured)
+    def take_over(
+        self, event: SessionRow, tally: Tally, *, counts: bool, measured: bool = False
+    ) -> None:
+        """
+        Take a new row that is over.
+
+        Args:
+            event: The row.
+            tally: That of its time.
+            counts: Whether it counts.
+            measured: Whether what it says by itself has been counted.
+        """
+        conversation = self.count_session(event, tally, counts=counts)
+        self._measure(conversation, event, tally, measured=measured)
         if isinstance(event, Step) and event.is_unfinished:
-            self._remember(talk, event)
+            self._remember(conversation, event)
         if isinstance(event, Remark) and event.kind == "idle":
-            for row in [*talk.queue]:  # the turn is over, and so is all of it
+            for row in [*conversation.queue]:  # the turn is over, and so is all of it
                 if isinstance(row, Step) and not row.is_over:
-                    self._lose(talk, row)
-        if talk.queue:
-            put(talk, event, self._mask)
-            self._go_on(talk)
+                    self._lose(conversation, row, tally)
+        if conversation.queue:
+            put(conversation, event, self._mask)
+            self._go_on(conversation, tally)
         else:
-            self._apply(talk, event)
+            self._apply(conversation, event, tally)
 
-    def ended(self, event: Row) -> None:
-        """Note that a row is over and does not count: a copy, or one that was given up."""
-        if event.message in self._session_of:
-            talk = self._get(event.session)
-            if not talk.queue[talk.find(event.message)].is_over:
-                take_out(talk, event.message)
-                self._go_on(talk)
+    def take_known(self, event: SessionRow, tally: Tally) -> None:
+        """Take a row that is over and does not count: a copy, or one that was given up."""
+        if self._cache.session_of(event.message) is not None:
+            conversation = self._get(event.session)
+            if not conversation.queue[conversation.find(event.message)].is_over:
+                take_out(conversation, event.message)
+                self._go_on(conversation, tally)
         if isinstance(event, Step):
-            self._end_late(event)
+            self._take_late(event, tally)
 
-    def _end_late(self, step: Step) -> None:
+    def _take_late(self, step: Step, tally: Tally) -> None:
         """Count what a step says that was given up, and that ended after all."""
-        talk = self._cache.get(step.session)
-        if talk is None or all(one.step.message != step.message for one in talk.lost):
+        conversation = self._cache.at_hand(step.session)
+        if conversation is None or all(
+            one.step.message != step.message for one in conversation.lost
+        ):
             return
-        talk = self._get(step.session)
-        lost = next(one for one in talk.lost if one.step.message == step.message)
+        self.changed[conversation.id] = conversation
+        lost = next(one for one in conversation.lost if one.step.message == step.message)
         before = lost.step
         if step.is_unfinished:  # the end itself may still come
             lost.step = turned(without_files(step), self._mask)
         else:
-            talk.lost.remove(lost)
-        counts = not talk.muted
-        more = measure_late(self._tallies[counts], before, step)
-        talk.invocations += sum(1 + len(call.inner) for call in step.calls[len(before.calls) :])
-        if talk.find(step.message) >= 0:
-            put(talk, step, self._mask)
+            conversation.lost.remove(lost)
+        tally = NOWHERE if conversation.muted else tally
+        more = measure_late(tally, before, step)
+        conversation.invocations += _calls_in(step, after=len(before.calls))
+        if conversation.find(step.message) >= 0:
+            put(conversation, step, self._mask)
         else:
-            self._turns[counts].late(talk, lost.skill, step, more)
+            self._turns_into(tally).take_late(conversation, lost.skill, step, more)
 
-    def _measure(self, talk: Conversation, event: Row, *, measured: bool) -> None:
-        if not measured:
-            measure(self._tallies[not talk.muted], event)
+    def _measure(
+        self, conversation: Conversation, event: SessionRow, tally: Tally, *, measured: bool
+    ) -> None:
+        if not (measured or conversation.muted):
+            measure(tally, event)
         if isinstance(event, Step):
-            talk.invocations += sum(1 + len(call.inner) for call in event.calls)
+            conversation.invocations += _calls_in(event)
 
-    def _apply(self, talk: Conversation, event: Row) -> None:
+    def _apply(self, conversation: Conversation, event: SessionRow, tally: Tally) -> None:
         """Move a conversation on by a row that is over, and before which nothing is open."""
-        turns = self._turns[not talk.muted]
+        turns = self._turns_into(NOWHERE if conversation.muted else tally)
         if isinstance(event, Step):
-            skill = turns.take(talk, event)
-            for lost in talk.lost:
+            skill = turns.take_step(conversation, event)
+            for lost in conversation.lost:
                 if lost.step.message == event.message:
                     lost.skill = skill
         elif event.kind == "human":
-            turns.hear(talk, event)
+            turns.take_message(conversation, event)
         elif event.kind == "idle":
-            turns.rest(talk, event)
+            turns.take_idle(conversation, event)
         elif event.compaction:
-            turns.compacted(talk)
+            turns.take_compaction(conversation)
 
-    def _lose(self, talk: Conversation, step: Step) -> None:
+    def _lose(self, conversation: Conversation, step: Step, tally: Tally) -> None:
         """Give up a step that waits in the queue: it counts there as it was last seen."""
         lost = given_up(turned(step, self._mask))
         if not self._admit(lost):
-            take_out(talk, step.message)
+            take_out(conversation, step.message)
             return
-        self._measure(talk, lost, measured=False)
-        put(talk, lost, self._mask)
-        self._remember(talk, lost)
+        self._measure(conversation, lost, tally, measured=False)
+        put(conversation, lost, self._mask)
+        self._remember(conversation, lost)
 
-    def _remember(self, talk: Conversation, step: Step) -> None:
+    def _remember(self, conversation: Conversation, step: Step) -> None:
         """Keep of a step how it was counted: its own end may still say more."""
         lost = Lost(turned(without_files(step), self._mask))
-        talk.lost = [*talk.lost, lost][-_MOST_LOST:]
+        conversation.lost = [*conversation.lost, lost][-_MOST_LOST:]
 
-    def _go_on(self, talk: Conversation) -> None:
+    def _go_on(self, conversation: Conversation, tally: Tally) -> None:
         """Apply what waits for nothing any more."""
-        while talk.queue:
-            row = talk.queue[0]
+        while conversation.queue:
+            row = conversation.queue[0]
             if not row.is_over:
-                if not (isinstance(row, Step) and is_left(talk.queue, self._now())):
+                if not (isinstance(row, Step) and is_left(conversation.queue, self._now())):
                     break
-                self._lose(talk, row)
+                self._lose(conversation, row, tally)
                 continue
-            talk.queue = talk.queue[1:]
-            self._apply(talk, turned(row, self._mask) if isinstance(row, Step) else row)
-        self._index(talk)
-
-    def _index(self, talk: Conversation) -> None:
-        """Keep in mind which rows of a conversation are open."""
-        for message in [one for one, session in self._session_of.items() if session == talk.id]:
-            del self._session_of[message]
-        self._session_of |= {row.message: talk.id for row in talk.queue if not row.is_over}
-        if talk.has_open:
-            self._open[talk.id] = talk
-        else:
-            self._open.pop(talk.id, None)
+            conversation.queue = conversation.queue[1:]
+            event = turned(row, self._mask) if isinstance(row, Step) else row
+            self._apply(conversation, event, tally)
+        self._cache.index(conversation)
 
     # What waits.
 
-    def open_rows(self, chunk: Chunk) -> dict[str, list[str]]:
-        """Return, by table, the open rows of sessions in which a chunk has others."""
-        if not self._open:
-            return {}
-        rows = [event for event in chunk.events if isinstance(event, Step | Remark)]
-        rows += chunk.summary.rows if isinstance(chunk, SummedChunk) else []
-        here = {event.message for event in rows}
-        found: dict[str, list[str]] = {}
-        for session in {event.session for event in rows} & self._open.keys():
-            for row in self._open[session].queue:
-                if not row.is_over and row.message not in here:
-                    found.setdefault(table_of(row), []).append(row.message)
-        return found
-
-    def overdue_steps(self) -> dict[str, list[str]]:
-        """Return, by table, the open rows that have been silent too long, as far as we know."""
-        found: dict[str, list[str]] = {}
-        for talk in self._open.values():
-            if talk.last + self._abandon_after <= self._now():
-                for row in talk.queue:
-                    if not row.is_over:
-                        found.setdefault(table_of(row), []).append(row.message)
-        return found
-
-    def gone(self, rows: Collection[str]) -> None:
-        """Give up the open rows that are not there any more."""
-        for message in self._session_of.keys() & set(rows):
-            if message not in self._session_of:  # given up with one before it
+    def give_up_rows(self, rows: Collection[str]) -> None:
+        """Give up open rows that are not there any more."""
+        for message in rows:
+            session = self._cache.session_of(message)
+            if session is None:  # it was not open, or was given up with one before it
                 continue
-            talk = self._get(self._session_of[message])
-            row = talk.queue[talk.find(message)]
+            conversation = self._get(session)
+            tally = self._tally_of(conversation, conversation.last)
+            row = conversation.queue[conversation.find(message)]
             if isinstance(row, Step):
-                self._lose(talk, row)
+                self._lose(conversation, row, tally)
             else:
-                take_out(talk, message)
-            self._go_on(talk)
+                take_out(conversation, message)
+            self._go_on(conversation, tally)
 
-    def unobserved(self) -> list[str]:
-        """Return the sessions that were active within the last hour, or have not been settled."""
-        found = self._shelf.due(FIRST, NEVER - 1, _SOME)
-        return [talk.id for _, talk in found if not talk.observed]
-
-    def settle(self, is_silent: Callable[[int], bool], after: Place = FIRST) -> Place | None:
+    def settle(self, is_silent: Callable[[int], bool], after: Due = FIRST) -> Due | None:
         """
         End what has waited long enough: open steps and turns, and sessions.
 
         Args:
-            is_silent: Says of what last changed at a time, ms, whether that is too long ago.
+            is_silent: Tells of what last changed at a time, ms, whether that is too long ago.
             after: What the last call returned: some hundred at a time, so that a
                 commit in between bounds what is in memory.
 
@@ -332,83 +258,80 @@ class Talks:
             Where to go on; None when all has been settled.
         """
         # Steps first: they may tell whose work a sub-agent's turn was.
-        for talk in [*self._open.values()]:
-            is_over = self._is_due(talk) and is_silent(talk.last)
-            if is_over or is_left(talk.queue, self._now()):
-                self._give_up_rows(self._get(talk.id), all_of_them=is_over)
-        for talk in [*self.changed.values()]:
-            self._settle(talk, is_silent)
-        found = self._shelf.due(after, self._now(), _SOME)
-        for _, stored in found:
-            self._settle(self._cache.setdefault(stored.id, stored), is_silent)
-        return found[-1][0] if len(found) == _SOME else None
+        for conversation in self._cache.opened():
+            is_over = self._is_due(conversation) and is_silent(conversation.last)
+            if is_over or is_left(conversation.queue, self._now()):
+                self._give_up_waiting(self._get(conversation.id), all_of_them=is_over)
+        for conversation in [*self.changed.values()]:
+            self._settle(conversation, is_silent)
+        found, last = self._cache.due(after, self._now())
+        for conversation in found:
+            self._settle(conversation, is_silent)
+        return last
 
-    def _give_up_rows(self, talk: Conversation, *, all_of_them: bool) -> None:
-        if all_of_them:
-            self._at(talk.last + self._abandon_after)
-            for row in [*talk.queue]:
-                if isinstance(row, Step) and not row.is_over:
-                    self._lose(talk, row)
-                elif not row.is_over:
-                    take_out(talk, row.message)
-        self._go_on(talk)
+    def _give_up_waiting(self, conversation: Conversation, *, all_of_them: bool) -> None:
+        waited = self._abandon_after if all_of_them else 0
+        tally = self._tally_of(conversation, conversation.last + waited)
+        for row in [*conversation.queue] if all_of_them else ():
+            if isinstance(row, Step) and not row.is_over:
+                self._lose(conversation, row, tally)
+            elif not row.is_over:
+                take_out(conversation, row.message)
+        self._go_on(conversation, tally)
 
-    def _settle(self, talk: Conversation, is_silent: Callable[[int], bool]) -> None:
-        if not self._is_due(talk):
+    def _settle(self, conversation: Conversation, is_silent: Callable[[int], bool]) -> None:
+        if not self._is_due(conversation):
             return
-        self.changed[talk.id] = talk
-        counts = not talk.muted
-        if talk.is_open and is_silent(talk.last):
-            self._at(talk.last + self._abandon_after)
-            self._turns[counts].give_up(talk)
-        if _waits(talk) and talk.last + DECIDED_MS <= self._now():
-            self._at(talk.last + DECIDED_MS)
-            self._turns[counts].decide(talk)
-        for at, *skills in transitions(talk):
-            self._at(at)
-            self._tallies[counts].add(c.SKILL_TRANSITIONS, *skills)
-        self._at(talk.last + IDLE_MS)
-        self._observe(talk, self._is_idle(talk))
-
-    def _is_due(self, talk: Conversation) -> bool:
-        return self.due_of(talk) <= self._now()
+        self.changed[conversation.id] = conversation
+        last = conversation.last
+        if conversation.is_open and is_silent(last):
+            tally = self._tally_of(conversation, last + self._abandon_after)
+            self._turns_into(tally).give_up(conversation)
+        if _waits(conversation) and last + DECIDED_MS <= self._now():
+            tally = self._tally_of(conversation, last + DECIDED_MS)
+            self._turns_into(tally).decide(conversation)
+        for at, *skills in transitions(conversation):
+            self._tally_of(conversation, at).add(c.SKILL_TRANSITIONS, *skills)
+        if self._is_idle(conversation):
+            self._observe(conversation, last + IDLE_MS)
 
     def archive(self, sessions: Collection[str]) -> None:
         """Count the invocations of sessions that the user has put away."""
         for session in sessions:
-            talk = self._get(session)
-            self._at(talk.last)
-            self._observe(talk, True)
+            conversation = self._get(session)
+            self._observe(conversation, conversation.last)
 
-    def _observe(self, talk: Conversation, is_done: bool) -> None:
-        if is_done and talk.kind and not talk.observed:
-            talk.observed = True
-            tally = self._tallies[not talk.muted]
-            tally.observe(c.SESSION_INVOCATIONS, talk.invocations, talk.kind)
+    def _observe(self, conversation: Conversation, at: int) -> None:
+        """Count the invocations of a session that is over, once."""
+        if conversation.kind and not conversation.observed:
+            conversation.observed = True
+            tally = self._tally_of(conversation, at)
+            tally.observe(c.SESSION_INVOCATIONS, conversation.invocations, conversation.kind)
 
-    def _is_idle(self, talk: Conversation) -> bool:
-        return self._now() - talk.last >= IDLE_MS
+    def _is_due(self, conversation: Conversation) -> bool:
+        return self.due_of(conversation) <= self._now()
 
-    def due_of(self, talk: Conversation) -> int:
+    def _is_idle(self, conversation: Conversation) -> bool:
+        return self._now() - conversation.last >= IDLE_MS
+
+    def due_of(self, conversation: Conversation) -> int:
         """Return when something of a conversation has to be decided, ms."""
-        due = NEVER
-        if talk.kind and not (talk.observed and self._is_idle(talk)):
-            due = talk.last + IDLE_MS
-        if talk.is_open:
-            due = min(due, talk.last + self._abandon_after)
-        if _waits(talk):
-            due = min(due, talk.last + DECIDED_MS)
-        return min(due, talk.last) if talk.loads else due
+        due, last = NEVER, conversation.last
+        if conversation.kind and not (conversation.observed and self._is_idle(conversation)):
+            due = last + IDLE_MS
+        if conversation.is_open:
+            due = min(due, last + self._abandon_after)
+        if _waits(conversation):
+            due = min(due, last + DECIDED_MS)
+        return min(due, last) if conversation.loads else due
 
 
-def _waiting(shelf: Shelf) -> Iterator[Conversation]:
-    """Yield all conversations that are due some time, of which some hundred are in memory."""
-    place = FIRST
-    while found := shelf.due(place, NEVER - 1, _SOME):
-        yield from (talk for _, talk in found)
-        place = found[-1][0]
+def _calls_in(step: Step, after: int = 0) -> int:
+    """Return how many calls a step has, those inside others included, after the first ones."""
+    return sum(1 + len(call.inner) for call in step.calls[after:])
 
 
-def _waits(talk: Conversation) -> bool:
-    """Say whether only what follows, or a while of silence, tells how a turn ends."""
-    return talk.turn is not None and talk.turn.waits and not talk.queue
+def _waits(conversation: Conversation) -> bool:
+    """Return whether only what follows, or a while of silence, tells how a turn ends."""
+    turn = conversation.turn
+    return turn is not None and turn.waits and not conversation.queue

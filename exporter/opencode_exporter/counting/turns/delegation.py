@@ -27,7 +27,7 @@ _DEEPEST: Final = 100
 
 
 def work_of(step: Step, retries: int) -> Work:
-    """Return what a step took."""
+    """Return the tokens, cost, calls and retries of a step."""
     calls: Counter[tuple[str, str]] = Counter()
     for call in step.calls:
         calls[tool_of(call), call.status or ABANDONED] += 1
@@ -61,12 +61,14 @@ class Delegation:
         if work.retries:
             self._tally.add(c.SKILL_RUN_RETRIES, skill, value=work.retries)
 
-    def started(self, talk: Conversation, call: StepCall, skill: str) -> None:
+    def started(self, conversation: Conversation, call: StepCall, skill: str) -> None:
         """Note which call started a sub-agent, and bring home what it did meanwhile."""
         child = self._look_up(call.child)
-        child.parent = child.parent or talk.id
+        child.parent = child.parent or conversation.id
         before = child.caller
-        child.caller = Call(call.started, call.ended, skill, bool(talk.parent) and not skill)
+        child.caller = Call(
+            call.started, call.ended, skill, bool(conversation.parent) and not skill
+        )
         held, child.held = child.held, []
         for turn in held:
             earlier = before is not None and turn.start < call.started
@@ -83,7 +85,7 @@ class Delegation:
             self._bring(child, caller, child.held.pop(0))
 
     def _is_asked_again(self, child: Conversation) -> bool:
-        """Say whether a call whose step is not over may be what started the child's turn."""
+        """Return whether a call whose step is not over may be what started the child's turn."""
         return any(
             call.tool == AGENT_TOOL and call.child in ("", child.id)
             for step in self._look_up(child.parent).queue

@@ -2,8 +2,8 @@
 Endings: whether a step ends its turn, and how the turn ended.
 
 Pure.  OpenCode 1.x stops after a step by its own loop's rule, which looks at the calls
-before the word: providers end steps that hold calls with ``stop``, too.  2.x says when
-a turn is over; what it has imported from 1.x goes by 1.x's rule.
+before the word: providers end steps that hold calls with ``stop``, too.  Its steps tell
+the end of their turn; of those of 2.x a remark does.
 """
 
 from __future__ import annotations
@@ -21,16 +21,9 @@ CUT: Final = ("length", "content-filter")
 _ABORTED: Final = ("MessageAbortedError", "aborted")
 
 
-def goes_by_loop(step: Step) -> bool:
-    """Say whether 1.x's loop ran a step: its own, and those that 2.x imported, never streamed."""
-    if step.generation == "v1":
-        return True
-    return bool(step.completed and step.finish and not step.streamed and not step.error)
-
-
 def remember(turn: Turn, step: Step) -> None:
-    """Keep of a turn's last step what tells how the turn ends."""
-    turn.generation = "v1" if goes_by_loop(step) else step.generation
+    """Store in a turn the facts of its last step that tell how the turn ends."""
+    turn.tells_end = step.tells_end
     turn.last, turn.compacted = step.message, False
     turn.last_finish, turn.last_error = step.finish, step.error
     turn.last_refused = any(call.refused for call in step.calls)
@@ -40,7 +33,7 @@ def remember(turn: Turn, step: Step) -> None:
     turn.last_output, turn.last_calls = step.tokens.output, _has_own_calls(step)
     is_over = step.is_over and bool(step.completed or step.finish)
     undecided = step.finish in ("", _UNKNOWN) and not (step.error or turn.last_refused)
-    turn.waits = goes_by_loop(step) and is_over and undecided and not turn.last_calls
+    turn.waits = step.tells_end and is_over and undecided and not turn.last_calls
 
 
 def _has_own_calls(step: Step) -> bool:
@@ -49,12 +42,12 @@ def _has_own_calls(step: Step) -> bool:
 
 def ended_by_step(turn: Turn, step: Step) -> str:
     """
-    Return the outcome of a turn that its step ends, nothing if it goes on, or may.
+    Return the outcome of a turn that its step ends; empty if the turn may go on.
 
     A turn of 2.x goes on until ``idle``; but where the user interrupts a step, often
     none follows.
     """
-    if not goes_by_loop(step):
+    if not step.tells_end:
         return INTERRUPTED if step.error == "aborted" else ""
     if step.error or turn.last_refused:
         return outcome_of(turn)
@@ -64,13 +57,13 @@ def ended_by_step(turn: Turn, step: Step) -> str:
 
 
 def outcome_of(turn: Turn) -> str:
-    """Return how a turn ended that its last step was the end of; nothing if it was not."""
+    """Return the outcome of a turn that ended with its last step; empty if it did not."""
     if turn.last_error:
         return INTERRUPTED if turn.last_error in _ABORTED else FAILED
     if turn.last_refused:
         return INTERRUPTED
     if not turn.last_finish:
-        done = turn.generation == "v1" and turn.last_completed and not turn.compacted
+        done = turn.tells_end and turn.last_completed and not turn.compacted
         return INTERRUPTED if done else ""
     if turn.last_finish == _GOES_ON:
         return ""
@@ -82,13 +75,13 @@ def outcome_of(turn: Turn) -> str:
 
 def ended_by_message(turn: Turn) -> str:
     """
-    Return how the next human message ends a turn, nothing if it goes on.
+    Return the outcome of a turn at the next human message; empty if the turn goes on.
 
     A turn of 1.x that was to go on is abandoned then.  One of 2.x goes on until ``idle``:
     the message steers it; unless its process died, or its last step has an error (2.0.15
     often leaves no ``idle`` when the user interrupts).
     """
-    if turn.generation == "v1":
+    if turn.tells_end:
         is_last = turn.waits or not turn.last_finish
         return (outcome_of(turn) if is_last else "") or ABANDONED
     if not turn.last_finish and not turn.last_error:
@@ -99,8 +92,8 @@ def ended_by_message(turn: Turn) -> str:
 
 
 def ended_by_silence(turn: Turn) -> str:
-    """Return how a turn ended after which nothing happened any more."""
-    if turn.generation == "v1":
+    """Return the outcome of a turn in a session that has fallen silent."""
+    if turn.tells_end:
         return ended_by_message(turn)
     if not turn.last_finish and not turn.last_error:
         return ABANDONED  # its process died

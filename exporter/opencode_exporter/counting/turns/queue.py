@@ -12,37 +12,35 @@ from typing import Final
 import msgspec
 
 from opencode_exporter.counting.turns.state import Conversation
-from opencode_exporter.events import ABANDONED, Remark, Step
-
-Row = Step | Remark
+from opencode_exporter.events import ABANDONED, Remark, SessionRow, Step
 
 STALE_MS: Final = 60_000
 """How old a step must be that is not over, to show that what is before it will not end."""
 
 
-def put(talk: Conversation, row: Row, mask: int) -> None:
+def put(conversation: Conversation, row: SessionRow, mask: int) -> None:
     """Put a row into the queue: in its own place, or at the end."""
     if isinstance(row, Step):
         row = turned(row, mask)
-    place = talk.find(row.message)
+    place = conversation.find(row.message)
     if place < 0:
-        talk.queue = [*talk.queue, row]
+        conversation.queue = [*conversation.queue, row]
     else:
-        old = talk.queue[place]
+        old = conversation.queue[place]
         if isinstance(row, Step) and isinstance(old, Step):
             # The other generation's row of the same message may have rested for long.
             row = msgspec.structs.replace(row, changed=max(old.changed, row.changed))
-        talk.queue = [*talk.queue[:place], row, *talk.queue[place + 1 :]]
+        conversation.queue = [*conversation.queue[:place], row, *conversation.queue[place + 1 :]]
 
 
-def take_out(talk: Conversation, message: str) -> None:
+def take_out(conversation: Conversation, message: str) -> None:
     """Take a row out of the queue."""
-    talk.queue = [row for row in talk.queue if row.message != message]
+    conversation.queue = [row for row in conversation.queue if row.message != message]
 
 
-def is_left(queue: list[Row], now: int) -> bool:
+def is_left(queue: list[SessionRow], now: int) -> bool:
     """
-    Say whether the step at the head of a queue will not end: the session went on.
+    Return whether the step at the head of a queue will not end: the session went on.
 
     What has changed since the later step began is worked on beside it, by another process.
 
@@ -70,7 +68,7 @@ def turned(step: Step, mask: int) -> Step:
 
 
 def without_files(step: Step) -> Step:
-    """Return a step without the files of its calls: what it says again in the end."""
+    """Return a step without the files of its calls: its end tells them again."""
     if not any(call.files for call in step.calls):
         return step
     calls = tuple(msgspec.structs.replace(call, files=()) for call in step.calls)
@@ -78,7 +76,7 @@ def without_files(step: Step) -> Step:
 
 
 def given_up(step: Step) -> Step:
-    """Return a step that will not end any more, as it is counted."""
+    """Return a step as it is counted when it is given up: over, with its open calls abandoned."""
     calls = tuple(
         call if call.status else msgspec.structs.replace(call, status=ABANDONED)
         for call in step.calls
@@ -86,14 +84,9 @@ def given_up(step: Step) -> Step:
     return msgspec.structs.replace(step, is_over=True, calls=calls)
 
 
-def newest_of(row: Row) -> int:
+def newest_of(row: SessionRow) -> int:
     """Return the newest time that a row shows, ms."""
     if isinstance(row, Remark):
         return row.created
     calls = [max(call.started, call.ended) for call in row.calls]
     return max(row.created, row.completed, *calls)
-
-
-def table_of(row: Row) -> str:
-    """Return the table that a row is in."""
-    return "message" if row.generation == "v1" else "session_message"

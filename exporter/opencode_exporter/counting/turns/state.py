@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from opencode_exporter.events import Remark, Step, Tokens
+from opencode_exporter.events import SessionRow, Step, Tokens
 
 ROOT: Final = "root"
 SUBAGENT: Final = "subagent"
@@ -20,7 +20,7 @@ SESSION_KINDS: Final = (ROOT, SUBAGENT, FORK)
 
 
 class Work(msgspec.Struct, omit_defaults=True):
-    """What steps outside skill runs took: it may belong to a run further up."""
+    """Tokens, cost and calls outside skill runs; they may belong to a run further up."""
 
     tokens: Tokens = Tokens()
     cost: int = 0
@@ -28,7 +28,7 @@ class Work(msgspec.Struct, omit_defaults=True):
     retries: int = 0
 
     def absorb(self, other: Work) -> None:
-        """Add other work."""
+        """Add the tokens, cost and calls of other work."""
         self.tokens = self.tokens.plus(other.tokens)
         self.cost += other.cost
         self.retries += other.retries
@@ -58,7 +58,7 @@ class Turn(msgspec.Struct, omit_defaults=True):
 
     start: int
     agent: str
-    generation: str
+    tells_end: bool = False  # its last step tells whether it goes on; else a remark does
     parent: str = ""  # id of the human message that it answers
     last: str = ""  # id of its last step
     last_finish: str = ""
@@ -79,7 +79,7 @@ class Turn(msgspec.Struct, omit_defaults=True):
 
 
 class Call(msgspec.Struct, array_like=True):
-    """A call that started a sub-agent: whose work that is."""
+    """A call that started a sub-agent, and the run that the sub-agent's work belongs to."""
 
     started: int
     ended: int
@@ -124,7 +124,7 @@ class Conversation(msgspec.Struct, omit_defaults=True):
     last_skill: str = ""
     loads: list[tuple[int, str]] = []  # after it, in this poll: time and skill
     fresh: list[str] = []  # skills loaded since the last step with a call
-    queue: list[Step | Remark] = []  # rows behind one that is not over, that one first
+    queue: list[SessionRow] = []  # rows behind one that is not over, that one first
     lost: list[Lost] = []
     caller: Call | None = None  # of a sub-agent's session: the last that started it
     held: list[Held] = []

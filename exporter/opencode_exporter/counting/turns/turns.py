@@ -51,39 +51,41 @@ class Turns:
         self._salt = salt
         self._delegation = Delegation(look_up, tally)
 
-    def hear(self, talk: Conversation, said: Remark) -> None:
-        """Take what a human says: it ends a turn, steers it, or waits for an answer."""
+    def take_message(self, conversation: Conversation, said: Remark) -> None:
+        """Take a message of the user: it ends a turn, steers it, or waits for an answer."""
         skills = [(said.created, skill) for skill in said.skills]
         for skill in said.skills:
-            self._loaded(talk, said.created, skill)
-        if talk.turn is not None:
-            self._close(talk, talk.turn, ended_by_message(talk.turn))
-        if talk.turn is not None:
-            talk.turn.said = [*talk.turn.said, *skills][-_MOST_LOADS:]
+            self._loaded(conversation, said.created, skill)
+        if conversation.turn is not None:
+            self._close(conversation, conversation.turn, ended_by_message(conversation.turn))
+        if conversation.turn is not None:
+            conversation.turn.said = [*conversation.turn.said, *skills][-_MOST_LOADS:]
         else:
-            talk.asked = [*talk.asked, Asked(said.message, said.created)][-_MOST_ASKED:]
-            talk.said = [*talk.said, *skills][-_MOST_LOADS:]
+            conversation.asked = [*conversation.asked, Asked(said.message, said.created)][
+                -_MOST_ASKED:
+            ]
+            conversation.said = [*conversation.said, *skills][-_MOST_LOADS:]
 
-    def compacted(self, talk: Conversation) -> None:
+    def take_compaction(self, conversation: Conversation) -> None:
         """
         Take a compaction: a turn of 1.x whose prompt was too long goes on behind it.
 
         Its last step is completed with neither finish nor error, as after the user's
         interruption: only what follows tells them apart.
         """
-        turn = talk.turn
+        turn = conversation.turn
         if turn is not None and not (turn.last_finish or turn.last_error):
             turn.waits, turn.compacted = False, True
 
-    def take(self, talk: Conversation, step: Step) -> str:
+    def take_step(self, conversation: Conversation, step: Step) -> str:
         """Take a step that is over; return the skill of the run that it belongs to."""
-        self._follow(talk, step)
+        self._follow(conversation, step)
         if step.is_summary or step.is_note:
             return ""
-        turn = talk.turn
-        if turn is not None and _answers_another(talk, turn, step):
-            self._close(talk, turn, ended_by_message(turn) or ABANDONED)
-        turn = talk.turn or _begin(talk, step)
+        turn = conversation.turn
+        if turn is not None and _answers_another(conversation, turn, step):
+            self._close(conversation, turn, ended_by_message(turn) or ABANDONED)
+        turn = conversation.turn or _begin(conversation, step)
         repeated = retries(turn, step, self._salt)
         for call in repeated:
             self._tally.add(c.TOOL_RETRIES, tool_of(call))
@@ -92,32 +94,32 @@ class Turns:
         run = self._run_of(turn, step)
         if run is not None:
             self._delegation.add_to_run(run.skill, work_of(step, len(repeated)))
-        elif talk.parent:
+        elif conversation.parent:
             turn.loose.absorb(work_of(step, len(repeated)))
         for call in step.calls:
             if call.child:
-                self._delegation.started(talk, call, run.skill if run else "")
+                self._delegation.started(conversation, call, run.skill if run else "")
         remember(turn, step)
-        self._close(talk, turn, ended_by_step(turn, step))
+        self._close(conversation, turn, ended_by_step(turn, step))
         return run.skill if run else ""
 
-    def late(self, talk: Conversation, skill: str, step: Step, more: Step) -> None:
+    def take_late(self, conversation: Conversation, skill: str, step: Step, more: Step) -> None:
         """
         Take the end of a step that had been given up.
 
         Args:
-            talk: Its conversation.
+            conversation: Its conversation.
             skill: Of the run that it was in, if it was in one.
             step: The step as it ended.
             more: What it had not said before.
         """
         work = Work(more.tokens, more.cost)
-        turn = talk.turn
+        turn = conversation.turn
         if skill:
             self._delegation.add_to_run(skill, work)
-        elif talk.parent and turn is None:
-            self._delegation.ended(talk, step.created, work)
-        elif talk.parent and turn is not None:
+        elif conversation.parent and turn is None:
+            self._delegation.ended(conversation, step.created, work)
+        elif conversation.parent and turn is not None:
             turn.loose.absorb(work)
         if turn is None:
             return
@@ -125,52 +127,52 @@ class Turns:
             self._tally.observe(c.EDIT_TRIES, attempts, tool)
         if turn.last == step.message:
             remember(turn, step)
-            self._close(talk, turn, ended_by_step(turn, step))
+            self._close(conversation, turn, ended_by_step(turn, step))
 
-    def decide(self, talk: Conversation) -> None:
+    def decide(self, conversation: Conversation) -> None:
         """End a turn whose last step has been the last for a while."""
-        if talk.turn is not None and talk.turn.waits:
-            self._close(talk, talk.turn, outcome_of(talk.turn))
+        if conversation.turn is not None and conversation.turn.waits:
+            self._close(conversation, conversation.turn, outcome_of(conversation.turn))
 
-    def rest(self, talk: Conversation, idle: Remark) -> None:
+    def take_idle(self, conversation: Conversation, idle: Remark) -> None:
         """
-        Take the word of 2.x that a turn is over.
+        Take the remark that a turn is over.
 
-        2.0.15 says ``succeeded`` also after an answer that was cut off.
+        OpenCode 2.0.15 says ``succeeded`` also after an answer that was cut off.
         """
-        turn = talk.turn
-        if turn is None and talk.asked:
-            turn = talk.turn = Turn(talk.asked[-1].at, UNKNOWN, idle.generation)
-            talk.asked, talk.said = [], []
+        turn = conversation.turn
+        if turn is None and conversation.asked:
+            turn = conversation.turn = Turn(conversation.asked[-1].at, UNKNOWN)
+            conversation.asked, conversation.said = [], []
         if turn is not None:
             cut = turn.last_finish in CUT and idle.outcome == SUCCEEDED
             outcome = idle.outcome or outcome_of(turn) or ABANDONED
-            self._close(talk, turn, FAILED if cut else outcome)
+            self._close(conversation, turn, FAILED if cut else outcome)
 
-    def give_up(self, talk: Conversation) -> None:
+    def give_up(self, conversation: Conversation) -> None:
         """End what is open in a session in which nothing will happen any more."""
-        if talk.turn is not None:
-            self._close(talk, talk.turn, ended_by_silence(talk.turn))
-        self._delegation.give_up(talk)
+        if conversation.turn is not None:
+            self._close(conversation, conversation.turn, ended_by_silence(conversation.turn))
+        self._delegation.give_up(conversation)
 
-    def _follow(self, talk: Conversation, step: Step) -> None:
+    def _follow(self, conversation: Conversation, step: Step) -> None:
         """Count what a step says across turns: the next tool, and the next skill."""
         if not step.calls:
             return
-        for skill in talk.fresh:
+        for skill in conversation.fresh:
             self._tally.add(c.SKILL_NEXT_TOOL, skill, tool_of(step.calls[0]))
-        talk.fresh = []
+        conversation.fresh = []
         for call in step.calls:
             if call.skill:
-                self._loaded(talk, step.created, call.skill)
+                self._loaded(conversation, step.created, call.skill)
 
-    def _loaded(self, talk: Conversation, at: int, skill: str) -> None:
-        talk.loads.append((at, skill))
-        talk.fresh.append(skill)
-        if len(talk.loads) > _MOST_LOADS:
-            del talk.loads[0]
-        if len(talk.fresh) > _MOST_LOADS:
-            del talk.fresh[0]
+    def _loaded(self, conversation: Conversation, at: int, skill: str) -> None:
+        conversation.loads.append((at, skill))
+        conversation.fresh.append(skill)
+        if len(conversation.loads) > _MOST_LOADS:
+            del conversation.loads[0]
+        if len(conversation.fresh) > _MOST_LOADS:
+            del conversation.fresh[0]
 
     def _run_of(self, turn: Turn, step: Step) -> Run | None:
         """
@@ -202,7 +204,7 @@ class Turns:
         if took != NOT_MEASURED:
             self._tally.observe(c.SKILL_RUN_DURATION, took, run.skill)
 
-    def _close(self, talk: Conversation, turn: Turn, outcome: str) -> None:
+    def _close(self, conversation: Conversation, turn: Turn, outcome: str) -> None:
         """End a turn; without an outcome it goes on."""
         if not outcome:
             return
@@ -215,38 +217,42 @@ class Turns:
             self._close_run(turn.run, end, outcome)
         for tool in abandoned_changes(turn):
             self._tally.add(c.EDIT_ABANDONED, tool)
-        talk.turn = None
-        if talk.parent:
-            self._delegation.ended(talk, turn.start, turn.loose)
+        conversation.turn = None
+        if conversation.parent:
+            self._delegation.ended(conversation, turn.start, turn.loose)
 
 
-def _answers_another(talk: Conversation, turn: Turn, step: Step) -> bool:
-    """Say whether a step names a human message that another turn than the open one answers."""
-    return step.parent != turn.parent and any(one.message == step.parent for one in talk.asked)
+def _answers_another(conversation: Conversation, turn: Turn, step: Step) -> bool:
+    """Return whether a step names a human message that another turn than the open one answers."""
+    return step.parent != turn.parent and any(
+        one.message == step.parent for one in conversation.asked
+    )
 
 
-def _begin(talk: Conversation, step: Step) -> Turn:
+def _begin(conversation: Conversation, step: Step) -> Turn:
     """
     Open a turn; one without a human message begins with its first step.
 
     A step of 1.x names the message that it answers; else it is the last one.
     """
-    place = next((at for at, one in enumerate(talk.asked) if one.message == step.parent), -1)
-    asked = talk.asked[place] if talk.asked else Asked(step.parent, step.created)
-    talk.asked = talk.asked[place + 1 :] if place >= 0 else []
-    turn = Turn(asked.at, step.agent, step.generation, parent=asked.message, said=talk.said)
-    talk.turn, talk.said = turn, []
+    place = next(
+        (at for at, one in enumerate(conversation.asked) if one.message == step.parent), -1
+    )
+    asked = conversation.asked[place] if conversation.asked else Asked(step.parent, step.created)
+    conversation.asked = conversation.asked[place + 1 :] if place >= 0 else []
+    turn = Turn(asked.at, step.agent, parent=asked.message, said=conversation.said)
+    conversation.turn, conversation.said = turn, []
     return turn
 
 
-def transitions(talk: Conversation) -> Iterator[tuple[int, str, str]]:
+def transitions(conversation: Conversation) -> Iterator[tuple[int, str, str]]:
     """
     Yield which skill came after which, and when (ms), once all rows of a poll are in.
 
     In the order of time: a session that goes on in both generations comes table by table.
     """
-    loads, talk.loads = sorted(talk.loads, key=lambda load: load[0]), []
+    loads, conversation.loads = sorted(conversation.loads, key=lambda load: load[0]), []
     for at, skill in loads:
-        if talk.last_skill:
-            yield at, talk.last_skill, skill
-        talk.last_skill = skill
+        if conversation.last_skill:
+            yield at, conversation.last_skill, skill
+        conversation.last_skill = skill

@@ -22,7 +22,7 @@ _COPIED_ID: Final = re.compile(r".+_\d+", re.DOTALL)
 
 def is_suspect_v1(session: Session, created: int, written: int) -> bool:
     """
-    Say whether a row of 1.x may be a copy.
+    Return whether a row of 1.x may be a copy.
 
     Args:
         session: Its session.
@@ -34,7 +34,7 @@ def is_suspect_v1(session: Session, created: int, written: int) -> bool:
 
 def is_surely_copied_v1(session: Session, created: int, written: int) -> bool:
     """
-    Say whether a row of 1.x is a copy for sure: of a call that has not started.
+    Return whether a row of 1.x is a copy for sure: of a call that has not started.
 
     A fork starts nothing before itself.  Where the clock was set back while a session went
     on, its own rows are older than it as well.  Arguments as above.
@@ -46,7 +46,7 @@ def is_surely_copied_v1(session: Session, created: int, written: int) -> bool:
 
 def is_suspect_v2(session: Session, row: str, created: int, written: int) -> bool:
     """
-    Say whether a row of 2.x may be a copy.
+    Return whether a row of 2.x may be a copy.
 
     Args:
         session: Its session.

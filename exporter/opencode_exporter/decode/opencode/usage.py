@@ -10,8 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from opencode_exporter.decode.opencode.call_json import amount
-from opencode_exporter.decode.values import mapping
+from opencode_exporter.decode.values import amount, mapping
 from opencode_exporter.events import Tokens
 
 _USD: Final = 10**10

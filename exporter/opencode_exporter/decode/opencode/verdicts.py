@@ -136,7 +136,7 @@ _BY_USER: Final = re.compile(
 
 def is_refusal(text: str) -> bool:
     """
-    Say whether the error of a denied call means that the user refused it, ending the turn.
+    Return whether the error of a denied call means that the user refused it, ending the turn.
 
     A rule's denial does not end it, nor does a refusal with feedback, which 1.x hands
     to the model.
@@ -151,7 +151,7 @@ _UNKNOWN_TOOL: Final = re.compile(
 
 
 def names_no_tool(text: str) -> bool:
-    """Say whether an error of 2.x means that the tool does not exist."""
+    """Return whether an error of 2.x means that the tool does not exist."""
     return _UNKNOWN_TOOL.search(text[:2000]) is not None
 
 
@@ -177,7 +177,7 @@ _REFUSAL_OUTPUT: Final = "The arguments provided to the tool are invalid"
 
 
 def is_refusal_output(text: str) -> bool:
-    """Say whether an output is what 1.x's own ``invalid`` answers, or none at all."""
+    """Return whether an output is what 1.x's own ``invalid`` answers, or none at all."""
     return not text or text.startswith(_REFUSAL_OUTPUT)
 
 
@@ -191,7 +191,7 @@ _REMARKS: Final = 1000  # characters that OpenCode's closing remarks do not exce
 
 def is_aborted_command(code: object, output: str) -> bool:
     """
-    Say whether the user interrupted a command that 1.x calls completed.
+    Return whether the user interrupted a command that 1.x calls completed.
 
     Args:
         code: ``metadata.exit``; a command that has one ended by itself, whatever it said.

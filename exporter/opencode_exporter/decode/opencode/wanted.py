@@ -14,8 +14,8 @@ import msgspec
 from opencode_exporter.decode.condense import Leaf, Shape
 from opencode_exporter.decode.opencode import usage
 from opencode_exporter.decode.opencode.call_json import DIFF_FIELDS, Asked, Recorded
-from opencode_exporter.decode.opencode.v1 import invocations
 from opencode_exporter.decode.opencode.v1 import shapes as v1
+from opencode_exporter.decode.opencode.v1 import tool_part
 from opencode_exporter.decode.opencode.v2 import shapes as v2
 
 _ARGUMENT: Final = Leaf(1 << 16)  # hashed, or searched for names
@@ -42,15 +42,15 @@ _RECORDED["results"] = {"filediff": _DIFF}
 _USED: Final = _fields(usage.Used, cache=_fields(usage.Cache))
 _BY_PROVIDER: Final[Shape] = {"providerExecuted": Leaf()}
 _CALL_METADATA: Final = {
-    **_fields(invocations.Metadata),
+    **_fields(tool_part.Metadata),
     **_fields(Recorded, **_RECORDED),
 }
 _CALL_STATE: Final = {
-    **_fields(invocations.State),
+    **_fields(tool_part.State),
     **_fields(v1.State, output=_OUTPUT, input=_ASKED, metadata=_CALL_METADATA, time=_TIMES),
 }
 PART: Final[Shape] = {
-    **_fields(invocations.ToolPart),
+    **_fields(tool_part.ToolPart),
     **_fields(v1.Part, state=_CALL_STATE, metadata=_BY_PROVIDER, tokens=_USED),
 }
 """Of a row of ``part``."""

@@ -3,14 +3,14 @@ Tracing: each invocation that ends as a span, once it counts for good.
 
 Spans wait in the queue of OpenTelemetry's batch processor, which sends them in a thread
 of its own; what finds it full is dropped, and counted.  Neither polls nor scrapes wait.
-Knows no source; reads of the ledger which names are shown.
+Knows no source; is told by the ledger what counts, with its labels.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
@@ -26,6 +26,7 @@ from opencode_exporter.expose.otlp.span_sender import SpanSender
 from opencode_exporter.expose.otlp.spans import Shown, span_of
 from opencode_exporter.expose.otlp.target import SpanTarget
 from opencode_exporter.expose.snapshot import ProjectNames, shown_labels
+from opencode_exporter.ledger.follower import Counted
 from opencode_exporter.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -63,10 +64,8 @@ class Tracing:
         self._ledger = ledger
         self._filters = filters
         self._project_names = project_names
-        self._resource = resource_of(ledger.meta["instance_id"], host_name=target.host_name)
+        self._resource = resource_of(ledger.instance_id, host_name=target.host_name)
         self._callers = Callers()
-        self._waiting: list[Invocation] = []  # for the commit
-        self._too_many = 0  # for them there was no room
         self._handed = 0
         self._ending: threading.Thread | None = None
         self._sender = SpanSender(target, clock)
@@ -87,40 +86,25 @@ class Tracing:
 
     # What the ledger tells.
 
-    def counted(self, event: Invocation) -> None:
-        """Keep an invocation for the commit: one that has an end, after the baseline."""
-        measured = event.duration >= 0 and event.status != ABANDONED
-        if not measured or event.ended < self._ledger.baseline_ms:
-            return
-        if len(self._waiting) < self._room():
-            self._waiting.append(event)
-        else:
-            self._too_many += 1
-
-    def committed(self, running: Iterable[Invocation]) -> None:
-        """Send off what was kept."""
-        waiting, self._waiting = self._waiting, []
-        self.spans["dropped"] += self._too_many
-        self._too_many = 0
-        for call in (*running, *waiting):
+    def committed(self, running: Iterable[Invocation], counted: Sequence[Counted]) -> None:
+        """Send off what has an end that was measured; what finds no room is dropped."""
+        measured = [one for one in counted if _is_measured(one.event)]
+        sent = measured[: self._room()]
+        self.spans["dropped"] += len(measured) - len(sent)
+        for call in (*running, *(one.event for one in sent)):
             self._callers.note(call)
-        for event in waiting:
-            self._send_off(event)
-
-    def forget(self) -> None:
-        """Forget what was kept."""
-        self._waiting = []
-        self._too_many = 0
+        for one in sent:
+            self._send_off(one.event, self._shown(one))
 
     def _room(self) -> int:
         """Return how many more the queue takes; what is being sent counts as being in it."""
-        return self._target.queue - self._handed + self.spans["ok"] + self.spans["error"]
+        taken = self._handed - self.spans["ok"] - self.spans["error"]
+        return max(0, self._target.queue - taken)
 
-    def _send_off(self, event: Invocation) -> None:
-        shown = self._shown(event)
+    def _send_off(self, event: Invocation, shown: Shown) -> None:
         if not self._filters.tool.shows(shown.tool):
             return
-        ids = self._callers.ids(self._ledger.meta["salt"], event)
+        ids = self._callers.ids(self._ledger.salt, event)
         self._processor.on_end(span_of(event, shown, ids, self._resource))
         self._handed += 1
         if event.status in (COMPLETED, ERROR):
@@ -131,19 +115,12 @@ class Tracing:
             if shown.skill:
                 self.exemplars.note(c.SKILL_DURATION, (shown.skill, event.status), exemplar)
 
-    def _shown(self, event: Invocation) -> Shown:
-        names, how = self._ledger.names, self._project_names
-        labels = (
-            names.label("tool", event.tool, vouched=event.vouched),
-            names.label("agent", event.agent),
-            names.label("project", event.project),
-            event.status or "",
-        )
-        tool, agent, project, _ = shown_labels(c.TOOL_USAGE, labels, how, self._ledger.meta["salt"])
-        skill = ""
-        if event.skill is not None:
-            name = names.label("skill", event.skill, vouched=event.status == COMPLETED)
-            skill = name if self._filters.skill.shows(name) else ""
+    def _shown(self, one: Counted) -> Shown:
+        """Return the names of a call as they are shown: its labels by the user's flags."""
+        labels = (one.tool, one.agent, one.project, one.event.status or "")
+        how, salt = self._project_names, self._ledger.salt
+        tool, agent, project, _ = shown_labels(c.TOOL_USAGE, labels, how, salt)
+        skill = one.skill if one.skill and self._filters.skill.shows(one.skill) else ""
         return Shown(tool, agent, project, skill)
 
     def end(self, within_s: float) -> None:
@@ -164,3 +141,7 @@ class Tracing:
                     "last spans did not end in time", extra={"endpoint": self._target.shown}
                 )
             self._sender.close()
+
+
+def _is_measured(call: Invocation) -> bool:
+    return call.duration >= 0 and call.status != ABANDONED

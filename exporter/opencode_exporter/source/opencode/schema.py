@@ -42,6 +42,9 @@ READABLE: Final[Mapping[str, frozenset[str]]] = {
 }
 """All that may be read, by table; the case of a name is nothing to SQLite."""
 
+CALL_TABLES: Final = {"v1": "part", "v2": "session_message"}
+"""The table that holds the calls, by generation."""
+
 
 @dataclass(frozen=True)
 class Layout:

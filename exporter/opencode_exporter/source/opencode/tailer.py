@@ -126,11 +126,11 @@ class Tailer:
         """Return what has not been read yet, table by table in the order of `read`."""
         known = self._tables(reader)
         found = [_stretch(reader, table, cursors.get(table.name, Cursor())) for table in known]
-        # What the second generation has, the first may have brought already.
-        first = next((t.generation for t, s in zip(known, found, strict=True) if s.rows), "")
+        # What rows of the second origin have, the first may have brought already.
+        first = next((t.kind.origin for t, s in zip(known, found, strict=True) if s.rows), 0)
         is_new = self._summaries and not cursors
         return [
-            msgspec.structs.replace(stretch, is_first=is_new and table.generation == first)
+            msgspec.structs.replace(stretch, is_first=is_new and table.kind.origin == first)
             for table, stretch in zip(known, found, strict=True)
         ]
 
@@ -190,7 +190,7 @@ class Tailer:
                 reader.verify()
                 yield Chunk(
                     row.table,
-                    table.generation if table else "",
+                    row.kind,
                     events=[_abandoned(call) for call in lost],
                 )
 
@@ -200,7 +200,7 @@ class Tailer:
             if row.calls and self.patience.is_over(row.silent_since):
                 yield Chunk(
                     row.table,
-                    "v2" if row.table == "session_message" else "v1",
+                    row.kind,
                     events=[_abandoned(call) for call in row.calls],
                 )
 
@@ -230,7 +230,7 @@ class Tailer:
             for portion in _portions(moved, _AGAIN):
                 yield table.read_again(portion).chunk
             if gone:  # deleted: their end can never be seen
-                chunk = Chunk(table.name, table.generation, settled=gone)
+                chunk = Chunk(table.name, table.kind, settled=gone)
                 chunk.events.extend(_abandoned(call) for name in gone for call in ours[name].calls)
                 yield chunk
 

@@ -41,7 +41,7 @@ def asked_of(tool: object, error: object) -> Asked:
 
 def ran_by_provider(metadata: object) -> bool:
     """
-    Say whether the provider ran a call itself: OpenCode only noted what came of it.
+    Return whether the provider ran a call itself: OpenCode only noted what came of it.
 
     Args:
         metadata: The part's, not that of its state; ``providerState`` where 2.x imported it.
@@ -51,7 +51,7 @@ def ran_by_provider(metadata: object) -> bool:
 
 def is_typed(call_id: str, status: str, *, in_step: bool, ran_tool: bool) -> bool:
     """
-    Say whether a shell part is a command that the user typed (``!cmd``): no invocation.
+    Return whether a shell part is a command that the user typed (``!cmd``): no invocation.
 
     Providers, too, give out ids that are ULIDs; but OpenCode begins what a model does
     with a ``step-start``, and its tool records more than the output.
@@ -66,12 +66,12 @@ def is_typed(call_id: str, status: str, *, in_step: bool, ran_tool: bool) -> boo
 
 
 def ran_tool(code: object, truncated: object) -> bool:
-    """Say whether the tool ``bash`` ran a command: of one that is typed neither is recorded."""
+    """Return whether the tool ``bash`` ran a command: of one that is typed neither is recorded."""
     return code is not None or truncated is not None
 
 
 def looks_typed(call_id: str) -> bool:
-    """Say whether a call id is a ULID, as those of commands are that the user typed."""
+    """Return whether a call id is a ULID, as those of commands are that the user typed."""
     return _ULID.fullmatch(call_id) is not None
 
 

@@ -16,13 +16,16 @@ from opencode_exporter.decode.opencode.call_json import Recorded, Unread, asked_
 from opencode_exporter.decode.opencode.usage import Used, used_leniently
 from opencode_exporter.decode.values import (
     REFUSED,
+    Message,
     Unusable,
     is_damaged,
     loads,
     mapping,
+    name_or,
     text_or,
     whole,
 )
+from opencode_exporter.events import UNKNOWN
 
 
 class Time(msgspec.Struct, gc=False):
@@ -156,3 +159,59 @@ def parse_message(data: bytes) -> MessageData:
     is_summary = msgspec.Raw(b"true") if found.get("summary") is True else msgspec.UNSET
     times = mapping(found.get("time"))
     return MessageData(**given, summary=is_summary, time=Time(completed=times.get("completed")))
+
+
+class _Agent(msgspec.Struct, gc=False):
+    agent: Any = None
+    mode: Any = None
+
+
+_agent = msgspec.json.Decoder(_Agent).decode
+
+
+def message(data: bytes, created: int) -> Message:
+    """Return what a message says of its calls: the agent, which older versions call mode."""
+    try:
+        found = _agent(data)
+    except REFUSED:
+        found = _agent_leniently(data)
+    return Message(name_or(found.agent, name_or(found.mode, UNKNOWN)), created)
+
+
+def _agent_leniently(data: bytes) -> _Agent:
+    try:
+        found = mapping(loads(data))
+    except Unusable:
+        return _Agent()
+    return _Agent(whole(found.get("agent")), whole(found.get("mode")))
+
+
+class _StepTime(msgspec.Struct, gc=False):
+    completed: Any = None
+
+
+class _Step(msgspec.Struct, gc=False):
+    role: Any = None
+    time: _StepTime | None = None
+
+
+_step = msgspec.json.Decoder(_Step).decode
+
+
+def is_step_over(data: bytes) -> bool | None:
+    """Return whether a message's data are those of a step that is over; None: of no step at all."""
+    try:
+        found = _step(data)
+    except REFUSED:
+        found = _step_leniently(data)
+    if found.role != "assistant":
+        return None
+    return found.time is not None and found.time.completed is not None
+
+
+def _step_leniently(data: bytes) -> _Step:
+    try:
+        found = mapping(loads(data))
+    except Unusable:
+        return _Step()
+    return _Step(found.get("role"), _StepTime(mapping(found.get("time")).get("completed")))

@@ -16,11 +16,11 @@ from opencode_exporter.decode.opencode import verdicts
 from opencode_exporter.decode.opencode.call_json import (
     Asked,
     Recorded,
-    file_changes,
     parse_asked,
-    targets,
 )
 from opencode_exporter.decode.opencode.copies import is_suspect_v1
+from opencode_exporter.decode.opencode.origins import V1
+from opencode_exporter.decode.opencode.targets import file_changes, targets
 from opencode_exporter.decode.opencode.usage import cost_of, tokens_of
 from opencode_exporter.decode.opencode.v1.endings import (
     asked_of,
@@ -50,6 +50,7 @@ from opencode_exporter.events import (
 )
 from opencode_exporter.times import awaited, believable, passed
 
+TABLE: Final = "message"
 SETTLED_MS: Final = 60_000
 """How long after its row a message's parts may still come: each is a write of its own."""
 
@@ -64,7 +65,7 @@ class MessageRow(NamedTuple):
 
     def may_grow(self, now: int) -> bool:
         """
-        Say whether parts of it may be missing because they are written after it.
+        Return whether parts of it may be missing because they are written after it.
 
         By the row's last change: when it was created is what a fork and an import copy.
         """
@@ -112,7 +113,8 @@ def _remark(
     return Remark(
         session=session.id,
         message=row.id,
-        generation="v1",
+        table=TABLE,
+        origin=V1,
         created=row.created,
         kind="note" if is_note else "human",
         is_over=is_over,
@@ -159,7 +161,8 @@ def _step(
     return Step(
         session=session.id,
         message=row.id,
-        generation="v1",
+        table=TABLE,
+        origin=V1,
         created=row.created,
         is_over=completed is not None and is_whole,
         completed=passed(completed, now),
@@ -178,6 +181,7 @@ def _step(
         suspect=is_suspect_v1(session, row.created, row.updated),
         parent=id_of(whole(text_or(data.parentID, ""))),
         changed=max(row.updated, row.changed),
+        tells_end=True,
     )
 
 
@@ -222,7 +226,7 @@ def _call(part: Part, session: Session, now: int) -> StepCall:
 
 
 def _is_typed(part: Part, *, in_step: bool) -> bool:
-    """Say whether a call is a command that the user typed."""
+    """Return whether a call is a command that the user typed."""
     state = part.state or State()
     meta = state.metadata or Recorded()
     known = ran_tool(meta.exit, meta.truncated)

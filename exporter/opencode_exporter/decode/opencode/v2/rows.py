@@ -14,7 +14,7 @@ import msgspec
 
 from opencode_exporter import times, vocabulary
 from opencode_exporter.decode.opencode import verdicts
-from opencode_exporter.decode.opencode.call_json import Asked, amount, parse_asked
+from opencode_exporter.decode.opencode.call_json import Asked, parse_asked
 from opencode_exporter.decode.opencode.copies import is_suspect_v2
 from opencode_exporter.decode.opencode.v1.endings import asked_of, ran_by_provider
 from opencode_exporter.decode.opencode.v2.shapes import (
@@ -32,6 +32,7 @@ from opencode_exporter.decode.opencode.v2.steps import remark, step, step_call
 from opencode_exporter.decode.programs import program_of
 from opencode_exporter.decode.values import (
     Unusable,
+    amount,
     ended,
     id_of,
     mapping,

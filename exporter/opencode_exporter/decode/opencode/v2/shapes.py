@@ -16,7 +16,6 @@ from opencode_exporter.decode.condense import LEFT_OUT
 from opencode_exporter.decode.opencode.call_json import (
     Recorded,
     Unread,
-    amount,
     asked_raw,
     recorded_fields,
 )
@@ -24,6 +23,7 @@ from opencode_exporter.decode.opencode.usage import Used, used_leniently
 from opencode_exporter.decode.values import (
     REFUSED,
     Unusable,
+    amount,
     loads,
     mapping,
     name_of,
@@ -250,7 +250,7 @@ _step = msgspec.json.Decoder(_Step).decode
 
 
 def is_step_over(data: bytes) -> bool | None:
-    """Say whether an assistant's data are those of a step that is over; None: unreadable."""
+    """Return whether an assistant's data are those of a step that is over; None: unreadable."""
     try:
         found = _step(data)
     except REFUSED:

@@ -7,11 +7,15 @@ are decoded elsewhere, and given.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from opencode_exporter.decode.opencode import verdicts
-from opencode_exporter.decode.opencode.call_json import Asked, Recorded, file_changes, targets
+from opencode_exporter.decode.opencode.call_json import Asked, Recorded
 from opencode_exporter.decode.opencode.copies import is_suspect_v2
+from opencode_exporter.decode.opencode.origins import V2
+from opencode_exporter.decode.opencode.targets import file_changes, targets
 from opencode_exporter.decode.opencode.usage import cost_of, tokens_of
 from opencode_exporter.decode.opencode.v1.endings import ran_by_provider
 from opencode_exporter.decode.opencode.v2.shapes import Data, Item, MessageTimes, Model, Row, State
@@ -30,7 +34,8 @@ from opencode_exporter.events import (
 )
 from opencode_exporter.times import passed
 
-_COMPACTION = "compaction"
+TABLE: Final = "session_message"
+_COMPACTION: Final = "compaction"
 """A type of rows; and the agent of 1.x that does the same."""
 
 
@@ -77,21 +82,30 @@ def step_call(
 
 
 def step(row: Row, data: Data, calls: list[StepCall], session: Session, now: int) -> Step:
-    """Return the step of the model that a row of the type ``assistant`` is."""
+    """
+    Return the step of the model that a row of the type ``assistant`` is.
+
+    Where 1.x's loop ran it, before 2.x imported it, the step itself tells that its turn
+    ends: those never streamed.
+    """
     times, model = data.time or MessageTimes(), data.model or Model()
+    finish, error = name_or(data.finish, ""), _error(data.error)
+    completed, streamed = passed(times.completed, now), passed(times.streamed, now)
+    is_over = times.completed is not None
     return Step(
         session=session.id,
         message=row.id,
-        generation="v2",
+        table=TABLE,
+        origin=V2,
         created=row.created,
-        is_over=times.completed is not None,
-        completed=passed(times.completed, now),
-        streamed=passed(times.streamed, now),
+        is_over=is_over,
+        completed=completed,
+        streamed=streamed,
         agent=name_or(whole(data.agent), UNKNOWN),
         provider=name_or(model.providerID, UNKNOWN),
         model=name_or(model.id, UNKNOWN),
-        finish=name_or(data.finish, ""),
-        error=_error(data.error),
+        finish=finish,
+        error=error,
         tokens=tokens_of(data.tokens),
         cost=cost_of(data.cost),
         retries=int(bool(mapping(data.retry))),
@@ -99,6 +113,8 @@ def step(row: Row, data: Data, calls: list[StepCall], session: Session, now: int
         where=session.kept(),
         suspect=is_suspect_v2(session, row.id, row.created, row.changed),
         changed=row.changed,
+        tells_end=bool(completed and finish and not streamed and not error),
+        is_unfinished=is_over and not finish and not error,
     )
 
 
@@ -121,7 +137,8 @@ def remark(row: Row, data: Data, skills: tuple[str, ...], session: Session) -> R
     found = Remark(
         session=session.id,
         message=row.id,
-        generation="v2",
+        table=TABLE,
+        origin=V2,
         created=row.created,
         kind=kind,
         role="user" if row.type == "user" else "",

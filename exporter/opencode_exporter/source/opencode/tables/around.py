@@ -36,7 +36,7 @@ def read_around(
         known: Rows that were open.
     """
     damage = reader.hurt()
-    chunk, newest, bad = Chunk(table.name, table.generation), [], []
+    chunk, newest, bad = Chunk(table.name, table.kind), [], []
     last = min(after + bounds.rows, bounds.last)
     for rowid in range(after + 1, last + 1):
         try:

@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from typing import ClassVar
 
-from opencode_exporter.chunk import DENSE, Anchor, OpenRow
+from opencode_exporter.chunk import DENSE, Anchor, OpenRow, RowKind
 from opencode_exporter.clock import Clock
+from opencode_exporter.decode.opencode.origins import V1
 from opencode_exporter.decode.opencode.v1.steps import (
     SETTLED_MS,
     MessageRow,
@@ -51,6 +52,7 @@ class StepTable(MessageRows):
 
     name: ClassVar[str] = "message"
     generation: ClassVar[str] = "v1"
+    kind: ClassVar[RowKind] = RowKind(V1)
     _SELECT = (
         "SELECT rowid, id, session_id, time_created, time_updated, CAST(data AS BLOB), "
         "octet_length(data) FROM message"
@@ -90,7 +92,7 @@ class StepTable(MessageRows):
             is_much = size >= bounds.bytes or tells >= bounds.weight
             if is_much or self._clock.monotonic() >= bounds.until:
                 break
-        intake = Intake(self.name, self.generation, now, known)
+        intake = Intake(self.name, self.kind, now, known)
         self._add(intake, told, now)
         intake.chunk.rows = len(told)
         return Taken(intake.chunk, [*newest])

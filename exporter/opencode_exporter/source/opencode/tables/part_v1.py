@@ -9,11 +9,13 @@ from typing import Any, ClassVar, Final
 
 import apsw
 
-from opencode_exporter.chunk import DENSE, Anchor, Chunk, OpenRow
+from opencode_exporter.chunk import DENSE, Anchor, Chunk, OpenRow, RowKind
 from opencode_exporter.clock import Clock
+from opencode_exporter.decode.opencode.origins import V1
 from opencode_exporter.decode.opencode.v1 import invocations as decode_v1
 from opencode_exporter.decode.opencode.v1.endings import looks_typed
-from opencode_exporter.decode.opencode.v1.shapes import parse_part
+from opencode_exporter.decode.opencode.v1.shapes import is_step_over, message, parse_part
+from opencode_exporter.decode.opencode.v1.tool_part import ToolPart, parse
 from opencode_exporter.decode.values import Message, Unusable
 from opencode_exporter.events import UNKNOWN, Event, Invocation, Rejection, Session
 from opencode_exporter.source.opencode.reader import LARGEST, Reader
@@ -44,7 +46,7 @@ from opencode_exporter.source.opencode.tables.table import (
 
 _NOBODY: Final = Session("", UNKNOWN, 0)
 
-_ToolRow = tuple[decode_v1.ToolPart, tuple[Any, ...]]
+_ToolRow = tuple[ToolPart, tuple[Any, ...]]
 """A tool part, and the row that it was decoded from."""
 
 
@@ -100,7 +102,7 @@ class PartTable:
     """``part`` of v1: one row is one part of a message."""
 
     name: ClassVar[str] = "part"
-    generation: ClassVar[str] = "v1"
+    kind: ClassVar[RowKind] = RowKind(V1, is_call=True, restamps=True)
     _SELECT = (
         "SELECT rowid, id, message_id, session_id, time_updated, CAST(data AS BLOB), "
         "time_created, octet_length(data) FROM part WHERE"
@@ -176,7 +178,7 @@ class PartTable:
             "SELECT rowid, octet_length(data) FROM part "
             "WHERE id IN (SELECT value FROM json_each(?))"
         )
-        found = Chunk(self.name, self.generation)
+        found = Chunk(self.name, self.kind)
         for rowids in _portions(sorted(self._reader.by_ids(self.name, sql, ids, tuple)[0])):
             try:
                 found.extend(self._portion(rowids, ids))
@@ -184,7 +186,7 @@ class PartTable:
                 self._reader.hurt().look_in_vain(self.name)
                 for rowid in rowids:
                     one = self._reader.spared(self.name, partial(self._portion, [rowid], ids), None)
-                    found.extend(one or Chunk(self.name, self.generation))
+                    found.extend(one or Chunk(self.name, self.kind))
         return Taken(found, [])
 
     def _portion(self, rowids: list[int], known: Collection[str]) -> Chunk:
@@ -203,7 +205,7 @@ class PartTable:
     ) -> tuple[Chunk, int | None]:
         """Return what the rows say, and the rowid at which a bound was met, if one was."""
         now = self._clock.now_ms()
-        intake = Intake(self.name, self.generation, now, known)
+        intake = Intake(self.name, self.kind, now, known)
         tools: list[_ToolRow] = []
         rows = size = 0
         stopped: int | None = None
@@ -217,7 +219,7 @@ class PartTable:
                 if is_large(data, row[7]):
                     data = large_data(self._reader, self.name, row[0])
                 size += row[7]
-                part = decode_v1.parse(data)
+                part = parse(data)
             except (Unusable, TypeError) as err:
                 cause = err.cause if isinstance(err, Unusable) else "shape"
                 events: list[Event] = [Rejection(str(row[1]), cause)]
@@ -291,7 +293,7 @@ class PartTable:
         name, data, created, rowid, size = row
         if is_large(data, size):
             data = any_data(self._reader, "message", rowid)
-        return name, decode_v1.message(data, integer(created))
+        return name, message(data, integer(created))
 
     def states(self, ids: list[str]) -> dict[str, tuple[int, int]]:
         """Return (updated, size) of the rows that still exist, without reading their data."""
@@ -311,7 +313,7 @@ class PartTable:
                 continue
             if is_large(data, size):
                 data = any_data(self._reader, "message", rowid)  # noqa: PLW2901
-            is_over = decode_v1.is_step_over(data)
+            is_over = is_step_over(data)
             if is_over is None:
                 continue
             if name == call.message:  # over for a minute, and the call is not

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from typing import ClassVar
 
-from opencode_exporter.chunk import DENSE, Anchor, OpenRow
+from opencode_exporter.chunk import DENSE, Anchor, OpenRow, RowKind
+from opencode_exporter.decode.opencode.origins import V2
 from opencode_exporter.decode.opencode.v2 import rows as decode_v2
 from opencode_exporter.decode.opencode.v2.shapes import Row, is_step_over
 from opencode_exporter.decode.values import Unusable
@@ -39,6 +40,7 @@ class MessageTable(MessageRows):
 
     name: ClassVar[str] = "session_message"
     generation: ClassVar[str] = "v2"
+    kind: ClassVar[RowKind] = RowKind(V2)
     _TYPES = ", ".join(f"'{kind}'" for kind in decode_v2.ROW_TYPES)
     _SELECT = (
         "SELECT rowid, id, session_id, type, seq, time_created, time_updated, "
@@ -54,7 +56,7 @@ class MessageTable(MessageRows):
 
     def _take(self, found: Iterator[FoundRow], bounds: Bounds, known: Collection[str]) -> Taken:
         now = self._clock.now_ms()
-        intake = Intake(self.name, self.generation, now, known)
+        intake = Intake(self.name, self.kind, now, known)
         newest: deque[Anchor] = deque(maxlen=DENSE)
         rows = size = brings = 0
         for rowid, row_id, session_id, kind, seq, created, updated, data, length in found:

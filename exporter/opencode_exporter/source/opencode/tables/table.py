@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection
 from typing import ClassVar, Final, NamedTuple, Protocol
 
-from opencode_exporter.chunk import ITSELF, Anchor, Chunk, OpenRow
+from opencode_exporter.chunk import ITSELF, Anchor, Chunk, OpenRow, RowKind
 from opencode_exporter.events import ABANDONED, Event, Invocation, Rejection, Step
 from opencode_exporter.source.opencode.reader import Reader
 
@@ -42,7 +42,7 @@ class Table(Protocol):
     """One tailed table."""
 
     name: ClassVar[str]
-    generation: ClassVar[str]
+    kind: ClassVar[RowKind]
 
     def last_rowid(self) -> int:
         """Return the highest rowid, 0 for none."""
@@ -133,8 +133,8 @@ def _due(events: list[Event]) -> int:
 class Intake:
     """Fills a chunk, row by row."""
 
-    def __init__(self, table: str, generation: str, now: int, known: Collection[str]) -> None:
-        self.chunk = Chunk(table, generation)
+    def __init__(self, table: str, kind: RowKind, now: int, known: Collection[str]) -> None:
+        self.chunk = Chunk(table, kind)
         self._now = now
         self.known = known
 
@@ -159,7 +159,9 @@ class Intake:
             # It was open, and decides nothing until it can be read again.
             chunk.events += events
             chunk.unreadable.append(
-                OpenRow(chunk.table, row, updated, size, self._now, order, ahead=ahead)
+                OpenRow(
+                    *(chunk.table, chunk.kind, row, updated, size, self._now, order), ahead=ahead
+                )
             )
             return
         if final:
@@ -180,7 +182,7 @@ class Intake:
                 given_up.append(ITSELF)
         chunk.open_rows.append(
             OpenRow(
-                *(chunk.table, row, updated, size, self._now, order),
+                *(chunk.table, chunk.kind, row, updated, size, self._now, order),
                 calls=tuple(calls),
                 given_up=tuple(given_up),
                 wake=wake,

@@ -1,5 +1,5 @@
 """
-The judge: is an event new, a repeat, or a copy?
+Admission: is an event new, a repeat, or a copy?
 
 Knows the keys of everything that was ever counted, those of the present batch
 included.  Every verdict is final and is noted at once, so that the same event is
@@ -14,7 +14,7 @@ from typing import Final
 
 from opencode_exporter.chunk import Chunk
 from opencode_exporter.counting import keys
-from opencode_exporter.counting.fork_prints import BlockLookup, Traces
+from opencode_exporter.counting.fork_prints import ForkPrints
 from opencode_exporter.counting.keys import Judged
 from opencode_exporter.counting.labels import clean
 from opencode_exporter.counting.summary import Summary
@@ -29,51 +29,47 @@ class Verdict(Enum):
 
     NEW = auto()
     REPEAT = auto()  # the same row, read again
-    UPGRADED = auto()  # the other generation's row of a counted event, seen for the first time
+    UPGRADED = auto()  # the row of another origin of a counted event, for the first time
     FORKED = auto()  # a fork's copy of a known event
 
 
 _ONCE: Final = 0  # owner of keys that only say: this has happened
 
 
-class Judge:
+class Admission:
     """
-    The keys of what was counted; ``seen`` and ``traces`` hold the batch's new ones.
+    Admits the events of one batch.
 
     A key has the time of its message.  A part of 1.x whose message is not there, or on a
     damaged page, is an orphan: its key has no time, and is looked for as well from then on.
 
     Args:
         lookup: Reads keys from the ledger.
-        blocks: Reads traces from there.
-        is_empty: Whether the ledger has none yet.
+        prints: The fork prints of the batch.
         has_orphans: Whether one was counted by the key of an orphan.
-        is_open: Says of a key whether a call with it is open.
+        is_open: Tells of a key whether a call with it is open.
+
+    Attributes:
+        seen: The owners of the batch's new keys.
+        originals: Open calls of which a copy had been taken for a call of its own before.
     """
 
     def __init__(
         self,
         lookup: KeyLookup,
-        blocks: BlockLookup,
+        prints: ForkPrints,
         *,
-        is_empty: bool,
         has_orphans: bool,
         is_open: Callable[[int], bool],
     ) -> None:
         self._lookup = lookup
         self.has_orphans = has_orphans
         self._is_open = is_open
-        self.traces = Traces(blocks, is_empty=is_empty)
-        self._session = ("", 0)
-        self.begin()
-
-    def begin(self) -> None:
-        """Begin a batch: the one before has been committed, or thrown away."""
+        self.prints = prints
+        self._me = keys.SessionOwners()
         self.seen: dict[int, int] = {}
         self._owners: dict[int, int | None] = {}
-        self.traces.begin()
         self.originals: list[Invocation] = []
-        """Open calls of which a copy had been taken for a call of its own before."""
 
     def prepare(self, chunk: Chunk) -> list[int]:
         """Look up all keys of a chunk in one statement; return those of its events, in order."""
@@ -88,7 +84,7 @@ class Judge:
             ended = (event for event in chunk.events if isinstance(event, Invocation))
             wanted += map(keys.orphan_key, (*ended, *calls))
         self._owners = dict.fromkeys(wanted) | self._lookup(wanted)
-        self.traces.prepare(
+        self.prints.prepare(
             print_
             for event in (*chunk.events, *calls)
             if not isinstance(event, Rejection)
@@ -96,16 +92,14 @@ class Judge:
         )
         return found
 
-    def admit_plain(
-        self, events: list[Event], event_keys: list[int], generation: str
-    ) -> list[bool]:
+    def admit_plain(self, events: list[Event], event_keys: list[int], origin: int) -> list[bool]:
         """
-        Admit those events of a chunk about which there is nothing to ask.
+        Admit the events of a chunk that are plain: no copy, and under a new key.
 
         The shortest way for nearly all of a history: an invocation that no fork can
         have copied, under a key that nobody has.  The others are left to `admit`.
         """
-        seen, owners, traces = self.seen, self._owners, self.traces
+        seen, owners, prints = self.seen, self._owners, self.prints
         if self.has_orphans:
             return [False] * len(events)
         admitted = []
@@ -113,75 +107,75 @@ class Judge:
             plain = False
             if isinstance(event, Invocation) and not event.suspect and event.message_created:
                 print_ = keys.fingerprint(event)
-                plain = key not in seen and owners[key] is None and not traces.is_stood_in(print_)
+                plain = key not in seen and owners[key] is None and not prints.is_stood_in(print_)
                 if plain:
-                    seen[key] = keys.owner(event, generation)
-                    traces.leave_too(print_, self._me(event.session))
+                    seen[key] = keys.owner(event, origin)
+                    prints.leave_again(print_, self._me.of(event.session))
             admitted.append(plain)
         return admitted
 
     def is_new(self, summary: Summary, its_keys: list[int]) -> bool:
-        """Say whether nobody has any of a summary's keys, nor has been counted in their place."""
+        """Return whether all keys of a summary are new, and no copy stands in for one of them."""
         return (
             not self.has_orphans
             and self.seen.keys().isdisjoint(its_keys)
             and not self._lookup(its_keys)
-            and not self.traces.any_stood_in(summary.traces)
+            and not self.prints.any_stood_in(summary.prints)
         )
 
     def admit_summary(self, summary: Summary) -> None:
         """Note the calls of a summary, whose keys are all new."""
         self.seen.update(summary.claims())
-        self.traces.add(summary.traces)
+        self.prints.leave_blocks(summary.prints)
 
-    def admit(self, event: Judged, key: int, generation: str) -> Verdict:
+    def admit(self, event: Judged, key: int, origin: int) -> Verdict:
         """Decide about an event that has ended, and note the verdict."""
-        me = keys.owner(event, generation)
+        me = keys.owner(event, origin)
         known, key = self._find(event, key)
         if known is not None:
             verdict, key = self._known(event, key, known, me)
             if verdict is not Verdict.NEW:
-                # A call that was given up before it started leaves this trace only now.
-                self.traces.leave(keys.fingerprint(event), self._me(event.session))
+                # A call that was given up before it started leaves this print only now.
+                self.prints.leave(keys.fingerprint(event), self._me.of(event.session))
                 return verdict
         self.seen[key] = me
         print_ = keys.fingerprint(event)
         if isinstance(event, Invocation) and not event.message_created:
             self.has_orphans = True
-            if not self._is_open(key) and self.traces.owner(print_) == self._me(event.session):
+            if not self._is_open(key) and self.prints.owner(print_) == self._me.of(event.session):
                 return Verdict.REPEAT  # it has been counted when its message was there
-        if (event.suspect or self.traces.is_stood_in(print_)) and self._is_copy(event):
+        if (event.suspect or self.prints.is_stood_in(print_)) and self._is_copy(event):
             return Verdict.FORKED
         if event.suspect:
-            self.traces.leave(print_, self._me(event.session))
-            self.traces.stand_in(print_)
+            self.prints.leave(print_, self._me.of(event.session))
+            self.prints.stand_in(print_)
         else:
-            self.traces.leave_too(print_, self._me(event.session))
+            self.prints.leave_again(print_, self._me.of(event.session))
         return Verdict.NEW
 
-    def note_open(self, calls: Iterable[Invocation]) -> None:
-        """Leave the traces of open calls before the ends of the same chunk are judged."""
+    def leave_open_prints(self, calls: Iterable[Invocation]) -> None:
+        """Leave the prints of open calls before the ends of the same chunk are judged."""
         for call in calls:
             if not call.suspect:
                 self._leave_open(call)
 
     def is_open(self, event: Step | Remark, key: int) -> bool:
-        """Say whether a row that is not over waits for its end, and is nobody's copy."""
+        """Return whether a row that is not over waits for its end, and is no copy."""
         if self._owner(key) is not None or (event.suspect and self._is_copy(event)):
             return False
         if not event.suspect:  # of a copy and its original, the first that ends counts
-            self.traces.leave_too(keys.fingerprint(event), self._me(event.session))
+            self.prints.leave_again(keys.fingerprint(event), self._me.of(event.session))
         return True
 
     def admit_late(self, step: Step, key: int) -> Verdict:
         """Decide about a step whose key was not prepared with its chunk."""
         self._ask(key)
-        return self.admit(step, key, step.generation)
+        return self.admit(step, key, step.origin)
 
-    def admit_open(self, call: Invocation, key: int, generation: str) -> Verdict:
+    def admit_open(self, call: Invocation, key: int, origin: int) -> Verdict:
         """Decide about a call that has not ended; NEW leaves it to be admitted at its end."""
         known, key = self._find(call, key)
-        me = keys.owner(call, generation)
+        me = keys.owner(call, origin)
         if known is not None:
             verdict, key = self._known(call, key, known, me)
             if verdict is not Verdict.NEW:
@@ -194,23 +188,23 @@ class Judge:
         return Verdict.NEW
 
     def _leave_open(self, call: Invocation) -> None:
-        me = self._me(call.session)
+        me = self._me.of(call.session)
         for print_ in _fingerprints(call):
             if call.suspect:
-                self.traces.leave(print_, me)
-            elif self.traces.leave_too(print_, me):
+                self.prints.leave(print_, me)
+            elif self.prints.leave_again(print_, me):
                 self.originals.append(call)
 
     def once(self, key: int) -> bool:
-        """Say whether a key comes for the first time ever."""
+        """Return whether a key comes for the first time ever."""
         if self._ask(key) is not None:
             return False
         self.seen[key] = _ONCE
         return True
 
     def _known(self, event: Judged, key: int, known: int, me: int) -> tuple[Verdict, int]:
-        """Decide about an event whose key is taken; return it, or the key of its own."""
-        if not keys.same_generation(known, me):
+        """Return the verdict on an event whose key is taken, and the key that it counts under."""
+        if not keys.same_origin(known, me):
             if known & keys.COPIED_BIT:
                 return Verdict.REPEAT, key
             self.seen[key] = known | keys.COPIED_BIT
@@ -225,7 +219,7 @@ class Judge:
         return Verdict.REPEAT if is_known else Verdict.NEW, key
 
     def _find(self, event: Judged, key: int) -> tuple[int | None, int]:
-        """Return who has the key of an event, or the key that it had as an orphan; and that key."""
+        """Return the owner of an event's key, or of its key as an orphan; and that key."""
         known = self._owner(key)
         if known is None and self.has_orphans and isinstance(event, Invocation):
             orphaned = keys.orphan_key(event)
@@ -244,14 +238,9 @@ class Judge:
         return self._owner(key)
 
     def _is_copy(self, event: Judged) -> bool:
-        """Say whether another session has an event with the same fingerprint."""
-        me = self._me(event.session)
-        return any(self.traces.is_left_by_another(print_, me) for print_ in _fingerprints(event))
-
-    def _me(self, session: str) -> int:
-        if self._session[0] != session:  # events come session by session
-            self._session = (session, keys.session_owner(session))
-        return self._session[1]
+        """Return whether another session has an event with the same fingerprint."""
+        me = self._me.of(event.session)
+        return any(self.prints.is_left_by_another(print_, me) for print_ in _fingerprints(event))
 
 
 def _fingerprints(event: Judged) -> tuple[int, ...]:
@@ -272,7 +261,7 @@ def _key(table: str, event: Event) -> int:
 
 
 def first_load_key(session: str, skill: str) -> int:
-    """Return the key that says: this session has loaded this skill."""
+    """Return the key of a session that has loaded a skill."""
     return keys.session_skill_key(session, clean(skill))
 
 

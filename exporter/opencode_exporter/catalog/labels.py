@@ -1,8 +1,7 @@
 """
-What labels mean, and their values: the one place from which the documents take it.
+Labels: what each means, and its values where they are a fixed set.
 
-Knows the words of the code that make up a fixed set; a test holds that they and
-the meanings given here are the same.
+The documents are made from it; a test holds that these values are those of the code.
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from opencode_exporter import events, vocabulary
-from opencode_exporter.decode.opencode import verdicts
-from opencode_exporter.source.opencode.schema import COLUMNS
 
 
 class Label(NamedTuple):
@@ -28,14 +25,7 @@ class Label(NamedTuple):
     open_values: str = ""
 
 
-def exits() -> list[str]:
-    """Return every class of a shell call's end, as the code tells them apart."""
-    ended = ((0, ""), (1, ""), (None, "exceeded timeout"), (None, ""))
-    known = [verdicts.shell_exit(code, text, ended=True) for code, text in ended]
-    return [*known, verdicts.shell_exit(None, "", ended=False)]
-
-
-def categories() -> dict[str, str]:
+def _categories() -> dict[str, str]:
     """Return the categories of tools, each with its built-in tools."""
     found: dict[str, list[str]] = {}
     for tool, category in vocabulary.CATEGORIES.items():
@@ -45,8 +35,8 @@ def categories() -> dict[str, str]:
     return meanings | {"other": ", ".join(found["other"]) + "; plugins and custom tools"}
 
 
+TABLES: Final = ("message", "part", "session", "session_message", "session_v2")
 _SKILL: Final = "that is installed or has been loaded; `_unknown` for any other that was asked for"
-_TABLES: Final = ", ".join(f"`{table}`" for table in sorted(COLUMNS))
 
 _NAMES: Final = {
     "skill": Label("the skill", open_values=f"the name of a skill {_SKILL}"),
@@ -140,7 +130,7 @@ _KINDS: Final = {
             events.USER: "a slash command or a mention (2.x records them, 1.x does not)",
         },
     ),
-    "category": Label("what kind of tool it is", categories()),
+    "category": Label("what kind of tool it is", _categories()),
     "scope": Label(
         "whose a skill is",
         {
@@ -222,7 +212,7 @@ _OURS: Final = {
             "dropped": "a span for which there was no room",
         },
     ),
-    "table": Label("the table of rows", open_values=_TABLES),
+    "table": Label("the table of rows", open_values=f"`{'`, `'.join(TABLES)}`"),
     "cause": Label(
         "why an event was skipped or a row set aside",
         {

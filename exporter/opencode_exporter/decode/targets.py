@@ -1,0 +1,57 @@
+"""
+Targets: what a call is about and what it did to files, whichever client made it.
+
+Pure.  Files, URLs, skills and commands are kept as hashes; a path is kept only where its
+session has a worktree, as ``--files.top`` asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from posixpath import join, normpath
+from typing import Final
+
+from xxhash import xxh3_64_intdigest
+
+from opencode_exporter.decode.languages import language_of
+from opencode_exporter.events import FileChange, Session
+
+_LONGEST_PATH: Final = 4096
+
+
+def hashes_of(names: Iterable[str]) -> tuple[int, ...]:
+    """Return the hashes of what a call is about; empty names are none."""
+    return tuple(_hash(name) for name in names if name)
+
+
+def _hash(text: str) -> int:
+    return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass")) >> 1
+
+
+def within(directory: str, path: str) -> str:
+    """Return a path without dots; a relative one begins at a directory."""
+    return normpath(join(directory, path))
+
+
+def file_change(
+    path: str, operation: str, session: Session, added: int = 0, removed: int = 0
+) -> FileChange:
+    """
+    Return what happened to a file.
+
+    Args:
+        path: The file, as the call names it; of a moved one its new name.
+        operation: See `FileChange`.
+        session: The session of the call.
+        added: Lines.
+        removed: Lines.
+    """
+    inside = _from_worktree(path, session) if session.worktree and path else ""
+    return FileChange(operation, language_of(path), added, removed, inside)
+
+
+def _from_worktree(path: str, session: Session) -> str:
+    """Return a path as it is shown; nothing for what is outside of the worktree."""
+    whole_path = within(session.directory, path)
+    inside = whole_path.removeprefix(f"{session.worktree.rstrip('/')}/")
+    return inside if inside != whole_path and len(inside) <= _LONGEST_PATH else ""

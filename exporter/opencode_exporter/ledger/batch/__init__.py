@@ -1,0 +1,1 @@
+"""The batch: what is counted together, from one commit to the next."""
