@@ -19,7 +19,7 @@ from harness.otlp.push_lines import FAILED
 from harness.otlp.raw_endpoints import speaking
 from harness.otlp.slow_pushes import name, pushing
 from harness.support import SOON_S, FakeClock
-from opencode_exporter.expose.otlp.span_sender import SpanSender
+from opencode_exporter.expose.otlp.span_push import SpanSender
 from opencode_exporter.expose.otlp.target import span_target_of
 
 HEAD: Final = b"HTTP/1.1 200 OK\r\n"

@@ -19,9 +19,9 @@ from opencode_exporter import __version__
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Histogram, Labels, Value
 from opencode_exporter.expose.moment import Moment
+from opencode_exporter.expose.otlp.metrics_push import Sender
 from opencode_exporter.expose.otlp.points import metrics_data
 from opencode_exporter.expose.otlp.resource import resource_of
-from opencode_exporter.expose.otlp.sender import Sender
 from opencode_exporter.expose.otlp.target import target_of
 from opencode_exporter.expose.prometheus import Renderer
 

@@ -20,8 +20,8 @@ from harness.otlp.slow_pushes import name, pushing
 from harness.processes.work import serve, working
 from harness.support import Bench, FakeClock, wait_for
 from opencode_exporter.errors import ConfigError
+from opencode_exporter.expose.otlp.metrics_push import Sender
 from opencode_exporter.expose.otlp.secrets import cleaned, hidden
-from opencode_exporter.expose.otlp.sender import Sender
 from opencode_exporter.expose.otlp.target import target_of
 
 SECRET = "s3cret"  # noqa: S105  # planted

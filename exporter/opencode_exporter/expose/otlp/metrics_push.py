@@ -11,16 +11,23 @@ import logging
 import threading
 from collections.abc import Callable
 from functools import partial
+from typing import Any, Final
+
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricsData
 
 from opencode_exporter.clock import Clock
 from opencode_exporter.expose.moment import Moment
+from opencode_exporter.expose.otlp.link import Link
 from opencode_exporter.expose.otlp.points import metrics_data
 from opencode_exporter.expose.otlp.resource import resource_of
-from opencode_exporter.expose.otlp.sender import Sender
+from opencode_exporter.expose.otlp.session import session
 from opencode_exporter.expose.otlp.target import Target
 from opencode_exporter.expose.otlp.troubles import Troubles
 
 log = logging.getLogger(__name__)
+
+_POINTS: Final = 5000  # in a request: gRPC receivers refuse more than 4 MiB, unless told
 
 
 class Push:
@@ -127,3 +134,21 @@ class Push:
         if not cause:
             arrived()
         self._sender.tell(partial(self._troubles.ended, cause))
+
+
+class Sender(Link[MetricsData]):
+    """Sends data points to a target.  One thread at a time may send."""
+
+    def _over_http(self) -> MetricExporter:
+        return OTLPMetricExporter(
+            self._target.url,
+            session=session(self._target.provider),
+            max_export_batch_size=_POINTS,
+        )
+
+    def _over_grpc(self, compression: Any) -> MetricExporter:
+        from opentelemetry.exporter.otlp.proto.grpc import metric_exporter  # noqa: PLC0415
+
+        return metric_exporter.OTLPMetricExporter(
+            self._target.url, compression=compression, max_export_batch_size=_POINTS
+        )

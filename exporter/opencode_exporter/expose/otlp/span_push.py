@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
 
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from opencode_exporter import catalog as c
 from opencode_exporter.clock import Clock
@@ -20,11 +24,13 @@ from opencode_exporter.errors import ConfigError
 from opencode_exporter.events import ABANDONED, COMPLETED, ERROR, Invocation
 from opencode_exporter.expose.exemplars import Exemplar, Exemplars
 from opencode_exporter.expose.filters import Filters
-from opencode_exporter.expose.otlp.callers import Callers
+from opencode_exporter.expose.otlp.link import Link
 from opencode_exporter.expose.otlp.resource import resource_of
-from opencode_exporter.expose.otlp.span_sender import SpanSender
+from opencode_exporter.expose.otlp.session import session
+from opencode_exporter.expose.otlp.span_ids import Callers
 from opencode_exporter.expose.otlp.spans import Shown, span_of
 from opencode_exporter.expose.otlp.target import SpanTarget
+from opencode_exporter.expose.otlp.troubles import Troubles
 from opencode_exporter.expose.snapshot import ProjectNames, shown_labels
 from opencode_exporter.ledger.ledger import Ledger
 
@@ -164,3 +170,39 @@ class Tracing:
                     "last spans did not end in time", extra={"endpoint": self._target.shown}
                 )
             self._sender.close()
+
+
+class SpanSender(Link[Sequence[ReadableSpan]], SpanExporter):
+    """
+    Sends spans to a target.
+
+    Attributes:
+        spans: How many there were, by result: those that arrived, those that did not, and
+            those that whoever sends has dropped.
+    """
+
+    def __init__(self, target: SpanTarget, clock: Clock) -> None:
+        self.spans = {"ok": 0, "error": 0, "dropped": 0}
+        self._troubles = Troubles(
+            log, clock, target.shown, lost="spans did not arrive", over="spans arrive again"
+        )
+        super().__init__(target)
+
+    def _over_http(self) -> SpanExporter:
+        return OTLPSpanExporter(self._target.url, session=session(self._target.provider))
+
+    def _over_grpc(self, compression: Any) -> SpanExporter:
+        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter  # noqa: PLC0415
+
+        return trace_exporter.OTLPSpanExporter(self._target.url, compression=compression)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send some spans; they are not sent again."""
+        cause = self.send(spans)
+        self.tell(partial(self._troubles.ended, cause))
+        self.spans["error" if cause else "ok"] += len(spans)
+        return SpanExportResult.FAILURE if cause else SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        """Send nothing more."""
+        self.close()
