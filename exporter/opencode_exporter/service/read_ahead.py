@@ -25,7 +25,7 @@ import apsw
 import msgspec
 
 from opencode_exporter.chunk import DENSE, Anchor, Chunk
-from opencode_exporter.clock import SystemClock
+from opencode_exporter.clock import Patience, SystemClock
 from opencode_exporter.counting.summary import Summarizer, Summary, SummedChunk
 from opencode_exporter.errors import SourceError
 from opencode_exporter.events import weight
@@ -226,7 +226,7 @@ def main(given: BinaryIO, out: BinaryIO) -> None:
     task = msgspec.json.decode(given.readline(), type=_Task)
     os.nice(_NICE)
     clock = SystemClock()
-    tailer = Tailer(clock, abandon_after_ms=0)
+    tailer = Tailer(clock, Patience(clock, 0))
     # Whoever started us may end first, and meets a failing source again by itself.
     with (
         contextlib.suppress(BrokenPipeError, SourceError, KeyboardInterrupt),

@@ -58,8 +58,8 @@ class Pages:
         around = Surroundings(
             sources=self._poller.shown,
             gone=self._poller.gone,
-            skills=self._poller.skills,
-            servers=self._poller.servers,
+            skills=self._poller.installed.skills,
+            servers=self._poller.installed.servers,
             exports=self.exports,
             spans=self.spans,
             exemplars=self.exemplars.known(),

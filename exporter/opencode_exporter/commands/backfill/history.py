@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from opencode_exporter import catalog as c
-from opencode_exporter.clock import Clock
+from opencode_exporter.clock import Clock, Patience
 from opencode_exporter.commands.backfill.known import Known
 from opencode_exporter.commands.backfill.period import Period
 from opencode_exporter.commands.backfill.timeline import Series, Timeline
@@ -28,8 +28,11 @@ from opencode_exporter.events import Event, Invocation, Rejection, Step, UserSki
 from opencode_exporter.expose.snapshot import shown_labels
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.ledger.store import Batch, Store
-from opencode_exporter.service.poller import Poller, Progress
+from opencode_exporter.service.installed import Installed
+from opencode_exporter.service.poller import Poller
 from opencode_exporter.service.settings import Settings, sources
+from opencode_exporter.service.source_poll import Progress
+from opencode_exporter.source.opencode.tailer import Tailer
 from opencode_exporter.source.skills import SkillScanner
 
 
@@ -141,11 +144,10 @@ def read(
     )
     poller = Poller(
         ledger,
+        Tailer(clock, Patience(clock, settings.abandon_after_ms), summaries=False),
+        Installed(SkillScanner(home, environ), ledger.names, clock),
         clock,
-        abandon_after_ms=settings.abandon_after_ms,
-        scanner=SkillScanner(home, environ),
         progress=progress,
-        summaries=False,
     )
     poller.watch(sources(settings.source_paths, environ, home)[0])
     poller.poll()

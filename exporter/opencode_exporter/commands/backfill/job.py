@@ -28,8 +28,8 @@ from opencode_exporter.commands.backfill.period import Period
 from opencode_exporter.commands.backfill.timeline import Timeline
 from opencode_exporter.errors import ConfigError, ExporterError, printable
 from opencode_exporter.ledger.place import take_after
-from opencode_exporter.service.poller import Progress as ReadProgress
 from opencode_exporter.service.settings import Settings, beside, sources
+from opencode_exporter.service.source_poll import Progress as ReadProgress
 
 STDOUT: Final = Path("-")
 _DAY_MS: Final = 86_400_000

@@ -9,7 +9,7 @@ nothing and writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -75,20 +75,28 @@ class Stretch(msgspec.Struct, frozen=True):
 
 
 class Tailer:
-    """Reads what a source has to say since a cursor."""
+    """
+    Reads what is new in a source since a cursor, and what changed.
+
+    Args:
+        clock: A stopwatch, and the time of day.
+        patience: Decides which open calls will not end any more.
+        with_paths: Whether steps tell the paths of files that they change.
+        summaries: Whether what is read of a new source may come as summaries.
+    """
 
     def __init__(
         self,
         clock: Clock,
+        patience: Patience,
         *,
-        abandon_after_ms: int,
         with_paths: bool = False,
         summaries: bool = True,
     ) -> None:
         self._clock = clock
         self._summaries = summaries
         self.with_paths = with_paths
-        self.patience = Patience(clock, abandon_after_ms)
+        self.patience = patience
 
     def _tables(self, reader: Reader) -> tuple[Table, ...]:
         return tables(reader, self._clock, with_paths=self.with_paths)
@@ -171,6 +179,25 @@ class Tailer:
                 return
             after = taken.newest[-1]
             yield taken
+
+    def after_rows(
+        self,
+        reader: Reader,
+        chunks: Iterable[Chunk],
+        rows_before: Callable[[Chunk], Mapping[str, list[str]]],
+    ) -> Iterator[Chunk]:
+        """
+        Yield chunks, and before each what some rows say now.
+
+        Args:
+            reader: The open source.
+            chunks: The chunks.
+            rows_before: Returns the rows, by table; asked when all that was yielded before
+                has been taken in.
+        """
+        for chunk in chunks:
+            yield from self.again(reader, rows_before(chunk))
+            yield chunk
 
     def again(self, reader: Reader, rows: Mapping[str, list[str]]) -> Iterator[Chunk]:
         """Yield what some rows say now, by table; those that are gone say nothing."""
