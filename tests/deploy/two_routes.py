@@ -158,7 +158,7 @@ def _moments(directory: Path) -> Iterator[Moment]:
     bench = Bench(directory, FakeClock(truth(RECORDING)["recorded_at_ms"] + HOUR_MS))
     exporter = bench.exporter(in_memory=True)
     try:
-        exporter.pages.exports = {"ok": 3, "error": 1}
+        exporter.pushes.exports.update(ok=3, error=1)
         exporter.poll()
         shown = exporter.pages.moment()
     finally:

@@ -25,7 +25,7 @@ from opencode_exporter.expose.exemplars import Known
 from opencode_exporter.expose.filters import Filters
 from opencode_exporter.expose.health import SourceHealth
 from opencode_exporter.expose.moment import Later, Moment, Numbers, Snapshot
-from opencode_exporter.ledger.ledger import Ledger, Published
+from opencode_exporter.ledger.ledger import Published
 from opencode_exporter.vocabulary import CATEGORIES, SKILL_TOOL, InstalledSkill, category_of
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ _OURS_WAITING: Final = frozenset({c.ROWS_REJECTED, c.LABEL_OVERFLOW})
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the ledger does not know."""
+    """Everything that a snapshot needs beside the ledger."""
 
     sources: Sequence[tuple[str, SourceHealth]]  # by name; those beyond the limit share one
     gone: Mapping[str, SourceHealth]  # what was counted of others
@@ -60,15 +60,15 @@ class Surroundings:
     projects: ProjectNames
     filters: Filters
     series_limit: int
+    ledger_bytes: int  # on disk
     steady_ms: int  # of a clock that is never set
     now_ms: int  # time of day, Unix
 
 
-def take(ledger: Ledger, around: Surroundings) -> Moment:
-    """Return every series as of now."""
-    known = ledger.published
+def take(known: Published, around: Surroundings) -> Moment:
+    """Return every series as of now, of what the ledger has published and what is around it."""
     counted = known.baseline_ms > 0
-    salt = ledger.meta["salt"]
+    salt = known.salt
     shown = _of_ledger(known.series, around.projects, salt, counted=counted)
     if counted:
         tools, skills = _names(known, "tool"), _names(known, "skill")
@@ -84,7 +84,7 @@ def take(ledger: Ledger, around: Surroundings) -> Moment:
             shown[c.FILE_HOT_EDITS] = {(clean(path),): edits for path, edits in known.hot_files}
     _add_sources(shown, around.sources)
     _add_polls(shown, [*around.sources, *around.gone.items()])
-    _add_ourselves(shown, ledger, around)
+    _add_ourselves(shown, known, around)
     series = {m: around.filters.shown(m.labels, series) for m, series in shown.items()}
     return Moment(
         series,
@@ -293,18 +293,17 @@ def _add_polls(shown: _Series, sources: Iterable[tuple[str, SourceHealth]]) -> N
         durations[label,] = merge(c.POLL_DURATION, durations.get((label,)), health.durations)
 
 
-def _add_ourselves(shown: _Series, ledger: Ledger, around: Surroundings) -> None:
+def _add_ourselves(shown: _Series, known: Published, around: Surroundings) -> None:
     shown[c.BUILD_INFO] = {around.build: 1}
     shown[c.START] = {(): around.started_ms}
-    shown[c.LEDGER_BYTES] = {(): ledger.size()}
+    shown[c.LEDGER_BYTES] = {(): around.ledger_bytes}
     for metric, results in ((c.OTLP_EXPORTS, around.exports), (c.OTLP_SPANS, around.spans)):
         shown[metric] = {(result,): count for result, count in results.items()}
-    late_ms = ledger.published.late_ms
-    late = late_ms and around.steady_ms - late_ms < _CATCH_UP_SHOWN_MS
+    late = known.late_ms and around.steady_ms - known.late_ms < _CATCH_UP_SHOWN_MS
     shown[c.CATCHING_UP] = {(): int(bool(late))}
-    if baseline_ms := ledger.published.baseline_ms:
-        shown[c.BASELINE] = {(): baseline_ms}
-    for metric, known in _OURS_KNOWN.items():
+    if known.baseline_ms:
+        shown[c.BASELINE] = {(): known.baseline_ms}
+    for metric, at_zero in _OURS_KNOWN.items():
         series = shown.setdefault(metric, {})
-        for labels in known:
+        for labels in at_zero:
             series.setdefault(labels, 0)

@@ -38,6 +38,7 @@ T = TypeVar("T")
 class Published(NamedTuple):
     """What has been committed; never changed, so that any thread may render it."""
 
+    salt: str  # of hashes that are shown
     series: Series
     starts: Numbers  # of all series, Unix ms; those of gauges mean nothing
     born: Numbers  # with which birth those came that came after the baseline
@@ -155,6 +156,7 @@ class Ledger:
     def _publish(self, series: Series, starts: Numbers, born: Numbers) -> None:
         self._late_ms = self._intake.late_ms
         self.published = Published(
+            salt=self.meta["salt"],
             series=series,
             starts=starts,
             born=born,

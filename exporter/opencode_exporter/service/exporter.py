@@ -14,6 +14,7 @@ from pathlib import Path
 
 from opencode_exporter.clock import Clock, Patience, SystemClock
 from opencode_exporter.errors import ConfigError, LedgerDamagedError, LedgerError
+from opencode_exporter.expose.health import PushHealth
 from opencode_exporter.ledger.file import set_aside
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.ledger.scope import Scope
@@ -102,7 +103,8 @@ class Exporter:
             clock,
             progress=progress,
         )
-        self.pages = Pages(self.ledger, self.poller, settings, clock)
+        self.pushes = PushHealth()
+        self.pages = Pages(self.ledger, self.poller, self.pushes, settings, clock)
 
     def _refuse_a_source(self) -> None:
         path, named = self.settings.ledger_path, self.settings.source_paths

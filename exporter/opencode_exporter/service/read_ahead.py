@@ -151,12 +151,12 @@ def _chunks(
             if not is_there(reader, left.table, left.after):
                 return False
             found: Iterable[Taken] = [taken]
-            chunk = taken.chunk
-            if isinstance(chunk, SummedChunk) and not is_new(chunk.summary):
+            summed = taken.chunk
+            if isinstance(summed, SummedChunk) and not is_new(summed.summary):
                 found = tailer.stretch(reader, left, taken.newest[-1].rowid)
             for one in found:
-                left = left.without(one)
-                yield one.chunk
+                chunk, left = left.after_reading(one)
+                yield chunk
     return True
 
 

@@ -129,26 +129,27 @@ class Service:
         from opencode_exporter.expose.otlp.metrics_push import Push  # noqa: PLC0415
 
         pages = self._exporter.pages
-        push = Push(
+        return Push(
             target,
             self._exporter.ledger.meta["instance_id"],
             SystemClock(),
             take_in=partial(self._take_in, target.viewer),
             moment=partial(pages.moment_for, target.viewer),
+            exports=self._exporter.pushes.exports,
         )
-        pages.exports = push.exports
-        return push
 
     def _trace_to(self, target: SpanTarget) -> Tracing:
         from opencode_exporter.expose.otlp.span_push import Tracing  # noqa: PLC0415  # as above
 
-        exporter = self._exporter
-        settings = exporter.settings
-        tracing = Tracing(
-            target, exporter.ledger, settings.filters, settings.project_names, SystemClock()
+        settings = self._exporter.settings
+        return Tracing(
+            target,
+            self._exporter.ledger,
+            settings.filters,
+            settings.project_names,
+            SystemClock(),
+            self._exporter.pushes,
         )
-        exporter.pages.spans, exporter.pages.exemplars = tracing.spans, tracing.exemplars
-        return tracing
 
     def _sending(self) -> list[Push | Tracing]:
         return [one for one in (self._push, self._tracing) if one]

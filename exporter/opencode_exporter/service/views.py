@@ -7,7 +7,7 @@ Puts a snapshot together and has it rendered; knows no HTTP and starts no poll.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -16,7 +16,7 @@ import apsw
 from opencode_exporter import __version__
 from opencode_exporter.clock import Clock, steady_ms
 from opencode_exporter.errors import printable
-from opencode_exporter.expose.exemplars import Exemplars
+from opencode_exporter.expose.health import PushHealth
 from opencode_exporter.expose.moment import Moment, Snapshot
 from opencode_exporter.expose.prometheus import Rendered, Renderer
 from opencode_exporter.expose.snapshot import Surroundings, take
@@ -29,25 +29,23 @@ BUILD: Final = (__version__, platform.python_version(), apsw.sqlite_lib_version(
 
 
 class Pages:
-    """
-    The state of one exporter, as a client sees it.
+    """The state of one exporter, as a client sees it."""
 
-    Attributes:
-        exports: How many pushes over OTLP there were, by result; whoever pushes sets it.
-        spans: How many spans, likewise.
-        exemplars: Those of the spans.
-    """
-
-    def __init__(self, ledger: Ledger, poller: Poller, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        poller: Poller,
+        pushes: PushHealth,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
         self._ledger = ledger
         self._poller = poller
+        self._pushes = pushes
         self._settings = settings
         self._clock = clock
         self._renderer = Renderer(created=settings.created_timestamps)
         self._started_ms = clock.now_ms()
-        self.exports: Mapping[str, int] = {}
-        self.spans: Mapping[str, int] = {}
-        self.exemplars = Exemplars()
 
     def snapshot(self) -> Snapshot:
         """Return every series as of now."""
@@ -60,9 +58,10 @@ class Pages:
             gone=self._poller.gone,
             skills=self._poller.installed.skills,
             servers=self._poller.installed.servers,
-            exports=self.exports,
-            spans=self.spans,
-            exemplars=self.exemplars.known(),
+            exports=self._pushes.exports,
+            spans=self._pushes.spans,
+            exemplars=self._pushes.exemplars.known(),
+            ledger_bytes=self._ledger.size(),
             build=BUILD,
             started_ms=self._started_ms,
             projects=self._settings.project_names,
@@ -71,7 +70,7 @@ class Pages:
             steady_ms=steady_ms(self._clock),
             now_ms=self._clock.now_ms(),
         )
-        return take(self._ledger, around)
+        return take(self._ledger.published, around)
 
     def expect(self, viewer: str) -> None:
         """Hear who will ask, before the poll that is made for him: it notes him on disk."""

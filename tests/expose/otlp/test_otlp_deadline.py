@@ -128,7 +128,7 @@ def test_slow_endpoint_holds_no_spans(clock: FakeClock, monkeypatch: pytest.Monk
     with speaking(HEAD + b"X-A: ", b"x") as port:
         target = span_target_of(name(monkeypatch, f"http://127.0.0.1:{port}"))
         assert target
-        sender = SpanSender(target, clock)
+        sender = SpanSender(target, clock, {})
         assert ends(lambda: results.append(sender.export([])))
         sender.close()
     assert results == [SpanExportResult.FAILURE]

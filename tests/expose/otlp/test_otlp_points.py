@@ -65,7 +65,7 @@ def moment_of(name: str, directory: Path) -> Moment:
     bench = Bench(directory, FakeClock(truth(name)["recorded_at_ms"] + HOUR_MS))
     exporter = bench.exporter(in_memory=True)
     try:
-        exporter.pages.exports = {"ok": 3, "error": 1}
+        exporter.pushes.exports.update(ok=3, error=1)
         exporter.poll()
         return exporter.pages.moment()
     finally:

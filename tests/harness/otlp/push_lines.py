@@ -34,7 +34,9 @@ def pushing(
     receiver.name_in(monkeypatch, OTEL_EXPORTER_OTLP_TIMEOUT="0.5", **more)
     target = target_of(receiver.environment | more)
     assert target
-    push = Push(target, "7", clock, take_in=lambda: None, moment=lambda: (shown(), lambda: None))
+    push = Push(
+        target, "7", clock, take_in=lambda: None, moment=lambda: (shown(), lambda: None), exports={}
+    )
     try:
         yield push
     finally:

@@ -31,7 +31,14 @@ def pushing(environ: dict[str, str], clock: FakeClock) -> Iterator[Push]:
     """Make a push to what an environment names; its thread has not been started."""
     target = target_of(environ)
     assert target
-    push = Push(target, "7", clock, take_in=lambda: None, moment=lambda: (moment(), lambda: None))
+    push = Push(
+        target,
+        "7",
+        clock,
+        take_in=lambda: None,
+        moment=lambda: (moment(), lambda: None),
+        exports={},
+    )
     try:
         yield push
     finally:

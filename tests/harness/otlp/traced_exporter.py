@@ -34,9 +34,8 @@ class TracedExporter:
             self.exporter.settings.filters,
             self.exporter.settings.project_names,
             bench.clock,
+            self.exporter.pushes,
         )
-        self.exporter.pages.spans = self.tracing.spans
-        self.exporter.pages.exemplars = self.tracing.exemplars
         self.tracing.start()
         self._receiver = receiver
 

@@ -40,9 +40,7 @@ class Push:
         clock: A stopwatch.
         take_in: Brings what is shown up to date, in little time.
         moment: Returns what is shown, and what to call when it has arrived.
-
-    Attributes:
-        exports: How many there were, by result.
+        exports: Where the pushes are counted, by result.
 
     Raises:
         ConfigError: The environment cannot be used.
@@ -56,8 +54,10 @@ class Push:
         *,
         take_in: Callable[[], None],
         moment: Callable[[], tuple[Moment, Callable[[], None]]],
+        exports: dict[str, int],
     ) -> None:
-        self.exports = {"ok": 0, "error": 0}
+        self.exports = exports
+        self.exports.update(ok=0, error=0)
         self._target = target
         self._take_in = take_in
         self._moment = moment

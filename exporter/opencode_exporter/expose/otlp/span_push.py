@@ -22,8 +22,9 @@ from opencode_exporter import catalog as c
 from opencode_exporter.clock import Clock
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.events import ABANDONED, COMPLETED, ERROR, Invocation
-from opencode_exporter.expose.exemplars import Exemplar, Exemplars
+from opencode_exporter.expose.exemplars import Exemplar
 from opencode_exporter.expose.filters import Filters
+from opencode_exporter.expose.health import PushHealth
 from opencode_exporter.expose.otlp.link import Link
 from opencode_exporter.expose.otlp.resource import resource_of
 from opencode_exporter.expose.otlp.session import session
@@ -47,10 +48,7 @@ class Tracing:
         filters: Which tools and skills are shown.
         project_names: How projects are shown.
         clock: A stopwatch.
-
-    Attributes:
-        exemplars: Of the spans that were sent off.
-        spans: How many there were, by result.
+        health: Where the spans are counted, and their exemplars noted.
 
     Raises:
         ConfigError: The environment cannot be used.
@@ -63,8 +61,10 @@ class Tracing:
         filters: Filters,
         project_names: ProjectNames,
         clock: Clock,
+        health: PushHealth,
     ) -> None:
-        self.exemplars = Exemplars()
+        self.spans = health.spans
+        self.exemplars = health.exemplars
         self._target = target
         self._ledger = ledger
         self._filters = filters
@@ -75,8 +75,7 @@ class Tracing:
         self._too_many = 0  # for them there was no room
         self._handed = 0
         self._ending: threading.Thread | None = None
-        self._sender = SpanSender(target, clock)
-        self.spans = self._sender.spans
+        self._sender = SpanSender(target, clock, self.spans)
         try:
             self._processor = BatchSpanProcessor(self._sender, max_queue_size=target.queue)
         except ValueError as err:
@@ -126,7 +125,7 @@ class Tracing:
         shown = self._shown(event)
         if not self._filters.tool.shows(shown.tool):
             return
-        ids = self._callers.ids(self._ledger.meta["salt"], event)
+        ids = self._callers.ids(self._ledger.published.salt, event)
         self._processor.on_end(span_of(event, shown, ids, self._resource))
         self._handed += 1
         if event.status in (COMPLETED, ERROR):
@@ -145,7 +144,9 @@ class Tracing:
             names.label("project", event.project),
             event.status or "",
         )
-        tool, agent, project, _ = shown_labels(c.TOOL_USAGE, labels, how, self._ledger.meta["salt"])
+        tool, agent, project, _ = shown_labels(
+            c.TOOL_USAGE, labels, how, self._ledger.published.salt
+        )
         skill = ""
         if event.skill is not None:
             name = names.label("skill", event.skill, vouched=event.status == COMPLETED)
@@ -176,13 +177,16 @@ class SpanSender(Link[Sequence[ReadableSpan]], SpanExporter):
     """
     Sends spans to a target.
 
-    Attributes:
-        spans: How many there were, by result: those that arrived, those that did not, and
+    Args:
+        target: The target.
+        clock: A stopwatch.
+        spans: Where they are counted, by result: those that arrived, those that did not, and
             those that whoever sends has dropped.
     """
 
-    def __init__(self, target: SpanTarget, clock: Clock) -> None:
-        self.spans = {"ok": 0, "error": 0, "dropped": 0}
+    def __init__(self, target: SpanTarget, clock: Clock, spans: dict[str, int]) -> None:
+        self.spans = spans
+        self.spans.update(ok=0, error=0, dropped=0)
         self._troubles = Troubles(
             log, clock, target.shown, lost="spans did not arrive", over="spans arrive again"
         )

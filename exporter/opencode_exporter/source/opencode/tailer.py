@@ -63,15 +63,15 @@ class Stretch(msgspec.Struct, frozen=True):
         """The row before the first of them; without an id where there is none."""
         return self.cursor.anchors[-1] if self.cursor.anchors else Anchor(self.cursor.position, "")
 
-    def without(self, taken: Taken) -> Stretch:
-        """Return what is left after a chunk, which gets its cursor and progress here."""
+    def after_reading(self, taken: Taken) -> tuple[Chunk, Stretch]:
+        """Return what was read of it with cursor and progress, and the rows that are left."""
         cursor = self.cursor.extended(taken.newest)
         if cursor.position >= self.last:
             cursor = msgspec.structs.replace(cursor, rows=self.all_rows)
         before = cursor.first - 1
-        taken.chunk.cursor = cursor
-        taken.chunk.progress = min(1.0, (cursor.position - before) / (self.last - before))
-        return msgspec.structs.replace(self, cursor=cursor)
+        progress = min(1.0, (cursor.position - before) / (self.last - before))
+        chunk = msgspec.structs.replace(taken.chunk, cursor=cursor, progress=progress)
+        return chunk, msgspec.structs.replace(self, cursor=cursor)
 
 
 class Tailer:
@@ -274,8 +274,8 @@ class Tailer:
         self, reader: Reader, table: Table, stretch: Stretch, ours: Mapping[str, OpenRow]
     ) -> Iterator[Chunk]:
         for taken in self.between(reader, table, stretch.after, stretch.last, ours):
-            stretch = stretch.without(taken)
-            yield taken.chunk
+            chunk, stretch = stretch.after_reading(taken)
+            yield chunk
 
 
 def _portions(names: list[str], most: int) -> Iterator[list[str]]:
