@@ -15,7 +15,7 @@ from harness.support import FakeClock, unpack
 from opencode_exporter.chunk import Anchor
 from opencode_exporter.clock import Patience
 from opencode_exporter.events import Rejection, Session, Step
-from opencode_exporter.source.opencode.sessions import Sessions, archived, todos
+from opencode_exporter.source.opencode.session_rows import Sessions, archived, todos
 from opencode_exporter.source.opencode.source import Source
 from opencode_exporter.source.opencode.tables.table import WITHOUT_BOUNDS
 from opencode_exporter.source.opencode.tailer import CHUNK_ROWS, Tailer, resume

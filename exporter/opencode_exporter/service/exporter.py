@@ -25,7 +25,7 @@ from opencode_exporter.service.settings import Settings, is_source, sources
 from opencode_exporter.service.source_poll import Progress
 from opencode_exporter.service.views import Pages
 from opencode_exporter.source.opencode.tailer import Tailer
-from opencode_exporter.source.skills import SkillScanner
+from opencode_exporter.source.skills.scanner import SkillScanner
 
 log = logging.getLogger(__name__)
 

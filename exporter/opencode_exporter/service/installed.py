@@ -12,8 +12,8 @@ from typing import Final
 from opencode_exporter.clock import Clock
 from opencode_exporter.counting.real_names import RealNames
 from opencode_exporter.source.opencode.reader import Reader
-from opencode_exporter.source.opencode.sessions import directories
-from opencode_exporter.source.skills import SkillScanner
+from opencode_exporter.source.opencode.session_rows import directories
+from opencode_exporter.source.skills.scanner import SkillScanner
 from opencode_exporter.vocabulary import InstalledSkill
 
 _SCAN_EVERY_S: Final = 60.0

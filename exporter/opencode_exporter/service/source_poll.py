@@ -30,7 +30,7 @@ from opencode_exporter.service.installed import Installed
 from opencode_exporter.service.read_ahead import WORTH_IT_ROWS, Plan, plan, read_ahead, rows_in
 from opencode_exporter.source.opencode.damage import Damage, load
 from opencode_exporter.source.opencode.reader import Reader
-from opencode_exporter.source.opencode.sessions import archived, opencode_version, todos
+from opencode_exporter.source.opencode.session_rows import archived, opencode_version, todos
 from opencode_exporter.source.opencode.source import Signature, Source
 from opencode_exporter.source.opencode.tailer import Stretch, Tailer
 
@@ -176,7 +176,7 @@ class SourcePoll:
             short = attempt == 1 and self.health.is_read
             with source.open(unnoticed=short) as reader:
                 known, file = self._ledger.notes.damage(self.label), signature.main
-                reader.damage = self._damage = load(known, file[0] if file else 0)
+                reader.damage = self._damage = load(known, file.inode if file else 0)
                 self._installed.look(self.label, reader)
                 self._take_in(source, reader)
                 self.health.versions = {

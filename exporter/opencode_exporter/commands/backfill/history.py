@@ -33,7 +33,7 @@ from opencode_exporter.service.poller import Poller
 from opencode_exporter.service.settings import Settings, sources
 from opencode_exporter.service.source_poll import Progress
 from opencode_exporter.source.opencode.tailer import Tailer
-from opencode_exporter.source.skills import SkillScanner
+from opencode_exporter.source.skills.scanner import SkillScanner
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,14 @@ from opencode_exporter.errors import (
     SourceMissingError,
     SourceUnsupportedError,
 )
-from opencode_exporter.source.opencode.lockless import SUPPORTED, Door, Files, View, vfs
+from opencode_exporter.source.opencode.lockless import (
+    Files,
+    FileState,
+    LiveState,
+    SharedLock,
+    file_state,
+    vfs,
+)
 from opencode_exporter.source.opencode.reader import BUSY_MS, Reader, changed, connect, restrict
 from opencode_exporter.source.opencode.schema import layout_of
 
@@ -39,18 +46,18 @@ _LOOK_ALIKES: Final = 20  # databases beside a missing one that are looked into
 class Signature(NamedTuple):
     """Everything about the files that a commit changes; equal means nothing new."""
 
-    main: tuple[int, int, int] | None
-    wal: tuple[int, int, int] | None
+    main: FileState | None
+    wal: FileState | None
     wal_header: bytes
     index_header: bytes
 
 
-def _stat(path: Path) -> tuple[int, int, int] | None:
+def _stat(path: Path) -> FileState | None:
+    """Return the state of a file, None if there is none."""
     try:
-        found = path.stat()
+        return file_state(path)
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _head(path: Path, size: int) -> bytes:
@@ -62,9 +69,16 @@ def _head(path: Path, size: int) -> bytes:
 
 
 class Source:
-    """One database file, by path.  ``label`` is its name in metrics."""
+    """
+    One database file.
 
-    def __init__(self, path: Path, label: str) -> None:
+    Args:
+        path: The file; it need not be there.
+        label: Its name in metrics.
+        lockless: Whether it may be read without locks, where that can be verified.
+    """
+
+    def __init__(self, path: Path, label: str, *, lockless: bool = True) -> None:
         self.path = path
         self.label = label
         real = Path(os.path.realpath(path))  # SQLite puts its files beside a link's target
@@ -72,7 +86,7 @@ class Source:
         self.journal = real.with_name(real.name + "-journal")
         self.index = real.with_name(real.name + "-shm")
         self._files = Files(real, self.wal, self.index)
-        self._can_look_on = SUPPORTED and _is_utf8(real)
+        self._is_lockless = lockless and _is_utf8(real)
 
     def signature(self) -> Signature:
         """
@@ -104,7 +118,7 @@ class Source:
     def sizes(self) -> dict[str, int]:
         """Return the bytes of ``main`` and ``wal``."""
         main, wal = _stat(self.path), _stat(self.wal)
-        return {"main": main[1] if main else 0, "wal": wal[1] if wal else 0}
+        return {"main": main.size if main else 0, "wal": wal.size if wal else 0}
 
     @contextlib.contextmanager
     def open(self, *, unnoticed: bool = False) -> Iterator[Reader]:
@@ -147,13 +161,13 @@ class Source:
         """Return a reader of the kind that fits; what it needs is closed with the stack."""
         for _ in range(_TRIES):
             if self._is_cold():
-                return self._cold(opened)
-            reader = self._onlooker(opened) if unnoticed and self._can_look_on else None
-            if reader := reader or self._guest(opened):
+                return self._without_writers(opened)
+            reader = self._without_locks(opened) if unnoticed and self._is_lockless else None
+            if reader := reader or self._with_locks(opened):
                 return reader
         raise changed()
 
-    def _cold(self, opened: contextlib.ExitStack) -> Reader:
+    def _without_writers(self, opened: contextlib.ExitStack) -> Reader:
         """Read a file that nobody writes to."""
         before = _stat(self.path)
 
@@ -162,31 +176,31 @@ class Source:
 
         return Reader(restrict(connect(self.path, "immutable=1"), opened), is_unchanged)
 
-    def _onlooker(self, opened: contextlib.ExitStack) -> Reader | None:
+    def _without_locks(self, opened: contextlib.ExitStack) -> Reader | None:
         """Read beside writers that do not know, if that can be verified."""
         with contextlib.ExitStack() as looking:
             try:
-                view = looking.enter_context(View(self._files))
+                state = looking.enter_context(LiveState(self._files))
             except FileNotFoundError:
                 return None
-            if not view.can_be_had:
+            if not state.can_be_read:
                 return None
             connection = connect(self._files.main, "mode=ro", vfs())
             connection.pragma("locking_mode", "exclusive")
             restrict(connection, looking)
             opened.push(looking.pop_all())
-            return Reader(connection, view.holds, is_unnoticed=True)
+            return Reader(connection, state.is_whole, is_unnoticed=True)
 
-    def _guest(self, opened: contextlib.ExitStack) -> Reader | None:
+    def _with_locks(self, opened: contextlib.ExitStack) -> Reader | None:
         """Read beside writers under SQLite's own locks; None if the WAL is gone."""
-        door = opened.enter_context(Door(self.path))
+        lock = opened.enter_context(SharedLock(self.path))
         connection = restrict(connect(self.path, "mode=ro"), opened)
-        if not door.hold(BUSY_MS / 1000):
+        if not lock.acquire(BUSY_MS / 1000):
             raise apsw.BusyError
         if self._has_rows_in_wal():
             connection.pragma("user_version")  # opens the WAL, and keeps it open
             return Reader(connection, lambda: True)
-        door.let_go()
+        lock.release()
         return None if self._is_cold() else Reader(connection, lambda: True)
 
     def _require_database(self) -> None:
@@ -235,7 +249,7 @@ class Source:
 
     def _has_rows_in_wal(self) -> bool:
         wal = _stat(self.wal)
-        return wal is not None and wal[1] > 0
+        return wal is not None and wal.size > 0
 
 
 def _is_utf8(path: Path) -> bool:

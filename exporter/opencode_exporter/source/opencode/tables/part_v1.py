@@ -17,7 +17,7 @@ from opencode_exporter.decode.opencode.v1.shapes import parse_part
 from opencode_exporter.decode.values import Message, Unusable
 from opencode_exporter.events import UNKNOWN, Event, Invocation, Rejection, Session
 from opencode_exporter.source.opencode.reader import LARGEST, Reader
-from opencode_exporter.source.opencode.sessions import Sessions
+from opencode_exporter.source.opencode.session_rows import Sessions
 from opencode_exporter.source.opencode.tables.large import (
     DATA,
     NEED_CARE,

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,8 +19,8 @@ from typing import Final
 from opencode_exporter.counting.labels import clean
 from opencode_exporter.events import OVERFLOW, UNKNOWN
 from opencode_exporter.source.file_cache import FileCache
-from opencode_exporter.source.front_matter import skill_name
 from opencode_exporter.source.opencode.config import OpenCodeConfig, parse_config
+from opencode_exporter.source.skills.front_matter import skill_name
 from opencode_exporter.vocabulary import BUILT_IN, InstalledSkill, Scope
 
 log = logging.getLogger(__name__)
@@ -33,13 +33,6 @@ _SCAN_ENTRIES: Final = 200_000  # below all of them
 _SEEN_WHOLE: Final = frozenset({".claude", ".agents"})  # elsewhere hidden folders do not count
 # OpenCode does enter these, at a price that is not worth paying every minute.
 _NEVER_ENTERED: Final = frozenset({"node_modules", ".git"})
-
-
-def installed_skills(
-    home: Path, environ: Mapping[str, str], directories: Sequence[tuple[Path, Path]]
-) -> frozenset[InstalledSkill]:
-    """Find the skills on disk once; ``SkillScanner`` does it again cheaply."""
-    return SkillScanner(home, environ).scan(directories)
 
 
 class SkillScanner:

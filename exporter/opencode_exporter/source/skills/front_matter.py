@@ -17,7 +17,7 @@ from typing import Final, NoReturn
 
 import yaml
 
-from opencode_exporter.source.yaml_dialect import JsYamlLoader, is_merge, merged, text_of
+from opencode_exporter.source.skills.yaml_dialect import JsYamlLoader, is_merge, merged, text_of
 
 _OPENING: Final = re.compile(r"---(?!-)([^\n]*?)\r?\n")
 _LANGUAGES: Final = re.compile(r"(?i:ya?ml)?|json")  # OpenCode would run JavaScript; we do not
