@@ -8,7 +8,7 @@ Reads nothing but the moment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, zip_longest
 from threading import Lock
 from typing import Final, NamedTuple
@@ -243,12 +243,24 @@ def _rendered(
     # A sample is a line: the newlines in labels are escaped.
     made = page.split(b"\n")[:-1]
     head, samples = made[:_HEAD_LINES], made[_HEAD_LINES:]
-    each = len(samples) // max(1, len(changed))
-    lines = dict(old.lines) if old else {}
-    for place, (labels, *_) in enumerate(changed):
-        lines[labels] = b"\n".join(samples[place * each : (place + 1) * each])
+    new = zip(changed, _shared_out(metric, samples, len(changed)), strict=True)
+    lines = {**(old.lines if old else {}), **{one.labels: b"\n".join(its) for one, its in new}}
     lines = {labels: lines[labels] for labels in sorted(series)}
     return _Text(series, exemplars, lines, b"\n".join((*head, *lines.values(), b"")))
+
+
+def _shared_out(metric: c.Metric, lines: list[bytes], series: int) -> Iterator[list[bytes]]:
+    """
+    Yield the lines of each series, of which all have the same number.
+
+    Raises:
+        ValueError: They have not: nobody could tell which line is whose.
+    """
+    each, left = divmod(len(lines), max(1, series))
+    if left or (series and not each):
+        raise ValueError(f"{metric.name}: {len(lines)} lines of {series} series")
+    for place in range(series):
+        yield lines[place * each : (place + 1) * each]
 
 
 def head_of(metric: c.Metric) -> bytes:

@@ -20,6 +20,7 @@ from opencode_exporter import catalog as c
 from opencode_exporter.counting.labels import clean, limit_of
 from opencode_exporter.counting.series import Labels, Value, merge
 from opencode_exporter.counting.totals import KNOWN_BEFOREHAND
+from opencode_exporter.counting.turns.conversations import ACTIVE_MS
 from opencode_exporter.events import OVERFLOW, STATUSES, TODO_STATUSES, UNKNOWN
 from opencode_exporter.expose.exemplars import Known
 from opencode_exporter.expose.filters import Filters
@@ -31,7 +32,6 @@ from opencode_exporter.vocabulary import CATEGORIES, SKILL_TOOL, InstalledSkill,
 T = TypeVar("T")
 ProjectNames = Literal["name", "hash", "off"]
 _Series = dict[c.Metric, dict[Labels, Value]]
-_ACTIVE_MS: Final = 5 * 60_000
 _CATCH_UP_SHOWN_MS: Final = 5 * 60_000  # long enough for every scrape interval in use
 _OURS_KNOWN: Final[Mapping[c.Metric, tuple[Labels, ...]]] = {
     c.UNATTRIBUTED: ((),),
@@ -248,7 +248,7 @@ def _in_flight(known: Published) -> dict[c.Metric, dict[Labels, Value]]:
 
 def _add_active(shown: _Series, known: Published, around: Surroundings) -> None:
     """Add what is true of the sessions that have just changed, and of no others."""
-    active = {session for session, at in known.active.items() if around.now_ms - at < _ACTIVE_MS}
+    active = {session for session, at in known.active.items() if around.now_ms - at < ACTIVE_MS}
     shown[c.SESSIONS_ACTIVE] = {(): len(active)}
     todos: dict[Labels, Value] = {(status,): 0 for status in (*TODO_STATUSES, OVERFLOW)}
     for _, health in around.sources:

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import IO, BinaryIO, Final, NamedTuple
+from typing import IO, BinaryIO, Final, NamedTuple, cast
 
 import apsw
 import msgspec
@@ -197,13 +197,13 @@ def _reader(task: _Task) -> Iterator[IO[bytes]]:
         stdout=subprocess.PIPE,
         pipesize=_PIPE_BYTES,
     )
+    given, out = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
     with process:  # waits for it, and closes its pipes
         try:
-            if process.stdin and process.stdout:
-                with contextlib.suppress(BrokenPipeError):
-                    process.stdin.write(msgspec.json.encode(task) + b"\n")
-                    process.stdin.flush()
-                yield process.stdout
+            with contextlib.suppress(BrokenPipeError):
+                given.write(msgspec.json.encode(task) + b"\n")
+                given.flush()
+            yield out
         finally:
             process.kill()
 

@@ -15,7 +15,8 @@ import msgspec
 from opencode_exporter.errors import SourceError
 
 _MOST: Final = 16  # gaps of a table; more are taken for one
-_LAST: Final = (1 << 63) - 1
+LAST_ROWID: Final = (1 << 63) - 1
+"""Where it is taken, SQLite gives further rows any free rowid below it."""
 
 
 class Gap(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -27,7 +28,9 @@ class Gap(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def __str__(self) -> str:
         if self.first == self.last:
             return str(self.first)
-        return f"{self.first} to {self.last}" if self.last < _LAST else f"{self.first} and above"
+        return (
+            f"{self.first} to {self.last}" if self.last < LAST_ROWID else f"{self.first} and above"
+        )
 
 
 class Damage(msgspec.Struct):
@@ -40,7 +43,7 @@ class Damage(msgspec.Struct):
     def __bool__(self) -> bool:
         return bool(self.gaps or self.inexact)
 
-    def pass_over(self, table: str, first: int, last: int = _LAST) -> None:
+    def pass_over(self, table: str, first: int, last: int = LAST_ROWID) -> None:
         """Note that some rows of a table cannot be read."""
         merged: list[Gap] = []
         for gap in sorted([*self.gaps.get(table, ()), Gap(first, last)], key=lambda g: g.first):

@@ -20,6 +20,7 @@ from opencode_exporter.chunk import Anchor, Chunk, Cursor, OpenRow
 from opencode_exporter.clock import Clock, Patience
 from opencode_exporter.errors import SourceChangedError
 from opencode_exporter.events import ABANDONED, Invocation
+from opencode_exporter.source.opencode.damage import LAST_ROWID
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.tables import tables
 from opencode_exporter.source.opencode.tables.around import last_readable, mended, read_around
@@ -38,8 +39,6 @@ _BYTES: Final = 4_000_000
 _SECONDS: Final = 0.05
 _WEIGHT: Final = 8000  # of events: some for each row of most sources
 _IDS: Final = 500
-_LAST_ROWID: Final = (1 << 63) - 1
-"""Where it is taken, SQLite gives further rows any free rowid below it."""
 _AGAIN: Final = 50
 """Rows that are read again at once: nothing else bounds what they hold."""
 
@@ -296,7 +295,7 @@ def _stretch(reader: Reader, table: Table, cursor: Cursor) -> Stretch:
     except apsw.CorruptError:
         last = last_readable(reader, table, cursor.position)
     all_rows = 0
-    if last == _LAST_ROWID:
+    if last == LAST_ROWID:
         all_rows = _count(reader, table.name)
         if all_rows != cursor.rows:  # some are new, or gone: nobody knows which
             cursor = Cursor(first=first)

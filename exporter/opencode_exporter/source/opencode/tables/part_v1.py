@@ -297,7 +297,7 @@ class PartTable:
         """Return (updated, size) of the rows that still exist, without reading their data."""
         return states(self._reader, self.name, ids)
 
-    def went_on(self, call: Invocation, row: OpenRow, now: int) -> bool:
+    def went_on(self, call: Invocation, row: OpenRow, now: int, /) -> bool:
         """Say whether the session went on without the call: a later step that can be read."""
         sql = "SELECT rowid FROM message WHERE id = ?"
         own = self._reader.query(sql, (call.message,)).fetchone()

@@ -7,11 +7,13 @@ Rows come in short read transactions, as chunks of events.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Collection
 from typing import ClassVar, Final, NamedTuple, Protocol
 
 from opencode_exporter.chunk import ITSELF, Anchor, Chunk, OpenRow
 from opencode_exporter.events import ABANDONED, Event, Invocation, Rejection, Step
+from opencode_exporter.source.opencode.damage import LAST_ROWID
 from opencode_exporter.source.opencode.reader import Reader
 
 LOOKS: Final = 64
@@ -28,7 +30,9 @@ class Bounds(NamedTuple):
     weight: int  # of the events, by `events.weight`
 
 
-WITHOUT_BOUNDS: Final = Bounds(10**9, 10**12, math.inf, 2**62, 10**9)
+WITHOUT_BOUNDS: Final = Bounds(
+    rows=sys.maxsize, bytes=sys.maxsize, until=math.inf, last=LAST_ROWID, weight=sys.maxsize
+)
 
 
 class Taken(NamedTuple):
@@ -64,9 +68,9 @@ class Table(Protocol):
         """Return (updated, size) of the rows that still exist, without reading their data."""
         ...
 
-    def went_on(self, call: Invocation, row: OpenRow, now: int) -> bool:
+    def went_on(self, call: Invocation, row: OpenRow, now: int, /) -> bool:
         """
-        Say whether the session went on without an open call.
+        Return whether the session went on without an open call.
 
         Args:
             call: The call.
