@@ -1,9 +1,9 @@
 """
-Exposition: a moment as Prometheus text or OpenMetrics.
+Exposition: a snapshot as Prometheus text or OpenMetrics.
 
 Both formats and their negotiation are prometheus-client's; this turns series
 into its families, and keeps the text of each for as long as it is the same.
-Reads nothing but the moment.
+Reads nothing but the snapshot.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from opencode_exporter.counting.series import (
     zero_of,
 )
 from opencode_exporter.expose.exemplars import Exemplar, OfSeries
-from opencode_exporter.expose.moment import Moment
+from opencode_exporter.expose.snapshot import Snapshot
 
 _FORMATS_KEPT: Final = 4  # a client may ask for any version of a format
 _HEAD_LINES: Final = 2  # HELP and TYPE
@@ -148,7 +148,7 @@ _PROCESS = _process_registry()
 
 class Renderer:
     """
-    Renders moments.  Any thread may; what has not changed since is not rendered again.
+    Renders snapshots.  Any thread may; what has not changed since is not rendered again.
 
     Args:
         created: Whether OpenMetrics says since when each series counts.  The text format
@@ -160,28 +160,28 @@ class Renderer:
         self._lock = Lock()
         self._kept: dict[str, dict[str, _Text]] = {}
 
-    def render(self, moment: Moment, accept: str = "", *, process: bool = True) -> Rendered:
+    def render(self, snapshot: Snapshot, accept: str = "", *, process: bool = True) -> Rendered:
         """
         Return the page for a scrape.
 
         Args:
-            moment: The series; they are kept, so nobody may change them any more.
+            snapshot: The series; they are kept, so nobody may change them any more.
             accept: The request's Accept header: text, or OpenMetrics 1.0.
             process: Whether ``process_*`` and ``python_info`` are on the page.
         """
         encode, content_type = _negotiated(accept)
         is_open = content_type.startswith(_OPENMETRICS)
-        start_of = moment.start_ms if self._created and is_open else None
+        start_of = snapshot.start_ms if self._created and is_open else None
         end = encode(_Families())
         # Of many scrapes after a change one renders it, and the others wait for that.
         with self._lock:
             kept = self._kept_of(content_type)
             page = []
             for metric in c.ON_PAGE:
-                series = moment.series.get(metric)
+                series = snapshot.series.get(metric)
                 if not series:
                     continue
-                exemplars = moment.exemplars.get(metric, {}) if is_open else {}
+                exemplars = snapshot.exemplars.get(metric, {}) if is_open else {}
                 now = kept.get(metric.name)
                 if now is None or now.series != series or now.exemplars != exemplars:
                     now = kept[metric.name] = _rendered(

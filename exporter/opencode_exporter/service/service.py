@@ -134,7 +134,7 @@ class Service:
             self._exporter.ledger.meta["instance_id"],
             SystemClock(),
             take_in=partial(self._take_in, target.viewer),
-            moment=partial(pages.moment_for, target.viewer),
+            snapshot=partial(pages.snapshot_for, target.viewer),
             exports=self._exporter.pushes.exports,
         )
 

@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.expose.filters import Filters
-from opencode_exporter.expose.snapshot import ProjectNames
+from opencode_exporter.expose.shown import ProjectNames
 
 DEFAULT_LISTEN: Final = "127.0.0.1:10777"
 _DATABASE: Final = re.compile(r"opencode(-[\w.+-]+)?\.db")

@@ -17,9 +17,9 @@ from opencode_exporter import __version__
 from opencode_exporter.clock import Clock, steady_ms
 from opencode_exporter.errors import printable
 from opencode_exporter.expose.health import PushHealth
-from opencode_exporter.expose.moment import Moment, Snapshot
 from opencode_exporter.expose.prometheus import Rendered, Renderer
-from opencode_exporter.expose.snapshot import Surroundings, take
+from opencode_exporter.expose.shown import Surroundings, take
+from opencode_exporter.expose.snapshot import Snapshot
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.service.poller import Poller
 from opencode_exporter.service.settings import Settings
@@ -48,10 +48,6 @@ class Pages:
         self._started_ms = clock.now_ms()
 
     def snapshot(self) -> Snapshot:
-        """Return every series as of now."""
-        return self.moment().series
-
-    def moment(self) -> Moment:
         """Return every series as of now, and since when each counts."""
         around = Surroundings(
             sources=self._poller.shown,
@@ -77,16 +73,16 @@ class Pages:
         published = self._ledger.published
         published.viewers.expect(viewer, published.births)
 
-    def moment_for(self, viewer: str) -> tuple[Moment, Callable[[], None]]:
+    def snapshot_for(self, viewer: str) -> tuple[Snapshot, Callable[[], None]]:
         """
-        Return the moment for one who adds up what is new, and what to call when he has it.
+        Return the snapshot for one who adds up what is new, and what to call when he has it.
 
         Series that appeared since he was shown the last are at 0 first.
         """
-        viewers = self._ledger.published.viewers  # before the moment: it may know less, not more
-        moment = self.moment()
-        return moment.for_viewer(viewers.mark(viewer)), partial(
-            viewers.shown, viewer, moment.births
+        viewers = self._ledger.published.viewers  # before the snapshot: they may know less
+        snapshot = self.snapshot()
+        return snapshot.for_viewer(viewers.mark(viewer)), partial(
+            viewers.shown, viewer, snapshot.births
         )
 
     def metrics(self, accept: str, *, process: bool = True, viewer: str = "") -> Rendered:
@@ -96,12 +92,12 @@ class Pages:
         Args:
             accept: The formats asked for.
             process: Whether ``process_*`` and ``python_info`` are on it.
-            viewer: Who adds up what is new, see `moment_for`; empty for others.
+            viewer: Who adds up what is new, see `snapshot_for`; empty for others.
         """
         if not viewer:
-            return self._renderer.render(self.moment(), accept, process=process)
-        moment, sent = self.moment_for(viewer)
-        return self._renderer.render(moment, accept, process=process)._replace(sent=sent)
+            return self._renderer.render(self.snapshot(), accept, process=process)
+        snapshot, sent = self.snapshot_for(viewer)
+        return self._renderer.render(snapshot, accept, process=process)._replace(sent=sent)
 
     def not_ready(self) -> str | None:
         """Return why the history is not in yet, or None when it is."""

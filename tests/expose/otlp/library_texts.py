@@ -16,12 +16,12 @@ from typing import Any, Final, get_args
 import opentelemetry.sdk.version
 
 from opencode_exporter import catalog as c
-from opencode_exporter.expose.moment import Moment
 from opencode_exporter.expose.otlp.link import Link
 from opencode_exporter.expose.otlp.metrics_push import Sender
 from opencode_exporter.expose.otlp.points import metrics_data
 from opencode_exporter.expose.otlp.resource import resource_of
 from opencode_exporter.expose.otlp.target import Protocol, target_of
+from opencode_exporter.expose.snapshot import Snapshot
 
 NOBODY_LISTENS: Final = "http://127.0.0.1:1"
 SITUATIONS: Final[dict[str, dict[str, str]]] = {
@@ -58,8 +58,8 @@ def said(protocol: str, variables: dict[str, str]) -> dict[str, Any]:
     for name in ("opentelemetry", Link.__module__):
         logging.getLogger(name).handlers = [lines]
     sender = Sender(target)
-    moment = Moment({c.UP: {("opencode.db",): 1}}, 5000, {}, 1000)
-    cause = sender.send(metrics_data(moment, resource_of("7", host_name=False), gen_ai=False))
+    snapshot = Snapshot({c.UP: {("opencode.db",): 1}}, 5000, {}, 1000)
+    cause = sender.send(metrics_data(snapshot, resource_of("7", host_name=False), gen_ai=False))
     sender.close()
     return {"lines": lines.kept, "cause": cause}
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from harness.otlp.push_lines import moment
+from harness.otlp.push_lines import snapshot
 from harness.support import FakeClock
 from opencode_exporter.expose.otlp.metrics_push import Push
 from opencode_exporter.expose.otlp.target import target_of
@@ -36,7 +36,7 @@ def pushing(environ: dict[str, str], clock: FakeClock) -> Iterator[Push]:
         "7",
         clock,
         take_in=lambda: None,
-        moment=lambda: (moment(), lambda: None),
+        snapshot=lambda: (snapshot(), lambda: None),
         exports={},
     )
     try:

@@ -25,7 +25,7 @@ from opencode_exporter.counting.sums import Sums
 from opencode_exporter.counting.tally import Sum, Tally
 from opencode_exporter.errors import SourceError
 from opencode_exporter.events import Event, Invocation, Rejection, Step, UserSkillLoad
-from opencode_exporter.expose.snapshot import shown_labels
+from opencode_exporter.expose.shown import shown_labels
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.ledger.store import Batch, Store
 from opencode_exporter.service.installed import Installed

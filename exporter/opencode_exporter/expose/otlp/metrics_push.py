@@ -17,13 +17,13 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricsData
 
 from opencode_exporter.clock import Clock
-from opencode_exporter.expose.moment import Moment
 from opencode_exporter.expose.otlp.link import Link
 from opencode_exporter.expose.otlp.points import metrics_data
 from opencode_exporter.expose.otlp.resource import resource_of
 from opencode_exporter.expose.otlp.session import session
 from opencode_exporter.expose.otlp.target import Target
 from opencode_exporter.expose.otlp.troubles import Troubles
+from opencode_exporter.expose.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Push:
         instance_id: The ledger's.
         clock: A stopwatch.
         take_in: Brings what is shown up to date, in little time.
-        moment: Returns what is shown, and what to call when it has arrived.
+        snapshot: Returns what is shown, and what to call when it has arrived.
         exports: Where the pushes are counted, by result.
 
     Raises:
@@ -53,14 +53,14 @@ class Push:
         clock: Clock,
         *,
         take_in: Callable[[], None],
-        moment: Callable[[], tuple[Moment, Callable[[], None]]],
+        snapshot: Callable[[], tuple[Snapshot, Callable[[], None]]],
         exports: dict[str, int],
     ) -> None:
         self.exports = exports
         self.exports.update(ok=0, error=0)
         self._target = target
         self._take_in = take_in
-        self._moment = moment
+        self._snapshot = snapshot
         self._sender = Sender(target)
         self._resource = resource_of(instance_id, host_name=target.host_name)
         self._thread = threading.Thread(target=self._run, name="otlp", daemon=True)
@@ -127,8 +127,8 @@ class Push:
                 self._sender.tell(partial(log.exception, "push failed"))
 
     def _push(self) -> None:
-        moment, arrived = self._moment()
-        data = metrics_data(moment, self._resource, gen_ai=self._target.gen_ai)
+        snapshot, arrived = self._snapshot()
+        data = metrics_data(snapshot, self._resource, gen_ai=self._target.gen_ai)
         cause = self._sender.send(data)
         self.exports["error" if cause else "ok"] += 1
         if not cause:

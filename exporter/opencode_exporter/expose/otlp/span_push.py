@@ -32,7 +32,7 @@ from opencode_exporter.expose.otlp.span_ids import Callers
 from opencode_exporter.expose.otlp.spans import Shown, span_of
 from opencode_exporter.expose.otlp.target import SpanTarget
 from opencode_exporter.expose.otlp.troubles import Troubles
-from opencode_exporter.expose.snapshot import ProjectNames, shown_labels
+from opencode_exporter.expose.shown import ProjectNames, shown_labels
 from opencode_exporter.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
