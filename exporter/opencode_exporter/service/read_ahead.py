@@ -31,9 +31,10 @@ from opencode_exporter.errors import SourceError
 from opencode_exporter.events import weight
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.source import Source
+from opencode_exporter.source.opencode.stretches import Stretch, is_there
 from opencode_exporter.source.opencode.tables import tables
 from opencode_exporter.source.opencode.tables.table import Table, Taken
-from opencode_exporter.source.opencode.tailer import CHUNK_ROWS, Stretch, Tailer, is_there
+from opencode_exporter.source.opencode.tailer import CHUNK_ROWS, Tailer
 
 log = logging.getLogger(__name__)
 

@@ -32,7 +32,8 @@ from opencode_exporter.source.opencode.damage import Damage, load
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.session_rows import archived, opencode_version, todos
 from opencode_exporter.source.opencode.source import Signature, Source
-from opencode_exporter.source.opencode.tailer import Stretch, Tailer
+from opencode_exporter.source.opencode.stretches import Stretch
+from opencode_exporter.source.opencode.tailer import Tailer
 
 log = logging.getLogger(__name__)
 

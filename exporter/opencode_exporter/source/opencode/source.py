@@ -11,7 +11,6 @@ Knows nothing of what the rows mean.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,12 @@ from opencode_exporter.errors import (
     SourceError,
     SourceMissingError,
     SourceUnsupportedError,
+)
+from opencode_exporter.source.opencode.failures import (
+    as_told,
+    hot_journal,
+    sqlite_error,
+    unreadable,
 )
 from opencode_exporter.source.opencode.lockless import (
     Files,
@@ -106,7 +111,7 @@ class Source:
                 index_header=_head(self.index, _INDEX_HEADER_BYTES),
             )
         except OSError as err:
-            raise _unreadable(err) from err
+            raise unreadable(err) from err
 
     def is_gone(self) -> bool:
         """Say whether there is no file, as far as that can be seen."""
@@ -143,15 +148,15 @@ class Source:
                 self._require_database()
                 reader = self._connect(opened, unnoticed=unnoticed)
             except OSError as err:
-                raise _unreadable(err) from err
+                raise unreadable(err) from err
             except apsw.Error as err:
-                raise _sqlite_error(err) from err
+                raise sqlite_error(err) from err
             try:
                 reader.layout = layout_of(reader.query)
                 yield reader
             except Exception as err:
                 reader.verify()  # a torn read looks like damage, or like a defect of ours
-                told = _as_told(err)
+                told = as_told(err)
                 if told is err:
                     raise
                 raise told from err
@@ -271,61 +276,3 @@ def _look_alike(folder: Path) -> str:
         with contextlib.suppress(SourceError, OSError), Source(path, "").open(unnoticed=True):
             return path.name
     return ""
-
-
-def _unreadable(err: OSError) -> SourceError:
-    passes = err.errno in (errno.EMFILE, errno.ENFILE)
-    return SourceError(
-        f"a file of the database cannot be read ({err.strerror or type(err).__name__})",
-        hint="it is tried again; if it stays, raise the limit of open files"
-        if passes
-        else "let the exporter's user read the data directory",
-    )
-
-
-def _as_told(err: Exception) -> Exception:
-    """Return what the operator hears of; errors that are not the source's stay as they are."""
-    if isinstance(err, apsw.Error):
-        return _sqlite_error(err)
-    if isinstance(err, UnicodeDecodeError):
-        return SourceError(
-            "a name or an id in the database is not UTF-8",
-            hint="'PRAGMA integrity_check' says whether it is damaged; restore a backup",
-        )
-    return err
-
-
-def hot_journal() -> SourceError:
-    """Return what is told where a writer was killed that did not use a WAL."""
-    return SourceError(
-        "a program was killed while it wrote, and the -journal file beside the database has to "
-        "be undone by one that may write",
-        hint="start OpenCode once, or run 'sqlite3 opencode.db \"PRAGMA user_version\"' while "
-        "it is stopped; do not delete the -journal file",
-    )
-
-
-def _sqlite_error(err: apsw.Error) -> SourceError:
-    if isinstance(err, apsw.BusyError | apsw.LockedError):
-        return SourceError(
-            "the database is locked", hint="it is tried again; close what holds it for long"
-        )
-    if isinstance(err, apsw.NotADBError):
-        return SourceUnsupportedError(
-            "the file is not an SQLite database", hint="name OpenCode's own file with --source.path"
-        )
-    if isinstance(err, apsw.CorruptError):
-        return SourceError(
-            "the database is corrupt",
-            hint="'PRAGMA integrity_check' says where; save what there is of a copy with "
-            "'sqlite3 copy.db .recover | sqlite3 new.db', or restore a backup",
-        )
-    if isinstance(err, apsw.AuthError) or "no such column: rowid" in str(err):
-        return SourceUnsupportedError(
-            "a view, or a table without rowids, is where OpenCode has a table",
-            hint=f"name OpenCode's own file with --source.path (SQLite says: {err})",
-        )
-    if getattr(err, "extendedresult", 0) == apsw.SQLITE_READONLY_ROLLBACK:
-        return hot_journal()
-    # The text of SQLite's own message names tables and files, never row content.
-    return SourceError(f"SQLite says: {err}", hint="it is tried again")

@@ -9,9 +9,9 @@ nothing and writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import apsw
 import msgspec
@@ -20,18 +20,15 @@ from opencode_exporter.chunk import Anchor, Chunk, Cursor, OpenRow
 from opencode_exporter.clock import Clock, Patience
 from opencode_exporter.errors import SourceChangedError
 from opencode_exporter.events import ABANDONED, Invocation
-from opencode_exporter.source.opencode.damage import LAST_ROWID
 from opencode_exporter.source.opencode.reader import Reader
+from opencode_exporter.source.opencode.stretches import Stretch, is_there, stretch_of
 from opencode_exporter.source.opencode.tables import tables
-from opencode_exporter.source.opencode.tables.around import last_readable, mended, read_around
-from opencode_exporter.source.opencode.tables.large import name_of, number_of
+from opencode_exporter.source.opencode.tables.around import mended, read_around
 from opencode_exporter.source.opencode.tables.table import (
     UNREADABLE,
     Bounds,
     Table,
     Taken,
-    integer,
-    shown,
 )
 
 CHUNK_ROWS: Final = 1000  # measured: more or fewer are slower
@@ -41,36 +38,6 @@ _WEIGHT: Final = 8000  # of events: some for each row of most sources
 _IDS: Final = 500
 _AGAIN: Final = 50
 """Rows that are read again at once: nothing else bounds what they hold."""
-
-
-class Stretch(msgspec.Struct, frozen=True):
-    """Rows of one table that have not been read: after a cursor, up to a rowid."""
-
-    table: str
-    cursor: Cursor
-    last: int
-    is_first: bool = False  # nothing of the source has been read before
-    all_rows: int = 0  # of the table, where no rowid is left above them; else 0
-
-    @property
-    def rows(self) -> int:
-        """How many there may be: rowids have gaps."""
-        return max(0, self.last - self.cursor.position)
-
-    @property
-    def after(self) -> Anchor:
-        """The row before the first of them; without an id where there is none."""
-        return self.cursor.anchors[-1] if self.cursor.anchors else Anchor(self.cursor.position, "")
-
-    def after_reading(self, taken: Taken) -> tuple[Chunk, Stretch]:
-        """Return what was read of it with cursor and progress, and the rows that are left."""
-        cursor = self.cursor.extended(taken.newest)
-        if cursor.position >= self.last:
-            cursor = msgspec.structs.replace(cursor, rows=self.all_rows)
-        before = cursor.first - 1
-        progress = min(1.0, (cursor.position - before) / (self.last - before))
-        chunk = msgspec.structs.replace(taken.chunk, cursor=cursor, progress=progress)
-        return chunk, msgspec.structs.replace(self, cursor=cursor)
 
 
 class Tailer:
@@ -132,7 +99,7 @@ class Tailer:
     def ahead(self, reader: Reader, cursors: Mapping[str, Cursor]) -> list[Stretch]:
         """Return what has not been read yet, table by table in the order of `read`."""
         known = self._tables(reader)
-        found = [_stretch(reader, table, cursors.get(table.name, Cursor())) for table in known]
+        found = [stretch_of(reader, table, cursors.get(table.name, Cursor())) for table in known]
         # What the second generation has, the first may have brought already.
         first = next((t.generation for t, s in zip(known, found, strict=True) if s.rows), "")
         is_new = self._summaries and not cursors
@@ -281,83 +248,6 @@ def _portions(names: list[str], most: int) -> Iterator[list[str]]:
     """Yield some names at a time."""
     for start in range(0, len(names), most):
         yield names[start : start + most]
-
-
-def _stretch(reader: Reader, table: Table, cursor: Cursor) -> Stretch:
-    first = _first_rowid(reader, table.name)
-    position = resume(reader, table.name, cursor)
-    if first < cursor.first:
-        cursor = Cursor(first=first)
-    elif position < cursor.position:
-        cursor = Cursor(tuple(a for a in cursor.anchors if a.rowid <= position), cursor.first)
-    try:
-        last = table.last_rowid()
-    except apsw.CorruptError:
-        last = last_readable(reader, table, cursor.position)
-    all_rows = 0
-    if last == LAST_ROWID:
-        all_rows = _count(reader, table.name)
-        if all_rows != cursor.rows:  # some are new, or gone: nobody knows which
-            cursor = Cursor(first=first)
-    return Stretch(table.name, cursor, last, all_rows=all_rows)
-
-
-def _first_rowid(reader: Reader, table: str) -> int:
-    """Return the lowest rowid if it is below those that SQLite gives, else 1."""
-    row = reader.one(table, f"SELECT rowid FROM {table} ORDER BY rowid LIMIT 1")
-    return min(1, integer(row[0])) if row is not None else 1
-
-
-def _count(reader: Reader, table: str) -> int:
-    row = reader.one(table, f"SELECT count(*) FROM {table}")
-    return integer(row[0]) if row is not None else 0
-
-
-def resume(reader: Reader, table: str, cursor: Cursor) -> int:
-    """
-    Return the rowid after which rows are new, or may be.
-
-    All anchors in their places: go on.  The newest gone: its session was deleted;
-    resume from the newest that is still there.  Another row in the place of one:
-    rowids were given again; resume below it.  One found elsewhere, or made anew:
-    rows were renumbered (VACUUM) or imported; read everything again, against the
-    keys of what was counted.
-    """
-    found = _occupants(reader, table, cursor.anchors)
-    position = beginning = cursor.first - 1
-    for anchor in cursor.anchors:
-        there = found.get(anchor.rowid)
-        if there == anchor:
-            position = anchor.rowid
-            continue
-        moved = reader.one(table, f"SELECT 1 FROM {table} WHERE id = ?", (anchor.id,))
-        if moved is not None:
-            return beginning
-        if there is not None:
-            break
-    return position
-
-
-def is_there(reader: Reader, table: str, anchor: Anchor) -> bool:
-    """Say whether an anchor is in its place: then no rowid below has been given again."""
-    return not anchor.id or _occupants(reader, table, [anchor]).get(anchor.rowid) == anchor
-
-
-def _occupants(reader: Reader, table: str, anchors: Sequence[Anchor]) -> dict[int, Anchor]:
-    """Return the rows that are at the anchors' rowids."""
-    sql = (
-        f"SELECT rowid, {name_of('id')}, {number_of('time_created')} FROM {table} "
-        "WHERE rowid IN (SELECT value FROM json_each(?))"
-    )
-
-    def occupant(row: tuple[Any, ...]) -> tuple[int, Anchor]:
-        rowid, name, created = row
-        return rowid, Anchor(rowid, shown(name), integer(created))
-
-    by_rowid = {anchor.rowid: anchor for anchor in anchors}
-    found, failed = reader.by_ids(table, sql, [*by_rowid], occupant)
-    # A damaged page does not say that another row is there.
-    return {rowid: by_rowid[rowid] for rowid in failed} | dict(found)
 
 
 def _has_moved(table: Table | None, row: OpenRow) -> bool:
