@@ -17,8 +17,8 @@ from opencode_exporter.clock import Patience
 from opencode_exporter.events import Rejection, Session, Step
 from opencode_exporter.source.opencode.session_rows import Sessions, archived, todos
 from opencode_exporter.source.opencode.source import Source
-from opencode_exporter.source.opencode.tables.table import WITHOUT_BOUNDS
 from opencode_exporter.source.opencode.stretches import resume
+from opencode_exporter.source.opencode.tables.table import WITHOUT_BOUNDS
 from opencode_exporter.source.opencode.tailer import CHUNK_ROWS, Tailer
 
 SINCE: Final = 61_000
