@@ -85,7 +85,7 @@ class Patience:
 
 
 class LineLimit:
-    """Lets each line of the log through once in 30 seconds, and counts what it holds back."""
+    """Lets each line of a log through once in 30 seconds, and counts the others."""
 
     def __init__(self) -> None:
         self._written: dict[Hashable, tuple[float, int]] = {}

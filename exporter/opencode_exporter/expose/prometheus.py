@@ -1,5 +1,5 @@
 """
-Exposition: a snapshot as Prometheus text or OpenMetrics.
+Prometheus: a snapshot as a page of text or OpenMetrics.
 
 Both formats and their negotiation are prometheus-client's; this turns series
 into its families, and keeps the text of each for as long as it is the same.
@@ -48,7 +48,7 @@ _Bucket = tuple[str, float] | tuple[str, float, TheirExemplar]
 
 
 class _Sample(NamedTuple):
-    """A series, with what is shown of it beside its value."""
+    """A series with value, start and exemplars."""
 
     labels: Labels
     value: Value
@@ -69,7 +69,7 @@ class Rendered(NamedTuple):
 
 
 class _Text(NamedTuple):
-    """What a metric's series came to in one format."""
+    """The rendered series of one metric, in one format."""
 
     series: Mapping[Labels, Value]
     exemplars: Mapping[Labels, OfSeries]
@@ -78,7 +78,7 @@ class _Text(NamedTuple):
 
 
 class _Families(Collector):
-    """Families that are there already."""
+    """A collector of given families."""
 
     def __init__(self, *families: Metric) -> None:
         self._families = families

@@ -138,7 +138,7 @@ def _of_ledger(
 
 
 def _starts_of(shown: AllSeries, known: Published, how: ProjectNames, salt: str) -> Numbers:
-    """Return since when those series count that are in the ledger, or known beforehand."""
+    """Return the starts of the series that are in the ledger, or known beforehand."""
     starts: dict[c.Metric, Mapping[Labels, int]] = {}
     for metric, series in shown.items():
         counted = known.starts.get(metric.name, {})
@@ -151,7 +151,7 @@ def _starts_of(shown: AllSeries, known: Published, how: ProjectNames, salt: str)
 
 
 def _born_of(shown: AllSeries, known: Published, how: ProjectNames, salt: str) -> Numbers:
-    """Return with which birth those series came that came after the baseline."""
+    """Return the births of the series that appeared after the baseline."""
     births: dict[c.Metric, Mapping[Labels, int]] = {}
     for metric in shown:
         born = known.born.get(metric.name)
@@ -162,7 +162,7 @@ def _born_of(shown: AllSeries, known: Published, how: ProjectNames, salt: str) -
 
 
 def _names(known: Published, label: str) -> list[str]:
-    """Return the names to show, in use or known beforehand: once shown, a name stays."""
+    """Return the names in use or known beforehand: once shown, a name stays."""
     return [*known.names[label], *known.places[label], UNKNOWN, OVERFLOW]
 
 
@@ -194,7 +194,7 @@ def _name_projects(
     salt: str,
     join: Callable[[T, T], T],
 ) -> dict[Labels, T]:
-    """Return what a metric's series have, those that are shown as one being joined."""
+    """Return a value of each series by its shown labels; joined where these are the same."""
     if how == "name" or "project" not in metric.labels:
         return dict(series)
     renamed: dict[Labels, T] = {}
@@ -247,7 +247,7 @@ def _in_flight(known: Published) -> dict[c.Metric, dict[Labels, Value]]:
 
 
 def _add_active(shown: _Series, known: Published, around: Surroundings) -> None:
-    """Add what is true of the sessions that have just changed, and of no others."""
+    """Add active sessions, and the todo items of these."""
     active = {session for session, at in known.active.items() if around.now_ms - at < ACTIVE_MS}
     shown[c.SESSIONS_ACTIVE] = {(): len(active)}
     todos: dict[Labels, Value] = {(status,): 0 for status in (*TODO_STATUSES, OVERFLOW)}
@@ -259,7 +259,7 @@ def _add_active(shown: _Series, known: Published, around: Surroundings) -> None:
 
 
 def _add_sources(shown: _Series, sources: Iterable[tuple[str, SourceHealth]]) -> None:
-    """Add what is true of the sources now; of several that share a name, the worst."""
+    """Add the state of the sources; of several that share a name, the worst."""
 
     def add(metric: c.Metric, labels: Labels, value: int, join: Callable[[int, int], int]) -> None:
         series = shown.setdefault(metric, {})

@@ -21,7 +21,7 @@ Numbers = Mapping[c.Metric, Mapping[Labels, int]]
 
 
 class Later(Numbers):
-    """Numbers that are put together when somebody asks: most pages do not show them."""
+    """Numbers that are computed when they are asked for: most pages do not show them."""
 
     def __init__(self, make: Callable[[], Numbers]) -> None:
         self._make = make
@@ -60,17 +60,17 @@ class Snapshot:
     born: Numbers = field(default_factory=dict)  # of what came after the baseline: with which birth
 
     def start_ms(self, metric: c.Metric, labels: Labels) -> int:
-        """Return since when a counter or histogram counts, Unix ms."""
+        """Return the start of a counter or histogram, Unix ms."""
         return self.starts.get(metric, {}).get(labels, self.began_ms)
 
     def for_viewer(self, mark: int | None) -> Snapshot:
         """
-        Return the snapshot for who adds up what is new: what appeared meanwhile is at 0.
+        Return the snapshot for a viewer that adds up increases: new series are at 0 in it.
 
         ``increase()`` does not see what a series holds when it first appears.
 
         Args:
-            mark: The births of which the viewer has been shown; None: it sees all as it is.
+            mark: The births that the viewer has been shown; None: it sees all series as they are.
         """
         if mark is None or mark >= self.births:
             return self

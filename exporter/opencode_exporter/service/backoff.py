@@ -41,7 +41,7 @@ class Backoff:
         self._looked = looked
         return self._failures
 
-    def end(self) -> int:
+    def succeeded(self) -> int:
         """Note a success; return how many failures were before it."""
         failures, self._failures = self._failures, 0
         return failures

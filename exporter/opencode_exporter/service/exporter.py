@@ -120,8 +120,8 @@ class Exporter:
         return sources(self.settings.source_paths, self._environ, self._home)[1]
 
     def poll(self, *, patiently: bool = False) -> None:
-        """Poll every database there is now; ``patiently``: but for those that just failed."""
-        with contextlib.suppress(OSError):  # out of files: those that are known stay
+        """Poll every database there is; ``patiently``: except those that have just failed."""
+        with contextlib.suppress(OSError):  # out of files: the known databases stay
             files, _ = sources(self.settings.source_paths, self._environ, self._home)
             self.poller.watch(files)
         try:
@@ -159,5 +159,5 @@ class Exporter:
         self.poller.forget()
 
     def close(self) -> None:
-        """Let go of the ledger."""
+        """Close the ledger."""
         self.ledger.close()

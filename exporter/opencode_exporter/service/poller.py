@@ -156,7 +156,7 @@ class Poller:
         except LedgerError as err:
             self.fail(err)
         else:
-            self._backoff.end()
+            self._backoff.succeeded()
 
     def _settle_unseen(self) -> None:
         """End what rests in databases that are not there, or have another name by now."""

@@ -65,7 +65,7 @@ _summed_taken = msgspec.msgpack.Decoder(_Summed).decode
 
 
 class Window(msgspec.Struct, frozen=True, array_like=True):
-    """Rowids that one reader reads in a turn, the first and the last; they may have gaps."""
+    """The first and the last rowid that one reader reads in a turn; there may be gaps between."""
 
     first: int
     last: int
@@ -87,15 +87,15 @@ class _Task(msgspec.Struct):
 
 def plan(reader: Reader, stretches: Iterable[Stretch]) -> Plan:
     """
-    Return by which windows some stretches can be read, as far as that can be seen.
+    Return the windows by which some stretches are read, up to the first damaged page.
 
-    Decided once, by us: readers that looked for themselves could see different rows.
+    We decide once: readers that looked for themselves could see different rows.
     """
     return [(stretch, [*_windows(reader, stretch)]) for stretch in stretches]
 
 
 def rows_in(planned: Plan) -> int:
-    """Return the most rows that there can be."""
+    """Return how many rows the windows of a plan hold at most."""
     return sum(window.rows for _, windows in planned for window in windows)
 
 
@@ -210,7 +210,7 @@ def _reader(task: _Task) -> Iterator[IO[bytes]]:
 
 
 def _frames(pipe: IO[bytes], *, summed: bool) -> Iterator[Taken]:
-    """Yield what a reader found in one window; an empty frame ends it."""
+    """Yield what a reader found in one window, which an empty frame ends."""
     decode = _summed_taken if summed else _taken
     while True:
         head = pipe.read(_LENGTH_BYTES)
@@ -253,7 +253,7 @@ def _verified(reader: Reader, found: Iterable[Taken]) -> Iterator[Taken]:
 
 
 def _summed(table: Table, found: Iterator[Taken]) -> Iterator[_Summed]:
-    """Yield what was found as one, its plain events as a summary; where it is much, as several."""
+    """Yield all chunks as one with its plain events as a summary; as several if they are many."""
     while True:
         summarizer = Summarizer(table.generation)
         whole, newest, held = Chunk(table.name, table.generation), list[Anchor](), 0

@@ -89,7 +89,7 @@ class Service:
                 tasks.create_task(self._end())
         finally:
             for one in self._sending():
-                one.end(0)
+                one.stop(0)
             self._exporter.close()
         log.info("stopped")
 
@@ -112,7 +112,7 @@ class Service:
     async def _poll_until_stopped(self) -> None:
         await self._polls.run()
         # All at once, while the web server ends.
-        ends = (asyncio.to_thread(one.end, _LAST_PUSH_S) for one in self._sending())
+        ends = (asyncio.to_thread(one.stop, _LAST_PUSH_S) for one in self._sending())
         await asyncio.gather(*ends)
 
     def _poll(self, is_asked: bool) -> float:

@@ -146,7 +146,7 @@ class SourcePoll:
 
     def _ended(self) -> None:
         """Show a poll that ended well, as far as the source is whole."""
-        health, failures = self.health, self._backoff.end()
+        health, failures = self.health, self._backoff.succeeded()
         self._lines = LineLimit()
         if self._is_stopping():
             return  # cut short: freshness is claimed only for a whole poll

@@ -1,7 +1,7 @@
 """
-Pages: what the HTTP server answers, from ledger and poller.
+Pages: what the exporter answers to a client, from ledger and poller.
 
-Puts a snapshot together and has it rendered; knows no HTTP and starts no poll.
+Takes a snapshot and has it rendered.  Knows no HTTP and starts no poll.
 """
 
 from __future__ import annotations
@@ -69,15 +69,15 @@ class Pages:
         return take(self._ledger.published, around)
 
     def expect(self, viewer: str) -> None:
-        """Hear who will ask, before the poll that is made for him: it notes him on disk."""
+        """Note a viewer before the poll that is made for it: that poll writes it to disk."""
         published = self._ledger.published
         published.viewers.expect(viewer, published.births)
 
     def snapshot_for(self, viewer: str) -> tuple[Snapshot, Callable[[], None]]:
         """
-        Return the snapshot for one who adds up what is new, and what to call when he has it.
+        Return the snapshot for a viewer that adds up increases, and what to call when it arrived.
 
-        Series that appeared since he was shown the last are at 0 first.
+        Series that appeared since the viewer's last snapshot are at 0 first.
         """
         viewers = self._ledger.published.viewers  # before the snapshot: they may know less
         snapshot = self.snapshot()
@@ -92,7 +92,7 @@ class Pages:
         Args:
             accept: The formats asked for.
             process: Whether ``process_*`` and ``python_info`` are on it.
-            viewer: Who adds up what is new, see `snapshot_for`; empty for others.
+            viewer: The viewer, see `snapshot_for`; empty for clients that are none.
         """
         if not viewer:
             return self._renderer.render(self.snapshot(), accept, process=process)
@@ -115,7 +115,7 @@ class Pages:
         )
 
     def damage(self) -> str:
-        """Return what of the history is missing for good, in a sentence, or nothing."""
+        """Return a sentence on what of the history is missing for good, or nothing."""
         return "; ".join(
             f"{label}: {state.problem}"
             for label, state in self._poller.health.items()

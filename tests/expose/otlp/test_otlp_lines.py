@@ -81,7 +81,7 @@ def test_nothing_is_logged_after_the_end(
         push.start()
         push.polled(is_ready=True)
         wait_for(stubborn.asked.is_set)
-        push.end(0)
+        push.stop(0)
         told = [record.getMessage() for record in caplog.records]
         stubborn.released.set()
         push._thread.join(5)

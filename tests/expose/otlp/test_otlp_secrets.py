@@ -72,7 +72,7 @@ def test_path_of_a_webhook_is_not_told(
         push.start()
         push.polled(is_ready=True)
         wait_for(lambda: push.exports["error"])
-        push.end(5)
+        push.stop(5)
     assert "refused" in cause(caplog)
     told = [vars(record)["endpoint"] for record in caplog.records if hasattr(record, "endpoint")]
     assert set(told) == {f"{url}/..."}

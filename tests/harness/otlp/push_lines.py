@@ -45,4 +45,4 @@ def pushing(
     try:
         yield push
     finally:
-        push.end(5)
+        push.stop(5)

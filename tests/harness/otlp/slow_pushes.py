@@ -42,4 +42,4 @@ def pushing(environ: dict[str, str], clock: FakeClock) -> Iterator[Push]:
     try:
         yield push
     finally:
-        push.end(0)
+        push.stop(0)

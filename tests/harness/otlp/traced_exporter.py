@@ -45,7 +45,7 @@ class TracedExporter:
 
     def close(self) -> None:
         """Send what waits and end; safe to call again."""
-        self.tracing.end(10)
+        self.tracing.stop(10)
         self.exporter.close()
 
     def spans(self) -> list[Span]:

@@ -50,7 +50,7 @@ class _Lines(logging.Handler):
         self._thread = threading.get_ident()
         self._records: list[logging.LogRecord] = []
 
-    def listen(self) -> None:
+    def start(self) -> None:
         """Take every line from now on."""
         for logger in _SENDERS:
             logger.addHandler(self)
@@ -59,18 +59,18 @@ class _Lines(logging.Handler):
             logger.setLevel(logging.WARNING)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line of OpenTelemetry's, if it is of the thread that listens."""
+        """Keep a line of OpenTelemetry's, if it is of the thread that sends."""
         if record.thread == self._thread and record.name.startswith(_OPENTELEMETRY):
             self._records.append(record)
 
     def taken(self) -> list[logging.LogRecord]:
-        """Return the lines since the last call; those that follow are of the calling thread."""
+        """Return the lines since the last call; the next ones are of the calling thread."""
         self._thread = threading.get_ident()
         records, self._records = self._records, []
         return records
 
     def close(self) -> None:
-        """Let the lines pass again, unless somebody else listens."""
+        """Stop taking lines; they reach the log again unless another link takes them."""
         for logger in _SENDERS:
             logger.removeHandler(self)
             if not any(isinstance(handler, _Lines) for handler in logger.handlers):
@@ -80,14 +80,14 @@ class _Lines(logging.Handler):
 
 
 class SignalExporter(Protocol[Data_contra]):
-    """What every exporter of OpenTelemetry can do."""
+    """An exporter of OpenTelemetry, of any signal."""
 
     def export(self, data: Data_contra, /) -> Enum:
         """Send; the answer is SUCCESS or FAILURE."""
         ...
 
     def shutdown(self) -> None:
-        """End what waits for its next try."""
+        """End a wait for the next try."""
         ...
 
 
@@ -108,7 +108,7 @@ class Link(ABC, Generic[Data]):
         self._telling = threading.Lock()
         self._closed = False
         self._lines = _Lines()
-        self._lines.listen()
+        self._lines.start()
         try:
             self._exporter = self._made()
         except Exception as err:
@@ -154,7 +154,7 @@ class Link(ABC, Generic[Data]):
         """Return the exporter for gRPC; ``compression``: None for what the environment says."""
 
     def send(self, data: Data) -> str:
-        """Send; return an empty text, or why they did not arrive."""
+        """Send data; return an empty text, or why they did not arrive."""
         try:
             with self._sending:
                 return _NOBODY if self._closed else self._sent(data)
@@ -175,12 +175,12 @@ class Link(ABC, Generic[Data]):
         return next(filter(None, redirected), "") or self._cleaned(_cause(records))
 
     def _told_by(self, *values: object) -> str:
-        """Return the cause that lasts, if there is one among these."""
+        """Return the first lasting cause among some values, or nothing."""
         lasting = (value for value in values if isinstance(value, RedirectedError))
         return next((Lasting(self._cleaned(str(value))) for value in lasting), "")
 
     def tell(self, line: Callable[[], None]) -> None:
-        """Have a line written, unless this is closed."""
+        """Write a line to the log, unless the link is closed."""
         with self._telling:
             if not self._closed:
                 line()
@@ -211,7 +211,7 @@ class Link(ABC, Generic[Data]):
 
 
 def _cause(records: list[logging.LogRecord]) -> str:
-    """Return what the lines of a failed export came to; the last one that says something."""
+    """Return the cause in the lines of a failed export: the last line that names one."""
     texts = [_text(record) for record in records]
     return next((text for text in reversed(texts) if _SAYS_NOTHING not in text), _NOBODY)
 
@@ -226,7 +226,7 @@ def _text(record: logging.LogRecord) -> str:
 
 
 def _root(err: BaseException) -> str:
-    """Return what the first of a chain of errors says: later ones name objects and URLs."""
+    """Return the text of the first error in a chain: later ones name objects and URLs."""
     while (before := err.__cause__ or err.__context__) is not None:
         err = before
     text = str(err) or type(err).__name__

@@ -32,7 +32,7 @@ _POINTS: Final = 5000  # in a request: gRPC receivers refuse more than 4 MiB, un
 
 class Push:
     """
-    Pushes to a target, from `start` to `end`.
+    Pushes to a target, from `start` to `stop`.
 
     Args:
         target: Where to.
@@ -66,7 +66,7 @@ class Push:
         self._thread = threading.Thread(target=self._run, name="otlp", daemon=True)
         self._due = threading.Event()
         self._is_ready = False
-        self._ending = False
+        self._stopping = False
         self._given_up = False
         self._troubles = Troubles(
             log,
@@ -77,7 +77,7 @@ class Push:
         )
 
     def start(self) -> None:
-        """Begin to push."""
+        """Start to push."""
         where = {"endpoint": self._target.shown, "protocol": self._target.protocol}
         log.info("pushing over OTLP", extra={**where, "interval_s": self._target.interval_s})
         if self._target.refused:
@@ -88,20 +88,20 @@ class Push:
         self._thread.start()
 
     def polled(self, *, is_ready: bool) -> None:
-        """Hear of a poll: once the history is in, the first push is due."""
+        """Note that a poll has ended: after the first with the history in, a push is due."""
         if is_ready and not self._is_ready:
             self._is_ready = True
             self._due.set()
 
-    def end(self, within_s: float) -> None:
+    def stop(self, within_s: float) -> None:
         """
-        Push for the last time and end; safe to call again.
+        Push for the last time and stop; safe to call again.
 
         Args:
             within_s: How long that may take.  What does not arrive by then goes with the
                 first push of the next start.
         """
-        self._ending = True
+        self._stopping = True
         self._due.set()
         if self._thread.is_alive():
             self._thread.join(within_s)
@@ -115,7 +115,7 @@ class Push:
         while not is_last:
             self._due.wait(self._target.interval_s)
             self._due.clear()
-            is_last = self._ending
+            is_last = self._stopping
             if not is_last:
                 self._take_in()
             if self._given_up:

@@ -100,5 +100,5 @@ def _time_ns(start_ms: int, snapshot: Snapshot) -> int:
 
 
 def _attributes(metric: c.Metric, labels: Labels) -> dict[str, str]:
-    """Return the labels by their OTLP names; those without a value are left out."""
+    """Return labels by their OTLP names; empty ones are left out."""
     return {name: value for name, value in zip(metric.attributes, labels, strict=True) if value}

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 class Tracing:
     """
-    Follows a ledger, until `end`.
+    Follows a ledger, until `stop`.
 
     Args:
         target: Where the spans go.
@@ -74,7 +74,7 @@ class Tracing:
         self._waiting: list[Invocation] = []  # for the commit
         self._too_many = 0  # for them there was no room
         self._handed = 0
-        self._ending: threading.Thread | None = None
+        self._stopping: threading.Thread | None = None
         self._sender = SpanSender(target, clock, self.spans)
         try:
             self._processor = BatchSpanProcessor(self._sender, max_queue_size=target.queue)
@@ -85,7 +85,7 @@ class Tracing:
             ) from err
 
     def start(self) -> None:
-        """Begin to follow."""
+        """Start to follow."""
         where = {"endpoint": self._target.shown, "protocol": self._target.protocol}
         log.info("sending spans over OTLP", extra=where)
         self._ledger.follow(self)
@@ -153,19 +153,19 @@ class Tracing:
             skill = name if self._filters.skill.shows(name) else ""
         return Shown(tool, agent, project, skill)
 
-    def end(self, within_s: float) -> None:
+    def stop(self, within_s: float) -> None:
         """
-        Send what waits and end; safe to call again.
+        Send what waits and stop; safe to call again.
 
         Args:
             within_s: How long that may take.  What does not arrive by then is lost.
         """
-        if self._ending is None:
+        if self._stopping is None:
             # It waits for the last export, however long that takes.
-            self._ending = threading.Thread(target=self._processor.shutdown, daemon=True)
-            self._ending.start()
-        self._ending.join(within_s)
-        if self._ending.is_alive():
+            self._stopping = threading.Thread(target=self._processor.shutdown, daemon=True)
+            self._stopping.start()
+        self._stopping.join(within_s)
+        if self._stopping.is_alive():
             if not self._sender.is_closed:
                 log.warning(
                     "last spans did not end in time", extra={"endpoint": self._target.shown}
@@ -180,8 +180,7 @@ class SpanSender(Link[Sequence[ReadableSpan]], SpanExporter):
     Args:
         target: The target.
         clock: A stopwatch.
-        spans: Where they are counted, by result: those that arrived, those that did not, and
-            those that whoever sends has dropped.
+        spans: Where they are counted, by result: arrived, failed, or dropped before.
     """
 
     def __init__(self, target: SpanTarget, clock: Clock, spans: dict[str, int]) -> None:

@@ -5,9 +5,9 @@ Every ordinary connection holds locks, and by these SQLite tells whether the one
 that closes is the last.  Beside ours OpenCode's would not be: it would leave its
 ``-wal`` and ``-shm`` behind.  So a poll takes no lock, opens nothing for writing
 and touches no shared memory: SQLite reads the index of the WAL into memory of its
-own, as it does for a database that one process has for itself.  Nobody can wait
-for what is not there.  In return writers do not know that we read; whatever of
-theirs could have torn a read is found out after it.
+own, as it does for a database that one process has for itself.  So nobody waits for us.
+In return writers do not know that we read: after a read it is found out whether one
+could have torn it.
 
 Guarantees that `LiveState.is_whole` is true only if all that was read belongs to one
 state.  Knows the first bytes of ``-wal`` and ``-shm``, and no SQL.
@@ -120,7 +120,7 @@ class LiveState:
 
     @property
     def can_be_read(self) -> bool:
-        """Whether its end would be noticed, and reading it costs little."""
+        """Whether the end of this state would be noticed, and reading it costs little."""
         return (
             self._index is not None
             and self._index.frames <= MOST_FRAMES

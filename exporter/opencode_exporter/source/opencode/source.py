@@ -1,11 +1,12 @@
 """
 The source: an opencode.db that is read and never written.
 
-Knows files, SQLite and its locks.  Guarantees that no file of the source is
-created or changed on a database that had neither ``-wal`` nor ``-shm``, that
-nothing is readable but what the layout names, that nobody's last close finds us
-in its way, and that a read which a writer overtook raises instead of counting.
-Knows nothing of what the rows mean.
+Knows files, SQLite and its locks, and not what the rows mean.  Guarantees that
+
+- no file is created or changed on a database that had neither ``-wal`` nor ``-shm``,
+- nothing is readable but what the schema names,
+- the last close of OpenCode does not find us in its way,
+- a read that a writer overtook raises instead of counting.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ class Source:
             raise unreadable(err) from err
 
     def is_gone(self) -> bool:
-        """Say whether there is no file, as far as that can be seen."""
+        """Return whether there is no file; False where that cannot be seen."""
         try:
             return _stat(self.path) is None
         except OSError:
@@ -163,7 +164,7 @@ class Source:
             reader.verify()
 
     def _connect(self, opened: contextlib.ExitStack, *, unnoticed: bool) -> Reader:
-        """Return a reader of the kind that fits; what it needs is closed with the stack."""
+        """Return the reader for the state of the files; the stack closes what it needs."""
         for _ in range(_TRIES):
             if self._is_cold():
                 return self._without_writers(opened)
@@ -173,7 +174,7 @@ class Source:
         raise changed()
 
     def _without_writers(self, opened: contextlib.ExitStack) -> Reader:
-        """Read a file that nobody writes to."""
+        """Read a file that has no writer."""
         before = _stat(self.path)
 
         def is_unchanged() -> bool:
@@ -182,7 +183,7 @@ class Source:
         return Reader(restrict(connect(self.path, "immutable=1"), opened), is_unchanged)
 
     def _without_locks(self, opened: contextlib.ExitStack) -> Reader | None:
-        """Read beside writers that do not know, if that can be verified."""
+        """Read beside writers without any lock; None if a torn read could not be noticed."""
         with contextlib.ExitStack() as looking:
             try:
                 state = looking.enter_context(LiveState(self._files))
@@ -233,7 +234,7 @@ class Source:
 
     def _is_cold(self) -> bool:
         """
-        Say whether the file must be opened as immutable: nobody's WAL holds rows.
+        Return whether the file must be opened as immutable, as no WAL holds rows.
 
         ``mode=ro`` would create ``-wal`` and ``-shm`` beside a cleanly closed
         database, or fail where the directory cannot be written.
@@ -258,7 +259,7 @@ class Source:
 
 
 def _is_utf8(path: Path) -> bool:
-    """Say whether a VFS of ours can be told of a file: apsw has no other names for it."""
+    """Return whether apsw can open a file by a VFS of ours: it encodes names as UTF-8."""
     try:
         os.fsencode(path).decode("utf-8")
     except UnicodeDecodeError:

@@ -97,7 +97,7 @@ class Tailer:
                 yield chunk
 
     def ahead(self, reader: Reader, cursors: Mapping[str, Cursor]) -> list[Stretch]:
-        """Return what has not been read yet, table by table in the order of `read`."""
+        """Return the rows that have not been read yet, table by table in the order of `read`."""
         known = self._tables(reader)
         found = [stretch_of(reader, table, cursors.get(table.name, Cursor())) for table in known]
         # What the second generation has, the first may have brought already.
@@ -166,7 +166,7 @@ class Tailer:
             yield chunk
 
     def again(self, reader: Reader, rows: Mapping[str, list[str]]) -> Iterator[Chunk]:
-        """Yield what some rows say now, by table; those that are gone say nothing."""
+        """Yield the chunks of some rows, by table, as they are now; deleted rows bring none."""
         for table in self._tables(reader) if rows else ():
             for some in _portions(rows.get(table.name, []), _AGAIN):
                 chunk = table.read_again(some).chunk
@@ -206,7 +206,7 @@ class Tailer:
         return reader.spared(row.table, goes_on, instead=False)
 
     def _changed(self, table: Table, ours: Mapping[str, OpenRow]) -> Iterator[Chunk]:
-        """Look at the rows that were open: first whether they moved, then what they say."""
+        """Yield the open rows that have changed, and the calls of deleted ones as abandoned."""
         now = self._clock.now_ms()
         for some in _portions(list(ours), _IDS):
             found = table.states(some)
@@ -230,7 +230,7 @@ class Tailer:
     def _mended(
         self, reader: Reader, table: Table, stretch: Stretch, ours: Mapping[str, OpenRow]
     ) -> Iterator[Chunk]:
-        """Read what was on damaged pages when the rows after it were read."""
+        """Yield the rows that were on damaged pages when the rows after them were read."""
         for gap in mended(reader, table):
             last = min(gap.last, stretch.after.rowid)
             for taken in self.between(reader, table, Anchor(gap.first - 1, ""), last, ours):
@@ -251,7 +251,7 @@ def _portions(names: list[str], most: int) -> Iterator[list[str]]:
 
 
 def _has_moved(table: Table | None, row: OpenRow) -> bool:
-    """Say whether a row changed since it was read: its calls may have ended meanwhile."""
+    """Return whether a row changed since it was read: its calls may have ended meanwhile."""
     state = table.states([row.row]).get(row.row) if table else None
     return state not in (None, UNREADABLE, (row.updated, row.size))
 

@@ -1,7 +1,7 @@
 """
 Skills: what is installed on disk, by the names OpenCode itself would use.
 
-The places are those that OpenCode 1.18 looks in, and a test compares the two.
+It looks where OpenCode 1.18 looks; a test compares the two.
 No file or folder that someone put there can stop a scan or make it endless:
 what is broken, unreadable or too large is passed over.
 Nothing here knows about the source or about what has been invoked.

@@ -88,7 +88,7 @@ def _end(inside: int, last: int, goes_on: Callable[[int], bool]) -> int:
 
 
 def can_be_read(reader: Reader, table: Table, rowid: int) -> bool:
-    """Say whether a rowid is on no damaged page, whether there is a row or none."""
+    """Return whether a rowid can be read, also if no row has it."""
     try:
         table.read_row(rowid, ())
     except apsw.CorruptError:

@@ -49,7 +49,7 @@ _ToolRow = tuple[decode_v1.ToolPart, tuple[Any, ...]]
 
 
 def _is_plain(row: tuple[Any, ...]) -> bool:
-    """Say whether a row's ids are texts and its time a number, as OpenCode writes them."""
+    """Return whether a row's ids are texts and its times numbers, as OpenCode writes them."""
     return (
         type(row[1]) is type(row[2]) is type(row[3]) is str and type(row[4]) is type(row[6]) is int
     )
@@ -77,7 +77,7 @@ def _anchor(row: tuple[Any, ...]) -> Anchor:
 
 
 def _step_begun(row: tuple[Any, ...]) -> str:
-    """Return the message that a part is of if it begins a step, else nothing."""
+    """Return the message of a part that begins a step, else nothing."""
     message, data = row
     return str(message) if parse_part(data).type == "step-start" else ""
 
@@ -266,7 +266,7 @@ class PartTable:
             intake.add(part_id, updated, size, 0, events, final=final)
 
     def _outside_steps(self, tools: list[_ToolRow]) -> set[str]:
-        """Return, of the messages with commands that may be the user's, those without a step."""
+        """Return the messages without a step, of the ones with commands that may be the user's."""
         ids = {row[2] for part, row in tools if part.tool == "bash" and looks_typed(part.callID)}
         if not ids:
             return ids
@@ -298,7 +298,7 @@ class PartTable:
         return states(self._reader, self.name, ids)
 
     def went_on(self, call: Invocation, row: OpenRow, now: int, /) -> bool:
-        """Say whether the session went on without the call: a later step that can be read."""
+        """Return whether a later step of the session shows that it went on without the call."""
         sql = "SELECT rowid FROM message WHERE id = ?"
         own = self._reader.query(sql, (call.message,)).fetchone()
         rows = self._reader.query(

@@ -95,7 +95,7 @@ class MessageTable(MessageRows):
         return states(self._reader, self.name, ids)
 
     def went_on(self, call: Invocation, row: OpenRow, now: int, /) -> bool:
-        """Say whether the session went on without the call: a later step, or ``idle``."""
+        """Return whether a later step or ``idle`` shows that the session went on without it."""
         rows = self._reader.query(
             f"SELECT rowid, type, {number_of('time_created')}, {DATA}, octet_length(data) "
             "FROM session_message "

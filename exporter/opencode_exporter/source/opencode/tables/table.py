@@ -1,5 +1,5 @@
 """
-A tailed table: what the tailer may ask of it, whichever generation it is of.
+A tailed table: what the tailer asks of it, whichever generation it is of.
 
 Rows come in short read transactions, as chunks of events.
 """
@@ -36,7 +36,7 @@ WITHOUT_BOUNDS: Final = Bounds(
 
 
 class Taken(NamedTuple):
-    """What a read brought: a chunk, and the newest rows of it, oldest first."""
+    """A chunk, and anchors of its newest rows, oldest first."""
 
     chunk: Chunk
     newest: list[Anchor]
@@ -88,7 +88,7 @@ STALE_MS: Final = 60_000
 
 def is_evidence(began: object, changed: int, now: int, *, is_over: bool) -> bool:
     """
-    Say whether a later step shows that an open row has been left.
+    Return whether a later step shows that an open row has been left.
 
     What still changes after that step began is worked on beside it, by another process.
 
@@ -153,7 +153,7 @@ class Intake:
         final: bool,
         wake: int = 0,
     ) -> None:
-        """Take in a row's events; one that may still change, or is of our future, stays open."""
+        """Add a row's events; the row stays open if it may still change or is of our future."""
         chunk = self.chunk
         ahead = _due(events)
         final = final and not ahead
