@@ -13,6 +13,7 @@ from harness.databases import V1
 from harness.support import Bench
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Histogram
+from opencode_exporter.expose import prometheus
 from opencode_exporter.expose.prometheus import Renderer
 from opencode_exporter.expose.snapshot import AllSeries, Snapshot
 
@@ -120,6 +121,17 @@ def test_version_that_is_no_number_gets_text() -> None:
     nothing = snapshot_of({})
     asked = Renderer().render(nothing, accept)
     assert asked.content_type == Renderer().render(nothing).content_type == TEXT
+
+
+@pytest.mark.parametrize(("lines", "series"), [(5, 2), (1, 2), (0, 1), (3, 0)])
+def test_lines_that_belong_to_nobody_are_an_error(lines: int, series: int) -> None:
+    """Were one of them missing, samples moved to the series beside theirs, in silence."""
+    with pytest.raises(ValueError, match=f"{lines} lines of {series} series"):
+        list(prometheus._shared_out(c.UP, [b"opencode_up 1"] * lines, series))
+    assert list(prometheus._shared_out(c.UP, [b"a", b"b", b"c", b"d"], 2)) == [
+        [b"a", b"b"],
+        [b"c", b"d"],
+    ]
 
 
 def test_exporter_shows_each_call_at_once(bench: Bench) -> None:

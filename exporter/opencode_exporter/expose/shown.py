@@ -18,7 +18,7 @@ from typing import Final, Literal, TypeVar
 
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.labels import clean, limit_of
-from opencode_exporter.counting.series import Labels, Value, merge
+from opencode_exporter.counting.series import Labels, Value, merge, number_of
 from opencode_exporter.counting.totals import KNOWN_BEFOREHAND
 from opencode_exporter.counting.turns.conversations import ACTIVE_MS
 from opencode_exporter.events import OVERFLOW, STATUSES, TODO_STATUSES, UNKNOWN
@@ -263,8 +263,8 @@ def _add_sources(shown: _Series, sources: Iterable[tuple[str, SourceHealth]]) ->
 
     def add(metric: c.Metric, labels: Labels, value: int, join: Callable[[int, int], int]) -> None:
         series = shown.setdefault(metric, {})
-        known = series.get(labels)
-        series[labels] = join(known, value) if isinstance(known, int) else value
+        known = number_of(metric, series.get(labels, value))
+        series[labels] = join(known, value) if labels in series else value
 
     versions = {OVERFLOW}
     for label, health in sources:
