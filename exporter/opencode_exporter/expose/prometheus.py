@@ -256,8 +256,8 @@ def _shared_out(metric: c.Metric, lines: list[bytes], series: int) -> Iterator[l
     Raises:
         ValueError: They have not: nobody could tell which line is whose.
     """
-    each, left = divmod(len(lines), max(1, series))
-    if left or (series and not each):
+    each = len(lines) // max(1, series)
+    if each * series != len(lines) or (series and not each):
         raise ValueError(f"{metric.name}: {len(lines)} lines of {series} series")
     for place in range(series):
         yield lines[place * each : (place + 1) * each]
