@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Final
 
 _ACTING: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Categories of what does something, or cannot be encoded, instead of being seen."""
+"""Categories of characters that act, or cannot be encoded, instead of being seen."""
 _BYTES: Final = range(0xDC80, 0xDD00)
 """How Python keeps the bytes of a path that are not UTF-8."""
 
 
 def printable(text: str | Path, *, keep: str = "") -> str:
     r"""
-    Return a text of which all can be seen: ``\x1b``, ``\u202e`` and ``\xe9`` for what cannot.
+    Return a text with escapes for invisible characters: ``\x1b``, ``\u202e`` and ``\xe9``.
 
     Args:
         text: Anything.
@@ -42,7 +42,7 @@ def _seen(char: str) -> str:
 
 
 class ExporterError(Exception):
-    """Something went wrong that the operator should hear of in one sentence."""
+    """An error that the operator is told in one sentence."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         self.message = printable(message)

@@ -27,7 +27,7 @@ from prometheus_client import (
 
 from opencode_exporter.chunk import Chunk
 from opencode_exporter.events import COMPLETED, ERROR, Event, Invocation
-from opencode_exporter.expose.moment import Snapshot
+from opencode_exporter.expose.snapshot import AllSeries
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.service.settings import Settings
@@ -102,7 +102,7 @@ def scrape(source: Path, _ledger: Path) -> dict[str, float]:
             lambda: exporter.pages.metrics("").body,
             lambda: _more(exporter.ledger, source.name, next(numbers)),
         )
-        snapshot = exporter.pages.snapshot()
+        snapshot = exporter.pages.snapshot().series
     finally:
         exporter.close()
     registry = _registry(snapshot)
@@ -144,7 +144,7 @@ def _samples(page: bytes) -> int:
     return sum(not line.startswith(b"#") for line in page.splitlines())
 
 
-def _registry(snapshot: Snapshot) -> CollectorRegistry:
+def _registry(snapshot: AllSeries) -> CollectorRegistry:
     """Return the client library's own metrics with the series of a snapshot."""
     disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry(auto_describe=False)

@@ -56,7 +56,7 @@ def history(source: Path, ledger: Path) -> Found:
             raise SystemExit(f"The history was not read: {exporter.pages.not_ready()}")
         calls = sum(
             value
-            for value in exporter.pages.snapshot()[c.TOOL_INVOCATIONS].values()
+            for value in exporter.pages.snapshot().series[c.TOOL_INVOCATIONS].values()
             if isinstance(value, int)
         )
     return {"seconds": seconds, "calls": calls}

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from opencode_exporter import catalog as c
 from opencode_exporter.catalog.metric import COST_SCALE
 from opencode_exporter.counting.series import Histogram, Labels, Value
-from opencode_exporter.expose.moment import Snapshot
+from opencode_exporter.expose.snapshot import AllSeries
 
 NOON_MS = 1_795_003_200_000  # 2026-11-18T12:00:00Z
 HOUR_MS = 3_600_000
@@ -132,7 +132,7 @@ def _work() -> dict[c.Metric, dict[Labels, Value]]:
     }
 
 
-def snapshot() -> Snapshot:
+def snapshot() -> AllSeries:
     """Return it."""
     source: dict[c.Metric, dict[Labels, Value]] = {
         c.UP: {("opencode.db",): 1, ("broken.db",): 0},

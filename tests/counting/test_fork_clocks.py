@@ -12,7 +12,7 @@ from counting.turn_rows import TABLES, Database, turn
 from harness.databases import V1, V2, call
 from harness.pages import counted, polled, running
 from harness.support import HOUR_MS, Bench, Exposed
-from opencode_exporter.service import poller
+from opencode_exporter.service import source_poll
 
 BOTH = pytest.mark.parametrize("generation", [V1, V2])
 BACK = pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_fork_that_is_read_before_its_origin(
     bench: Bench, generation: type[Database], monkeypatch: pytest.MonkeyPatch, *, between: bool
 ) -> None:
     """Renumbered, a fork may come first: what it repeats counts once, and so do open calls."""
-    monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1)
+    monkeypatch.setattr(source_poll, "WORTH_IT_ROWS", 1)
     exporter = bench.exporter()
     with generation(bench.source) as db:
         session = db.session()

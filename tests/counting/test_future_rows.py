@@ -13,7 +13,7 @@ from harness.pages import counted, polled, running
 from harness.rereading import REJECTED
 from harness.support import HOUR_MS, Bench, Exposed, truth, unpack
 from opencode_exporter.ledger import waiting
-from opencode_exporter.service import poller
+from opencode_exporter.service import source_poll
 from opencode_exporter.service.exporter import Exporter
 
 DAY_MS: Final = 24 * HOUR_MS
@@ -125,7 +125,7 @@ def test_rows_of_the_future_in_a_database_that_is_read_already(
     """They come from a machine whose clock is days ahead, and count one after the other."""
     monkeypatch.setattr(waiting, "MOST", most)
     if ahead:
-        monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1)
+        monkeypatch.setattr(source_poll, "WORTH_IT_ROWS", 1)
     exporter = bench.exporter()
     with generation(bench.source, now=bench.clock.ms - HOUR_MS) as db:
         turn(db, db.session(), "call_now")

@@ -9,7 +9,7 @@ import pytest
 from harness.databases import V1
 from harness.pages import counted, polled, running
 from harness.support import Bench
-from opencode_exporter.service import poller
+from opencode_exporter.service import source_poll
 from opencode_exporter.service.exporter import Exporter
 
 ONCE = {("read", "completed"): 1}
@@ -58,7 +58,7 @@ def test_part_before_its_message_counts_once(
 ) -> None:
     """Renumbered, it counted again: its key had got the time of the message that came after it."""
     if ahead:
-        monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1)
+        monkeypatch.setattr(source_poll, "WORTH_IT_ROWS", 1)
     exporter = bench.exporter()
     message = database.message(database.session())
     for _ in range(3):  # some models send the same id every time

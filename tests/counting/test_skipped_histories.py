@@ -13,7 +13,7 @@ from counting.copied_sessions import BOTH, Generation, start, work
 from harness.databases import V1, V2
 from harness.pages import CALLS, counted, polled, running
 from harness.support import Bench, exposed
-from opencode_exporter.service import poller
+from opencode_exporter.service import source_poll
 from opencode_exporter.service.exporter import Exporter
 from source.held_locks import LOCKS, held
 
@@ -77,7 +77,7 @@ def test_history_of_a_database_that_appears_later_is_skipped(
 ) -> None:
     """What is in a database when it is first read is its history, however late it comes."""
     if ahead:
-        monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1)
+        monkeypatch.setattr(source_poll, "WORTH_IT_ROWS", 1)
     history(bench.source, generation, 3)
     assert counted(polled(exporter)) == {}
     other = bench.directory / "opencode-next.db"

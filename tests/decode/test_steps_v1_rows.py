@@ -13,11 +13,13 @@ from decode.messages_v1 import USED, only, put, read, step, table
 from harness.databases import V1
 from harness.support import FakeClock, unpack
 from opencode_exporter.chunk import Anchor
+from opencode_exporter.clock import Patience
 from opencode_exporter.events import Rejection, Session, Step
-from opencode_exporter.source.opencode.sessions import Sessions, archived, todos
+from opencode_exporter.source.opencode.session_rows import Sessions, archived, todos
 from opencode_exporter.source.opencode.source import Source
+from opencode_exporter.source.opencode.stretches import resume
 from opencode_exporter.source.opencode.tables.table import WITHOUT_BOUNDS
-from opencode_exporter.source.opencode.tailer import CHUNK_ROWS, Tailer, resume
+from opencode_exporter.source.opencode.tailer import CHUNK_ROWS, Tailer
 
 SINCE: Final = 61_000
 """Milliseconds after which no more parts are waited for."""
@@ -171,7 +173,7 @@ def test_table_is_read_on_after_its_anchors(db: V1, clock: FakeClock) -> None:
         for _ in range(CHUNK_ROWS + 5):
             step(db)
     with table(db.path, clock) as messages:
-        reader, tailer = messages._reader, Tailer(clock, abandon_after_ms=0)
+        reader, tailer = messages._reader, Tailer(clock, Patience(clock, 0))
         (stretch,) = (one for one in tailer.ahead(reader, {}) if one.table == "message")
         cursor = stretch.cursor
         for taken in tailer.between(reader, messages, Anchor(0, ""), stretch.last):

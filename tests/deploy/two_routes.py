@@ -24,12 +24,12 @@ from harness.otlp.receivers import HttpReceiver
 from harness.support import HOUR_MS, Bench, Exposed, FakeClock, Labels, truth, unpack
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Histogram, Value, merge
-from opencode_exporter.expose.moment import Moment
+from opencode_exporter.expose.otlp.metrics_push import Sender
 from opencode_exporter.expose.otlp.points import metrics_data
 from opencode_exporter.expose.otlp.resource import resource_of
-from opencode_exporter.expose.otlp.sender import Sender
 from opencode_exporter.expose.otlp.target import target_of
 from opencode_exporter.expose.prometheus import Renderer
+from opencode_exporter.expose.snapshot import Snapshot
 
 RECORDING: Final = "turns-upgrade-1.18.33-2.0.15"  # has what either generation has
 SCRAPED: Final = "scraped"
@@ -54,9 +54,9 @@ Key = tuple[str, Labels]
 
 
 class Requests(NamedTuple):
-    """A moment of the exporter: what it shows, and what it pushes."""
+    """A snapshot of the exporter: what it shows, and what it pushes."""
 
-    moment: Moment
+    snapshot: Snapshot
     bodies: list[ExportMetricsServiceRequest]
 
 
@@ -119,8 +119,8 @@ def two_routes(directory: Path, config: dict[str, Any]) -> TwoRoutes:
     """Return eight hours of an exporter on a recording, through a collector as configured."""
     states = list(_requests(directory))
     found: dict[Key, list[float]] = {}
-    for number, (moment, bodies) in enumerate(states):
-        page = Exposed(Renderer().render(moment, process=False).body.decode())
+    for number, (snapshot, bodies) in enumerate(states):
+        page = Exposed(Renderer().render(snapshot, process=False).body.decode())
         samples = {
             (name, labels | {("job", _JOB), ("instance", SCRAPED)}): value
             for name, by_labels in page.samples.items()
@@ -134,7 +134,7 @@ def two_routes(directory: Path, config: dict[str, Any]) -> TwoRoutes:
             values = found.setdefault(key, [])
             assert len(values) == number * _SAMPLES_EACH, f"{name} is not in every state"
             values += [float(value)] * _SAMPLES_EACH
-    return TwoRoutes(states[0].moment.at_ms // 1000, found)
+    return TwoRoutes(states[0].snapshot.at_ms // 1000, found)
 
 
 def _requests(directory: Path) -> Iterator[Requests]:
@@ -144,23 +144,23 @@ def _requests(directory: Path) -> Iterator[Requests]:
         target = target_of(receiver.environment)
         assert target
         sender = Sender(target)
-        for moment in _moments(directory):
+        for snapshot in _snapshots(directory):
             resource = resource_of(PUSHED, host_name=True)
-            assert sender.send(metrics_data(moment, resource, gen_ai=True)) == ""
-            yield Requests(moment, [body for body, _ in receiver.received])
+            assert sender.send(metrics_data(snapshot, resource, gen_ai=True)) == ""
+            yield Requests(snapshot, [body for body, _ in receiver.received])
             receiver.received.clear()
         sender.close()
 
 
-def _moments(directory: Path) -> Iterator[Moment]:
+def _snapshots(directory: Path) -> Iterator[Snapshot]:
     """Yield what is shown of the recording, with more counted each time."""
     unpack(RECORDING, directory)
     bench = Bench(directory, FakeClock(truth(RECORDING)["recorded_at_ms"] + HOUR_MS))
     exporter = bench.exporter(in_memory=True)
     try:
-        exporter.pages.exports = {"ok": 3, "error": 1}
+        exporter.pushes.exports.update(ok=3, error=1)
         exporter.poll()
-        shown = exporter.pages.moment()
+        shown = exporter.pages.snapshot()
     finally:
         exporter.close()
     for number in range(_STATES):

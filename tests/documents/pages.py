@@ -114,7 +114,7 @@ def demo() -> tuple[str, str]:
         exporter = bench.exporter(in_memory=True)
         exporter.poll()
         page = exporter.pages.metrics("").body.decode()
-        report = figures(exporter.pages.snapshot(), Asked(clock.ms))
+        report = figures(exporter.pages.snapshot().series, Asked(clock.ms))
         exporter.close()
     console = Console(width=100, highlight=False, markup=False, emoji=False, file=io.StringIO())
     return page, render(report, console, top=ROWS)

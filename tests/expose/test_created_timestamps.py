@@ -31,7 +31,7 @@ def test_created_timestamps_are_the_starts(name: str, bench: Bench) -> None:
     """With the flag every counter and histogram of OpenMetrics says since when it counts."""
     recorded(name, bench)
     with polled(bench, in_memory=True, created_timestamps=True) as exporter:
-        moment = exporter.pages.moment()
+        snapshot = exporter.pages.snapshot()
         page = exporter.pages.metrics(CONTENT_TYPE_LATEST, process=False)
     found = {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -43,10 +43,10 @@ def test_created_timestamps_are_the_starts(name: str, bench: Bench) -> None:
         (
             f"{metric.family}_created",
             frozenset(zip(metric.labels, labels, strict=True)),
-        ): moment.start_ms(metric, labels) / 1000
+        ): snapshot.start_ms(metric, labels) / 1000
         for metric in c.ON_PAGE
         if metric.kind != "gauge"
-        for labels in moment.series.get(metric, ())
+        for labels in snapshot.series.get(metric, ())
     }
 
 
@@ -55,9 +55,10 @@ def test_created_timestamps_change_nothing_else(accept: str, bench: Bench) -> No
     """Without the flag, and as text, there are none; the other lines are the same."""
     recorded(NAMES[0], bench)
     with polled(bench, in_memory=True) as exporter:
-        moment = exporter.pages.moment()
+        snapshot = exporter.pages.snapshot()
     without, with_ = (
-        Renderer(created=created).render(moment, accept, process=False) for created in (False, True)
+        Renderer(created=created).render(snapshot, accept, process=False)
+        for created in (False, True)
     )
     lines = with_.body.splitlines()
     kept = [line for line in lines if b"_created" not in line.split(b"{")[0].split(b" ")[0]]
@@ -84,7 +85,7 @@ def test_prometheus_scrapes_created_timestamps(bench: Bench) -> None:
     """A real Prometheus takes the page, and stores the starts as series."""
     recorded(NAMES[0], bench)
     with polled(bench, in_memory=True, created_timestamps=True) as exporter:
-        moment = exporter.pages.moment()
+        snapshot = exporter.pages.snapshot()
         page = exporter.pages.metrics(CONTENT_TYPE_LATEST)
     with serving(OnePage(page)) as server:
         host, port = endpoint(server)
@@ -93,4 +94,4 @@ def test_prometheus_scrapes_created_timestamps(bench: Bench) -> None:
             (start,) = prometheus.query(
                 'opencode_tool_invocations_created{status="aborted",tool="read"}'
             ).values()
-    assert start == moment.start_ms(c.TOOL_INVOCATIONS, ("read", "aborted")) / 1000
+    assert start == snapshot.start_ms(c.TOOL_INVOCATIONS, ("read", "aborted")) / 1000

@@ -13,8 +13,9 @@ from harness.databases import V1
 from harness.support import Bench
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Histogram
-from opencode_exporter.expose.moment import Moment, Snapshot
+from opencode_exporter.expose import prometheus
 from opencode_exporter.expose.prometheus import Renderer
+from opencode_exporter.expose.snapshot import AllSeries, Snapshot
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 FORMATS = ("", CONTENT_TYPE_LATEST, "text/plain;version=1.0.0;escaping=dots")
@@ -26,7 +27,7 @@ CELLS = st.lists(st.integers(0, 9), min_size=20, max_size=20)
 
 
 @st.composite
-def snapshots(draw: st.DrawFn) -> Snapshot:
+def all_series(draw: st.DrawFn) -> AllSeries:
     """Return some series of some metrics."""
     return {
         metric: draw(
@@ -42,57 +43,57 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     }
 
 
-def moment_of(snapshot: Snapshot) -> Moment:
-    """Return a moment with some series, of which each has a start of its own."""
+def snapshot_of(series: AllSeries) -> Snapshot:
+    """Return a snapshot with some series, of which each has a start of its own."""
     starts = {
-        metric: {labels: 1_700_000_000_000 + sum(map(len, labels)) for labels in series}
-        for metric, series in snapshot.items()
+        metric: {labels: 1_700_000_000_000 + sum(map(len, labels)) for labels in of_metric}
+        for metric, of_metric in series.items()
     }
-    return Moment(snapshot, 1_795_000_000_000, starts, 1_794_000_000_000)
+    return Snapshot(series, 1_795_000_000_000, starts, 1_794_000_000_000)
 
 
-def page(renderer: Renderer, snapshot: Snapshot, accept: str) -> bytes:
-    """Return the series of a snapshot as a page."""
-    return renderer.render(moment_of(snapshot), accept, process=False).body
+def page(renderer: Renderer, series: AllSeries, accept: str) -> bytes:
+    """Return some series as a page."""
+    return renderer.render(snapshot_of(series), accept, process=False).body
 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    scrapes=st.lists(st.tuples(snapshots(), st.sampled_from(FORMATS)), max_size=8),
+    scrapes=st.lists(st.tuples(all_series(), st.sampled_from(FORMATS)), max_size=8),
     created=st.booleans(),
 )
 def test_page_is_that_of_its_snapshot(
-    scrapes: list[tuple[Snapshot, str]], *, created: bool
+    scrapes: list[tuple[AllSeries, str]], *, created: bool
 ) -> None:
     """Whatever was shown before, in whatever format, a page is the one made from nothing."""
     renderer = Renderer(created=created)
-    for snapshot, accept in scrapes:
+    for series, accept in scrapes:
         fresh = Renderer(created=created)
-        assert page(renderer, snapshot, accept) == page(fresh, snapshot, accept)
+        assert page(renderer, series, accept) == page(fresh, series, accept)
 
 
 def test_scrapes_at_the_same_time_do_not_mix() -> None:
-    """Threads that render different moments at once each get their own."""
+    """Threads that render different snapshots at once each get their own."""
 
-    def moment(number: int) -> Snapshot:
+    def numbered(number: int) -> AllSeries:
         names = [(f"tool_{n}", "completed") for n in range(20)]
         return {c.TOOL_INVOCATIONS: {name: n * number % 5 for n, name in enumerate(names)}}
 
-    moments = [moment(number) for number in range(4)]
-    expected = [page(Renderer(), snapshot, "") for snapshot in moments]
+    pages = [numbered(number) for number in range(4)]
+    expected = [page(Renderer(), series, "") for series in pages]
     renderer = Renderer()
     with ThreadPoolExecutor(50) as threads:
-        got = list(threads.map(lambda n: page(renderer, moments[n % 4], ""), range(400)))
+        got = list(threads.map(lambda n: page(renderer, pages[n % 4], ""), range(400)))
     assert got == [expected[number % 4] for number in range(400)]
 
 
 def test_few_formats_are_kept() -> None:
     """A client that asks for ever new versions gets each of them, and takes no more memory."""
     renderer = Renderer()
-    snapshot: Snapshot = {c.BASELINE: {(): 1_795_000_000_000}}
+    series: AllSeries = {c.BASELINE: {(): 1_795_000_000_000}}
     for number in range(20):
         accept = f"application/openmetrics-text;version=1.{number}.0"
-        rendered = renderer.render(moment_of(snapshot), accept, process=False)
+        rendered = renderer.render(snapshot_of(series), accept, process=False)
         assert f"version=1.{number}.0;" in rendered.content_type
         assert rendered.body.endswith(b"# EOF\n")
     assert len(renderer._kept) < 10
@@ -110,16 +111,27 @@ def test_few_formats_are_kept() -> None:
 )
 def test_accept_header_that_makes_no_sense_gets_a_page(accept: str) -> None:
     """A version that is no number is not an error of ours."""
-    rendered = Renderer().render(moment_of({c.BASELINE: {(): 1}}), accept)
+    rendered = Renderer().render(snapshot_of({c.BASELINE: {(): 1}}), accept)
     assert b"opencode_exporter_baseline_timestamp_seconds 0.001\n" in rendered.body
 
 
 def test_version_that_is_no_number_gets_text() -> None:
     """What cannot be understood counts as not asked for."""
     accept = "application/openmetrics-text;version=next"
-    nothing = moment_of({})
+    nothing = snapshot_of({})
     asked = Renderer().render(nothing, accept)
     assert asked.content_type == Renderer().render(nothing).content_type == TEXT
+
+
+@pytest.mark.parametrize(("lines", "series"), [(5, 2), (1, 2), (0, 1), (3, 0)])
+def test_lines_that_belong_to_nobody_are_an_error(lines: int, series: int) -> None:
+    """Were one of them missing, samples moved to the series beside theirs, in silence."""
+    with pytest.raises(ValueError, match=f"{lines} lines of {series} series"):
+        list(prometheus._shared_out(c.UP, [b"opencode_up 1"] * lines, series))
+    assert list(prometheus._shared_out(c.UP, [b"a", b"b", b"c", b"d"], 2)) == [
+        [b"a", b"b"],
+        [b"c", b"d"],
+    ]
 
 
 def test_exporter_shows_each_call_at_once(bench: Bench) -> None:
@@ -130,8 +142,8 @@ def test_exporter_shows_each_call_at_once(bench: Bench) -> None:
         for tool in ("read", "bash", "read", "skill", "my_tool", "read"):
             database.tool(message, tool=tool)
             exporter.poll()
-            snapshot = exporter.pages.snapshot()
+            series = exporter.pages.snapshot().series
             for accept in FORMATS:
                 kept = exporter.pages.metrics(accept, process=False).body
-                assert kept == page(Renderer(), snapshot, accept)
+                assert kept == page(Renderer(), series, accept)
         exporter.close()

@@ -15,7 +15,7 @@ from harness.databases import V1, V2
 from harness.processes.work import QUICK, SOURCE, Work, counts, serve, shown, working
 from harness.rereading import CALLS, REJECTED, add_call, readings
 from harness.support import Bench, exposed, wait_for
-from opencode_exporter.service import poller
+from opencode_exporter.service import source_poll
 
 ODD: Final = "CAST(x'6964ff5f' || CAST(rowid AS BLOB) AS TEXT)"
 """SQL of an id that is no valid UTF-8."""
@@ -123,7 +123,7 @@ def test_id_that_is_no_text_is_set_aside(
 ) -> None:
     """A row whose ids are no valid UTF-8 is rejected, once; all others of its source count."""
     if ahead:
-        monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1)
+        monkeypatch.setattr(source_poll, "WORTH_IT_ROWS", 1)
     table = "part" if generation is V1 else "session_message"
     with generation(bench.source) as database:
         for _ in range(5):
@@ -157,7 +157,7 @@ def test_reading_ahead_that_cannot_start(bench: Bench, monkeypatch: pytest.Monke
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1)
+    monkeypatch.setattr(source_poll, "WORTH_IT_ROWS", 1)
     monkeypatch.setattr(subprocess, "Popen", refuse)
     with V1(bench.source) as database:
         add_call(database)

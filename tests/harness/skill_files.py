@@ -7,7 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from opencode_exporter.source.skills import installed_skills
+from opencode_exporter.source.skills.scanner import SkillScanner
 
 SKILL = "---\nname: {}\ndescription: d\n---\nDo it.\n"
 
@@ -20,7 +20,7 @@ def put(folder: Path, name: str) -> None:
 
 def found(home: Path, *directories: tuple[Path, Path], **environ: str) -> set[tuple[str, str]]:
     """Return name and scope of what a fresh scanner finds, without the built-in skill."""
-    installed = installed_skills(home, environ, directories)
+    installed = SkillScanner(home, environ).scan(directories)
     return {(skill.name, skill.scope) for skill in installed if skill.scope != "builtin"}
 
 

@@ -19,7 +19,7 @@ from harness.places import RECORDINGS
 from harness.support import HOUR_MS, Bench, truth, unpack
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Labels
-from opencode_exporter.expose.moment import Moment
+from opencode_exporter.expose.snapshot import Snapshot
 from opencode_exporter.service.exporter import Exporter
 
 NAMES = sorted(path.parent.name for path in RECORDINGS.glob("*/truth.json"))
@@ -78,7 +78,7 @@ def _of_call(session: Session, row: Row, call: Call) -> Iterator[tuple[Series, i
         yield ("opencode_tool_errors_total", (call.tool, call.reason)), call.ended
 
 
-def started(moment: Moment) -> Happened:
+def started(moment: Snapshot) -> Happened:
     """Return the start of every series that counts, by metric and labels."""
     return {
         (metric.name, labels): moment.start_ms(metric, labels)
@@ -88,7 +88,7 @@ def started(moment: Moment) -> Happened:
     }
 
 
-def counting(moment: Moment) -> set[Series]:
+def counting(moment: Snapshot) -> set[Series]:
     """Return the series that have counted something."""
     return {
         (metric.name, labels)

@@ -39,7 +39,7 @@ def test_history_counts_since_its_first_event(name: str, bench: Bench) -> None:
     """No series starts after its first event, and none before the first of all."""
     recorded(name, bench)
     with polled(bench) as exporter:
-        moment = exporter.pages.moment()
+        moment = exporter.pages.snapshot()
     starts, events = started(moment), first_events(bench.source)
     first_of_all = min(
         min(filter(None, [row.created, *(call.started for call in row.calls)]))
@@ -57,18 +57,18 @@ def test_restart_and_second_read_change_no_start(name: str, bench: Bench) -> Non
     """A start is in the ledger; of a history, it is the same in every ledger that counts it."""
     recorded(name, bench)
     with polled(bench) as exporter:
-        before = started(exporter.pages.moment())
+        before = started(exporter.pages.snapshot())
     bench.clock.advance(hours=2)
     with polled(bench) as exporter:
-        after = started(exporter.pages.moment())
-        process = exporter.pages.moment().began_ms
+        after = started(exporter.pages.snapshot())
+        process = exporter.pages.snapshot().began_ms
     ours = ("opencode_exporter_polls_total", "opencode_exporter_poll_duration_seconds")
     assert {after[series] for series in after if series[0] in ours} == {process}
     assert {key: at for key, at in before.items() if key[0] not in ours} == {
         key: at for key, at in after.items() if key[0] not in ours and key in before
     }
     with polled(bench, in_memory=True) as exporter:
-        moment = exporter.pages.moment()
+        moment = exporter.pages.snapshot()
     again = started(moment)
     of_events = {key for key in counting(moment) & before.keys() if "exporter" not in key[0]}
     assert of_events
@@ -107,7 +107,7 @@ def test_starts_stay_while_rows_come_in(name: str, seed: int, bench: Bench) -> N
 
 def unmoved(known: Happened, exporter: Exporter) -> Happened:
     """Assert that what has started starts at the same time still; return all starts."""
-    moment = exporter.pages.moment()
+    moment = exporter.pages.snapshot()
     starts = {
         series: at
         for series, at in started(moment).items()
@@ -130,7 +130,7 @@ def test_live_series_starts_at_its_first_event(bench: Bench) -> None:
         for tool in ("grep", "edit", "grep"):
             called(bench, tool, bench.clock.ms + 60_000)
             exporter.poll()
-        starts = exporter.pages.moment().starts[c.BY_NAME[NEW]]
+        starts = exporter.pages.snapshot().starts[c.BY_NAME[NEW]]
     # Its message and session are a little older than a call.
     found = {tool: start for (tool, *_), start in starts.items()}
     assert found["read"] in range(began - HOUR_MS - 3, began - HOUR_MS + 1)
@@ -144,12 +144,12 @@ def test_series_shown_at_0_starts_at_the_baseline(bench: Bench) -> None:
     baseline = bench.clock.ms
     with polled(bench) as exporter:
         bench.clock.advance(hours=1)
-        before = exporter.pages.moment()
+        before = exporter.pages.snapshot()
         assert before.series[c.TOOL_INVOCATIONS]["grep", "completed"] == 0
         assert before.start_ms(c.TOOL_INVOCATIONS, ("grep", "completed")) == baseline
         called(bench, "grep", bench.clock.ms)
         exporter.poll()
-        after = exporter.pages.moment()
+        after = exporter.pages.snapshot()
         assert after.series[c.TOOL_INVOCATIONS]["grep", "completed"] == 1
         assert after.start_ms(c.TOOL_INVOCATIONS, ("grep", "completed")) == baseline
         # Where nothing is shown beforehand, the baseline is no start.
@@ -160,7 +160,7 @@ def test_metrics_with_known_names_are_those_that_have_zeros(bench: Bench) -> Non
     """Every series that the ledger does not have is at 0, and its metric is known to have such."""
     called(bench, "read", bench.clock.ms - HOUR_MS)
     with polled(bench) as exporter:
-        moment, ledger = exporter.pages.moment(), exporter.ledger.published.series
+        moment, ledger = exporter.pages.snapshot(), exporter.ledger.published.series
     zeros = {
         metric
         for metric, series in moment.series.items()
@@ -178,7 +178,7 @@ def test_exporter_counts_its_own_work_since_the_ledger_began(bench: Bench) -> No
     for _ in range(2):
         called(bench, "read", began - 24 * HOUR_MS)
         with polled(bench) as exporter:
-            moment = exporter.pages.moment()
+            moment = exporter.pages.snapshot()
             assert set(moment.starts[c.ROWS_READ].values()) == {began + 1000}
             assert moment.start_ms(c.LATE_ENDS, ("error",)) == began + 1000
             assert moment.start_ms(c.POLLS, ("opencode.db", "ok")) == bench.clock.ms
@@ -191,7 +191,7 @@ def test_history_that_is_skipped_starts_nothing(bench: Bench) -> None:
     with polled(bench, history="skip") as exporter:
         called(bench, "read", bench.clock.ms + 5000)
         exporter.poll()
-        moment = exporter.pages.moment()
+        moment = exporter.pages.snapshot()
     assert counting(moment) >= {("opencode_tool_invocations_total", ("read", "completed"))}
     assert min(started(moment).values()) == baseline
 
@@ -210,7 +210,7 @@ def test_times_that_make_no_sense_start_nothing(generation: str, odd: int, bench
             called_v2 = new.session()
             new.user(called_v2, created=odd)
     with polled(bench) as exporter:
-        moment = exporter.pages.moment()
+        moment = exporter.pages.snapshot()
     assert counting(moment)
     assert set(started(moment).values()) <= set(range(now - 1000, now + 1))
 
@@ -226,7 +226,7 @@ def test_turn_that_is_given_up_starts_no_later_than_its_last_row(bench: Bench) -
         exporter.poll()
         bench.clock.advance(hours=24)
         exporter.poll()
-        moment = exporter.pages.moment()
+        moment = exporter.pages.snapshot()
     assert [*moment.series[c.TURNS]] == [("build", "abandoned")]
     assert moment.start_ms(c.TURNS, ("build", "abandoned")) <= last
 
@@ -242,9 +242,9 @@ def test_hidden_projects_start_with_the_first_of_them(how: str, bench: Bench) ->
             db.tool(db.message(db.session(project=project)))
             db.now += 60_000
     with polled(bench, in_memory=True) as exporter:
-        named = exporter.pages.moment()
+        named = exporter.pages.snapshot()
     with polled(bench, in_memory=True, project_names=how) as exporter:
-        hidden = exporter.pages.moment()
+        hidden = exporter.pages.snapshot()
     usage = c.BY_NAME[NEW]
     assert hidden.starts[usage].keys() == hidden.series[usage].keys() != named.series[usage].keys()
     assert min(hidden.starts[usage].values()) == min(named.starts[usage].values())
@@ -254,12 +254,12 @@ def test_smallest_start_of_hidden_projects(bench: Bench) -> None:
     """A project that comes in later does not make a series that is shown as one younger."""
     called(bench, "read", bench.clock.ms - HOUR_MS)
     with polled(bench, project_names="off") as exporter:
-        before = exporter.pages.moment().starts[c.BY_NAME[NEW]]
+        before = exporter.pages.snapshot().starts[c.BY_NAME[NEW]]
         with V1(bench.source, ddl="", now=bench.clock.ms) as db:
             db.tool(db.message(db.session(project="another")), tool="read")
         bench.clock.ms = db.now + 1000
         exporter.poll()
-        moment = exporter.pages.moment()
+        moment = exporter.pages.snapshot()
     assert moment.starts[c.BY_NAME[NEW]] == before
     assert [*moment.series[c.BY_NAME[NEW]].values()] == [2]
 
@@ -269,7 +269,7 @@ def test_tools_that_are_left_out_have_no_start(bench: Bench) -> None:
     called(bench, "read", bench.clock.ms - HOUR_MS)
     without = Filters(tool=NameFilter(exclude=parse_pattern("read")))
     with polled(bench, filters=without) as exporter:
-        starts = exporter.pages.moment().starts
+        starts = exporter.pages.snapshot().starts
     assert not any("read" in labels for series in starts.values() for labels in series)
 
 
@@ -313,7 +313,7 @@ def test_start_is_a_column_of_the_ledger(bench: Bench) -> None:
     """Whoever opens a ledger finds the start of each of its series beside its value."""
     called(bench, "read", bench.clock.ms - HOUR_MS)
     with polled(bench) as exporter:
-        moment = exporter.pages.moment()
+        moment = exporter.pages.snapshot()
     with closing(apsw.Connection(str(bench.ledger))) as db:
         sql = "SELECT started FROM series WHERE metric = ?"
         (start,) = [started for (started,) in db.execute(sql, (NEW,))]

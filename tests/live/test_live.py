@@ -75,7 +75,7 @@ class Stage:
         """
         Wait for two scrapes that begin after now, and return the second one's moment.
 
-        The first shows series at 0 that appeared since the one before; see `moment.py`.
+        The first shows series at 0 that appeared since the one before; see `snapshot.py`.
         """
         return self.prometheus.scraped(time.time(), times=2)
 

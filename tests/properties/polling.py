@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 
 from harness.support import Bench, FakeClock
-from opencode_exporter.service import poller
+from opencode_exporter.service import source_poll
 from opencode_exporter.source.opencode import tailer
 
 
 def main(directory: Path, ms: int) -> None:
     """Say that it polls, and poll until it is killed."""
     tailer.CHUNK_ROWS = 5  # type: ignore[misc]
-    poller._COMMIT_ROWS = 20  # type: ignore[misc]
+    source_poll._COMMIT_ROWS = 20  # type: ignore[misc]
     exporter = Bench(directory, FakeClock(ms)).exporter()
     print("polling", flush=True)  # noqa: T201  # to whoever kills it
     while True:

@@ -25,7 +25,7 @@ from hypothesis.stateful import initialize, precondition, rule, run_state_machin
 
 from harness.support import Exposed, exposed
 from opencode_exporter import chunk as chunks
-from opencode_exporter.service import poller
+from opencode_exporter.service import source_poll
 from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.source.opencode import tailer
 from opencode_exporter.source.opencode.tables import part_v1 as table_v1
@@ -57,7 +57,7 @@ class Machine(Working):
     )
     def sized(self, chunk: int, commit: int, anchors: int) -> None:
         """Choose how much is read in a transaction, written in a commit, and remembered."""
-        sizes = [(tailer, "CHUNK_ROWS", chunk), (poller, "_COMMIT_ROWS", commit)]
+        sizes = [(tailer, "CHUNK_ROWS", chunk), (source_poll, "_COMMIT_ROWS", commit)]
         sizes += [(module, "DENSE", anchors) for module in (chunks, table_v1, table_v2)]
         for module, name, size in sizes:
             self.stack.enter_context(patch.object(module, name, size))

@@ -21,7 +21,7 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from harness.support import HOUR_MS, Bench, Exposed, exposed, truth, unpack
-from opencode_exporter.service import poller
+from opencode_exporter.service import source_poll
 from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.source.opencode import tailer
 from source.fuzzing import Mutation, adorn, arrivals, connect, spoil, spoil_around
@@ -103,7 +103,7 @@ def few_rows(rng: Random) -> Iterator[None]:
     """Read few rows in a transaction, and write few in a commit."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tailer, "CHUNK_ROWS", rng.choice([5, 17, 60]))
-        patch.setattr(poller, "_COMMIT_ROWS", rng.choice([1, 40]))
+        patch.setattr(source_poll, "_COMMIT_ROWS", rng.choice([1, 40]))
         yield
 
 
@@ -182,7 +182,7 @@ def test_odd_rows_spoil_nothing_but_themselves(
     assert shown(reader.as_it_comes("odd")) == shown(reader.once("odd")), told
     if not seed % 4:
         alone = shown(reader.once("odd"))
-        monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1)
+        monkeypatch.setattr(source_poll, "WORTH_IT_ROWS", 1)
         assert shown(reader.once("odd")) == alone, told
 
 

@@ -16,10 +16,11 @@ from harness.databases import V1, V2, call
 from harness.pages import counted
 from harness.support import Bench, FakeClock, exposed
 from opencode_exporter.chunk import Chunk
+from opencode_exporter.clock import Patience
 from opencode_exporter.counting.summary import SummedChunk
 from opencode_exporter.events import Step, weight
 from opencode_exporter.ledger.ledger import Ledger
-from opencode_exporter.service import poller, read_ahead
+from opencode_exporter.service import read_ahead, source_poll
 from opencode_exporter.source.opencode.source import Source
 from opencode_exporter.source.opencode.tables import message_parts_v1
 from opencode_exporter.source.opencode.tables.table import WITHOUT_BOUNDS
@@ -38,7 +39,7 @@ def steps_v2(path: Path, rows: int, calls: int) -> None:
 
 def chunks(path: Path, clock: FakeClock) -> list[Chunk]:
     """Return what a first read yields."""
-    tailer = Tailer(clock, abandon_after_ms=1000)
+    tailer = Tailer(clock, Patience(clock, 1000))
     with Source(path, "").open() as reader:
         return [*tailer.read(reader, tailer.ahead(reader, {}), ())]
 
@@ -54,7 +55,7 @@ def test_few_steps_with_many_calls_are_in_memory_at_once(bench: Bench) -> None:
 
 def test_a_batch_is_bounded_by_its_events(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was by its rows alone: their keys and sums waited for the commit, all of them."""
-    monkeypatch.setattr(poller, "_COMMIT_ROWS", 100)
+    monkeypatch.setattr(source_poll, "_COMMIT_ROWS", 100)
     steps_v2(bench.source, 8, EACH)
     bench.clock.advance(hours=100)
     waiting: list[int] = []
@@ -74,7 +75,7 @@ def test_a_batch_is_bounded_by_its_events(bench: Bench, monkeypatch: pytest.Monk
 
 def test_a_summary_is_bounded_by_its_events(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A window of a thousand messages was one; those that read ahead took 240 MB."""
-    monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1)
+    monkeypatch.setattr(source_poll, "WORTH_IT_ROWS", 1)
     steps_v2(bench.source, 40, 600)
     bench.clock.advance(hours=100)
     held: list[int] = []
@@ -162,7 +163,7 @@ def test_rows_that_are_read_again_come_some_at_a_time(bench: Bench) -> None:
     bench.clock.ms = database.now + 1000
     with table(bench.source, bench.clock) as messages:
         names = [row.row for row in messages.read_after(0, WITHOUT_BOUNDS, ()).chunk.open_rows]
-    tailer = Tailer(bench.clock, abandon_after_ms=1000)
+    tailer = Tailer(bench.clock, Patience(bench.clock, 1000))
     with Source(bench.source, "").open() as reader:
         found = [*tailer.again(reader, {"message": names})]
     assert sum(len(chunk.events) for chunk in found) == 130

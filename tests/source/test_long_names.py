@@ -164,5 +164,5 @@ def test_a_path_that_is_too_long_to_be_one_is_not_read(bench: Bench) -> None:
     exporter = bench.exporter()
     exporter.poll()
     assert exposed(exporter).total(CALLS) == 1
-    assert max(map(len, texts(exporter.poller._directories)), default=0) < LONG
+    assert max(map(len, texts(exporter.poller.installed._directories)), default=0) < LONG
     exporter.close()

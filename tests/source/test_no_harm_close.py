@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Final
 
 import pytest
@@ -18,7 +17,6 @@ from harness.rereading import CALLS, SOURCE, fill
 from harness.support import Bench, exposed, wait_for
 from opencode_exporter.errors import SourceChangedError
 from opencode_exporter.source.opencode import lockless
-from opencode_exporter.source.opencode import source as source_module
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.source import Source
 
@@ -164,18 +162,17 @@ def test_whoever_has_the_database_for_himself_is_not_read_over(tmp_path: Path) -
         assert us.query("SELECT count(*) FROM part").get == 2
 
 
-@pytest.mark.parametrize(
-    ("module", "name", "value"), [(lockless, "MOST_FRAMES", 0), (source_module, "SUPPORTED", False)]
-)
+@pytest.mark.parametrize("is_long", [True, False], ids=["long WAL", "not lockless"])
 def test_poll_takes_locks_where_it_cannot_do_without(
-    module: ModuleType, name: str, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    is_long: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beside a very long WAL, or on Windows, SQLite's own locks guard the read."""
-    monkeypatch.setattr(module, name, value)
+    """Beside a very long WAL, or where it is told to, SQLite's own locks guard the read."""
+    if is_long:
+        monkeypatch.setattr(lockless, "MOST_FRAMES", 0)
     source = tmp_path / SOURCE
     with Neighbour(source) as opencode:
         opencode.ask("commit", "3")
-        with Source(source, SOURCE).open(unnoticed=True) as us:
+        with Source(source, SOURCE, lockless=is_long).open(unnoticed=True) as us:
             assert not us.is_unnoticed
             assert us.query("SELECT count(*) FROM part").get == 3
 

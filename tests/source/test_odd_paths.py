@@ -15,7 +15,7 @@ from harness.processes.work import mounted
 from harness.support import Bench, Exposed, exposed, not_utf8, unpack
 from opencode_exporter.commands.check import filesystem
 from opencode_exporter.commands.check import mounted as listed
-from opencode_exporter.service import poller
+from opencode_exporter.service import source_poll
 from opencode_exporter.web.landing import render_landing
 
 CALLS = "opencode_tool_invocations_total"
@@ -86,7 +86,7 @@ def test_other_processes_read_a_long_one(
     bench: Bench, odd: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """They are told the path by their input, which is JSON."""
-    monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1)
+    monkeypatch.setattr(source_poll, "WORTH_IT_ROWS", 1)
     filled(odd, 20).close()
     assert bench.read_once(source_paths=(odd,)).total(CALLS) == 20
     assert not caplog.records or "reader" not in caplog.text

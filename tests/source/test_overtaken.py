@@ -11,7 +11,7 @@ import pytest
 from harness.databases import V1, V2, call
 from harness.processes.opencode_writer import Neighbour
 from harness.support import Bench, exposed
-from opencode_exporter.service import poller, read_ahead
+from opencode_exporter.service import read_ahead, source_poll
 from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.source.opencode import tailer
 from opencode_exporter.source.opencode.tables.part_v1 import PartTable
@@ -116,7 +116,7 @@ def test_rowids_given_again_while_others_read_ahead(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was read ahead of a deletion is not trusted beyond it: the new rows are read."""
-    monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1_000)
+    monkeypatch.setattr(source_poll, "WORTH_IT_ROWS", 1_000)
     # They read some windows ahead and no more, so that most are read after the deletion,
     # and those few lie where the anchors have become sparse.
     monkeypatch.setattr(read_ahead, "_PIPE_BYTES", 4_096)

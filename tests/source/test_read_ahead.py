@@ -8,7 +8,7 @@ from harness.databases import V1, V2, call
 from harness.pages import counted
 from harness.places import RECORDINGS
 from harness.support import HOUR_MS, Bench, Exposed, exposed, truth, unpack
-from opencode_exporter.service import poller, read_ahead
+from opencode_exporter.service import read_ahead, source_poll
 
 ABOUT_READING = ("opencode_exporter_poll", "opencode_exporter_last", "opencode_exporter_ledger")
 NAMES = sorted(str(path.parent.relative_to(RECORDINGS)) for path in RECORDINGS.rglob("truth.json"))
@@ -18,7 +18,7 @@ WINDOW = read_ahead._WINDOW_ROWS
 @pytest.fixture
 def _ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let others read however little there is."""
-    monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1)
+    monkeypatch.setattr(source_poll, "WORTH_IT_ROWS", 1)
 
 
 def shown(page: Exposed) -> dict[str, object]:
@@ -37,7 +37,7 @@ def test_same_page_whoever_reads(
     unpack(recording, bench.directory)
     bench.clock.ms = truth(recording)["recorded_at_ms"] + 24 * HOUR_MS
     alone = bench.read_once(history=history)
-    monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1)
+    monkeypatch.setattr(source_poll, "WORTH_IT_ROWS", 1)
     assert shown(bench.read_once(history=history)) == shown(alone)
 
 

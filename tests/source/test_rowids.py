@@ -15,7 +15,8 @@ from harness.databases import V1, V2, call, schema
 from harness.pages import counted, polled
 from harness.rereading import SOURCE, problem, readings, state
 from harness.support import Bench, FakeClock
-from opencode_exporter.service import poller, read_ahead
+from opencode_exporter.clock import Patience
+from opencode_exporter.service import read_ahead, source_poll
 from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.source.opencode.source import Source
 from opencode_exporter.source.opencode.tailer import Tailer
@@ -58,7 +59,7 @@ def test_row_far_from_the_others_is_read_at_once(
 ) -> None:
     """A gap of a billion rowids took forever, and rowids below 1 were never read."""
     if aside:
-        monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1)
+        monkeypatch.setattr(source_poll, "WORTH_IT_ROWS", 1)
     with generation(bench.source) as db:
         session = db.session()
         rows = [add(db, session, number) for number in range(4)]
@@ -77,7 +78,7 @@ def test_few_rows_far_apart_take_few_windows(bench: Bench, generation: type[Data
             move(db, add(db, session, number), number * 10**9 + 1)
     clock = FakeClock()
     with Source(bench.source, SOURCE).open() as reader:
-        stretches = Tailer(clock, abandon_after_ms=1).ahead(reader, {})
+        stretches = Tailer(clock, Patience(clock, 1)).ahead(reader, {})
         planned = read_ahead.plan(reader, stretches)
     (windows,) = (w for stretch, w in planned if stretch.table == TABLE[generation])
     assert len(windows) == 1
@@ -102,7 +103,7 @@ def test_windows_hold_every_row_once(
     db.close()
     with pytest.MonkeyPatch.context() as patch, Source(path, SOURCE).open() as reader:
         patch.setattr(read_ahead, "_WINDOW_ROWS", 16)  # four of these
-        stretches = Tailer(FakeClock(), abandon_after_ms=1).ahead(reader, {})
+        stretches = Tailer(FakeClock(), Patience(FakeClock(), 1)).ahead(reader, {})
         ((_, windows),) = read_ahead.plan(reader, stretches)
     found = [
         [rowid for rowid in sorted(rowids) if window.first <= rowid <= window.last]

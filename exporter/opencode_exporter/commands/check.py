@@ -18,7 +18,7 @@ from typing import Final
 from opencode_exporter.errors import SourceChangedError, SourceError
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.schema import CALL_TABLES, COLUMNS
-from opencode_exporter.source.opencode.sessions import opencode_version
+from opencode_exporter.source.opencode.session_rows import opencode_version
 from opencode_exporter.source.opencode.source import Source
 
 _SHARED: Final = {

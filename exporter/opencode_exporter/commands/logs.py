@@ -14,13 +14,12 @@ from typing import Final, Literal
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from opencode_exporter.clock import LineLimit
 from opencode_exporter.errors import printable
 
 LogFormat = Literal["auto", "logfmt", "json"]
 _ORDER: Final = ["ts", "level", "msg"]
 _AT_A_CLIENTS_WILL: Final = ("uvicorn", "asyncio", "opencode_exporter.web")
-_REPEAT_S: Final = 30.0
-_KEPT: Final = 100
 
 
 def configure(level: str, log_format: LogFormat) -> None:
@@ -65,21 +64,16 @@ class Throttle(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._last: dict[tuple[str, str], tuple[float, int]] = {}
+        self._limit = LineLimit()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a line is written."""
         if record.levelno < logging.WARNING or not record.name.startswith(_AT_A_CLIENTS_WILL):
             return True
         line = record.name, str(record.msg).partition("\n")[0]
-        when, held_back = self._last.get(line, (0.0, 0))
-        # A clock that steps back must not silence a line until it is there again.
-        if abs(record.created - when) < _REPEAT_S:
-            self._last[line] = when, held_back + 1
+        held_back = self._limit.held_back(line, record.created)
+        if held_back is None:
             return False
-        if len(self._last) >= _KEPT:
-            self._last.clear()
-        self._last[line] = record.created, 0
         if held_back:
             record.repeated = held_back
         return True

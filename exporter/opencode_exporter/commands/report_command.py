@@ -38,7 +38,7 @@ def report(
     with ProgressBar() as bar:
         exporter = Exporter(settings, os.environ, home_directory(), progress=bar.show)
         exporter.poll()
-    snapshot, states = exporter.pages.snapshot(), exporter.poller.health
+    snapshot, states = exporter.pages.snapshot().series, exporter.poller.health
     exporter.close()
     if any(health.is_read for health in states.values()):
         asked = Asked(SystemClock().now_ms(), settings.since_ms, settings.only_project)

@@ -32,7 +32,7 @@ Known = Mapping[c.Metric, Mapping[Labels, OfSeries]]
 
 
 class Exemplars:
-    """The latest exemplars; one thread notes them, any may ask."""
+    """The latest exemplars; one thread notes them, any may read."""
 
     def __init__(self) -> None:
         self._known: dict[c.Metric, dict[Labels, OfSeries]] = {

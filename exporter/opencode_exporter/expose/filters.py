@@ -38,13 +38,13 @@ def parse_pattern(text: str) -> re.Pattern[str] | None:
 
 @dataclass(frozen=True)
 class NameFilter:
-    """What is shown of one kind: all, what a pattern matches, or what it does not."""
+    """The names of one kind that are shown: all, or by a pattern."""
 
     include: re.Pattern[str] | None = None
     exclude: re.Pattern[str] | None = None
 
     def shows(self, name: str) -> bool:
-        """Say whether a name is shown; a pattern has to match the whole of it."""
+        """Return whether a name is shown; a pattern has to match all of it."""
         if self.include is not None:
             return self.include.fullmatch(name) is not None
         return self.exclude is None or self.exclude.fullmatch(name) is None
@@ -77,7 +77,7 @@ class Filters:
         self, labels: tuple[str, ...], series: Mapping[tuple[str, ...], T]
     ) -> Mapping[tuple[str, ...], T]:
         """
-        Return those series of a metric that name nothing which is left out.
+        Return the series whose tool and skill labels pass the filters.
 
         Args:
             labels: The names of the metric's labels.

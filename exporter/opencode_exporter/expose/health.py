@@ -1,7 +1,7 @@
 """
-The health of sources: what the poller finds out and both sinks show.
+Health: what is known of each source's polls and of the pushes, as both sinks show it.
 
-Plain data.
+Plain data, kept up to date by who polls and by who pushes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Histogram, edges_of
+from opencode_exporter.expose.exemplars import Exemplars
 
 _POLL_EDGES: Final = edges_of(c.POLL_DURATION)
 
@@ -46,3 +47,12 @@ class SourceHealth:
     def observe(self, seconds: float) -> None:
         """Add the duration of a poll."""
         self.durations.observe(round(seconds * c.POLL_DURATION.scale), _POLL_EDGES)
+
+
+@dataclass(frozen=True)
+class PushHealth:
+    """What is known of the pushes over OTLP; what nobody pushes is empty."""
+
+    exports: dict[str, int] = field(default_factory=dict)  # pushes of metrics, by result
+    spans: dict[str, int] = field(default_factory=dict)  # by result
+    exemplars: Exemplars = field(default_factory=Exemplars)  # of the spans

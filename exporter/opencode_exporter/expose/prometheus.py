@@ -1,14 +1,14 @@
 """
-Exposition: a moment as Prometheus text or OpenMetrics.
+Prometheus: a snapshot as a page of text or OpenMetrics.
 
 Both formats and their negotiation are prometheus-client's; this turns series
 into its families, and keeps the text of each for as long as it is the same.
-Reads nothing but the moment.
+Reads nothing but the snapshot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, zip_longest
 from threading import Lock
 from typing import Final, NamedTuple
@@ -35,7 +35,7 @@ from opencode_exporter.counting.series import (
     zero_of,
 )
 from opencode_exporter.expose.exemplars import Exemplar, OfSeries
-from opencode_exporter.expose.moment import Moment
+from opencode_exporter.expose.snapshot import Snapshot
 
 _FORMATS_KEPT: Final = 4  # a client may ask for any version of a format
 _HEAD_LINES: Final = 2  # HELP and TYPE
@@ -48,7 +48,7 @@ _Bucket = tuple[str, float] | tuple[str, float, TheirExemplar]
 
 
 class _Sample(NamedTuple):
-    """A series, with what is shown of it beside its value."""
+    """A series with value, start and exemplars."""
 
     labels: Labels
     value: Value
@@ -69,7 +69,7 @@ class Rendered(NamedTuple):
 
 
 class _Text(NamedTuple):
-    """What a metric's series came to in one format."""
+    """The rendered series of one metric, in one format."""
 
     series: Mapping[Labels, Value]
     exemplars: Mapping[Labels, OfSeries]
@@ -78,7 +78,7 @@ class _Text(NamedTuple):
 
 
 class _Families(Collector):
-    """Families that are there already."""
+    """A collector of given families."""
 
     def __init__(self, *families: Metric) -> None:
         self._families = families
@@ -148,7 +148,7 @@ _PROCESS = _process_registry()
 
 class Renderer:
     """
-    Renders moments.  Any thread may; what has not changed since is not rendered again.
+    Renders snapshots.  Any thread may; what has not changed since is not rendered again.
 
     Args:
         created: Whether OpenMetrics says since when each series counts.  The text format
@@ -160,28 +160,28 @@ class Renderer:
         self._lock = Lock()
         self._kept: dict[str, dict[str, _Text]] = {}
 
-    def render(self, moment: Moment, accept: str = "", *, process: bool = True) -> Rendered:
+    def render(self, snapshot: Snapshot, accept: str = "", *, process: bool = True) -> Rendered:
         """
         Return the page for a scrape.
 
         Args:
-            moment: The series; they are kept, so nobody may change them any more.
+            snapshot: The series; they are kept, so nobody may change them any more.
             accept: The request's Accept header: text, or OpenMetrics 1.0.
             process: Whether ``process_*`` and ``python_info`` are on the page.
         """
         encode, content_type = _negotiated(accept)
         is_open = content_type.startswith(_OPENMETRICS)
-        start_of = moment.start_ms if self._created and is_open else None
+        start_of = snapshot.start_ms if self._created and is_open else None
         end = encode(_Families())
         # Of many scrapes after a change one renders it, and the others wait for that.
         with self._lock:
             kept = self._kept_of(content_type)
             page = []
             for metric in c.ON_PAGE:
-                series = moment.series.get(metric)
+                series = snapshot.series.get(metric)
                 if not series:
                     continue
-                exemplars = moment.exemplars.get(metric, {}) if is_open else {}
+                exemplars = snapshot.exemplars.get(metric, {}) if is_open else {}
                 now = kept.get(metric.name)
                 if now is None or now.series != series or now.exemplars != exemplars:
                     now = kept[metric.name] = _rendered(
@@ -243,12 +243,24 @@ def _rendered(
     # A sample is a line: the newlines in labels are escaped.
     made = page.split(b"\n")[:-1]
     head, samples = made[:_HEAD_LINES], made[_HEAD_LINES:]
-    each = len(samples) // max(1, len(changed))
-    lines = dict(old.lines) if old else {}
-    for place, (labels, *_) in enumerate(changed):
-        lines[labels] = b"\n".join(samples[place * each : (place + 1) * each])
+    new = zip(changed, _shared_out(metric, samples, len(changed)), strict=True)
+    lines = {**(old.lines if old else {}), **{one.labels: b"\n".join(its) for one, its in new}}
     lines = {labels: lines[labels] for labels in sorted(series)}
     return _Text(series, exemplars, lines, b"\n".join((*head, *lines.values(), b"")))
+
+
+def _shared_out(metric: c.Metric, lines: list[bytes], series: int) -> Iterator[list[bytes]]:
+    """
+    Yield the lines of each series, of which all have the same number.
+
+    Raises:
+        ValueError: They have not: nobody could tell which line is whose.
+    """
+    each = len(lines) // max(1, series)
+    if each * series != len(lines) or (series and not each):
+        raise ValueError(f"{metric.name}: {len(lines)} lines of {series} series")
+    for place in range(series):
+        yield lines[place * each : (place + 1) * each]
 
 
 def head_of(metric: c.Metric) -> bytes:

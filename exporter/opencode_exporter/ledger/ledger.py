@@ -127,6 +127,7 @@ class Ledger:
         self._late_ms = memory.late_ms
         self.published = Published(
             totals=totals,
+            salt=self.meta["salt"],
             births=self._births,
             viewers=self._viewers,
             names={label: slots.names(label) for label in _SHOWN_AT_ZERO},

@@ -84,6 +84,7 @@ class Published(NamedTuple):
     """What has been committed."""
 
     totals: Totals
+    salt: str  # of hashes that are shown
     births: int  # until now
     viewers: Viewers  # to whom they are shown
     names: Mapping[str, tuple[str, ...]]  # names that hold a slot, by label

@@ -12,17 +12,21 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from opencode_exporter.clock import Clock, SystemClock
+from opencode_exporter.clock import Clock, Patience, SystemClock
 from opencode_exporter.errors import ConfigError, LedgerDamagedError, LedgerError
+from opencode_exporter.expose.health import PushHealth
 from opencode_exporter.ledger.file import set_aside
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.ledger.scope import Scope
 from opencode_exporter.ledger.store import Store
-from opencode_exporter.service.poller import Poller, Progress
+from opencode_exporter.service.installed import Installed
+from opencode_exporter.service.poller import Poller
 from opencode_exporter.service.settings import Settings
+from opencode_exporter.service.source_poll import Progress
 from opencode_exporter.service.views import Pages
 from opencode_exporter.source.locate import databases, directories, is_source
-from opencode_exporter.source.skills import SkillScanner
+from opencode_exporter.source.opencode.tailer import Tailer
+from opencode_exporter.source.skills.scanner import SkillScanner
 
 log = logging.getLogger(__name__)
 
@@ -92,15 +96,16 @@ class Exporter:
         self._replaced = False  # the damaged ledger is aside, the empty one not open yet
         self._refuse_a_source()
         self.ledger = open_ledger(settings, clock)
+        patience = Patience(clock, settings.abandon_after_ms)
         self.poller = Poller(
             self.ledger,
+            Tailer(clock, patience, with_paths=settings.files_top > 0),
+            Installed(SkillScanner(home, environ, clock), self.ledger.names, clock),
             clock,
-            abandon_after_ms=settings.abandon_after_ms,
-            scanner=SkillScanner(home, environ),
-            with_paths=settings.files_top > 0,
             progress=progress,
         )
-        self.pages = Pages(self.ledger, self.poller, settings, clock)
+        self.pushes = PushHealth()
+        self.pages = Pages(self.ledger, self.poller, self.pushes, settings, clock)
 
     def _refuse_a_source(self) -> None:
         path, named = self.settings.ledger_path, self.settings.source_paths
@@ -115,20 +120,24 @@ class Exporter:
         """Return the directories in which databases are, or may appear."""
         return directories(self.settings.source_paths, self._environ, self._home)
 
-    def poll(self) -> None:
-        """Poll every database there is now."""
-        with contextlib.suppress(OSError):  # out of files: those that are known stay
+    def poll(self, *, patiently: bool = False) -> None:
+        """Poll every database there is; ``patiently``: except those that have just failed."""
+        with contextlib.suppress(OSError):  # out of files: the known databases stay
             files = databases(self.settings.source_paths, self._environ, self._home)
             self.poller.watch(files)
         try:
-            self._poll()
+            self._poll(patiently=patiently)
         except LedgerError as err:
             self.poller.fail(err)
 
-    def _poll(self) -> None:
+    def retry_s(self) -> float:
+        """Return in how many seconds a database that failed is polled again; infinite for none."""
+        return self.poller.retry_s()
+
+    def _poll(self, *, patiently: bool) -> None:
         if not self._damaged:
             try:
-                self.poller.poll()
+                self.poller.poll(patiently=patiently)
             except LedgerDamagedError:
                 # Found when a page of it is read, which may be long after the start.
                 self._damaged = True
@@ -151,5 +160,5 @@ class Exporter:
         self.poller.forget()
 
     def close(self) -> None:
-        """Let go of the ledger."""
+        """Close the ledger."""
         self.ledger.close()

@@ -19,21 +19,22 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import IO, BinaryIO, Final, NamedTuple
+from typing import IO, BinaryIO, Final, NamedTuple, cast
 
 import apsw
 import msgspec
 
 from opencode_exporter.chunk import DENSE, Anchor, Chunk
-from opencode_exporter.clock import SystemClock
+from opencode_exporter.clock import Patience, SystemClock
 from opencode_exporter.counting.summary import Summarizer, Summary, SummedChunk
 from opencode_exporter.errors import SourceError
 from opencode_exporter.events import weight
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.source import Source
+from opencode_exporter.source.opencode.stretches import Stretch, is_there
 from opencode_exporter.source.opencode.tables import tables
 from opencode_exporter.source.opencode.tables.table import Table, Taken
-from opencode_exporter.source.opencode.tailer import CHUNK_ROWS, Stretch, Tailer, is_there
+from opencode_exporter.source.opencode.tailer import CHUNK_ROWS, Tailer
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ _summed_taken = msgspec.msgpack.Decoder(_Summed).decode
 
 
 class Window(msgspec.Struct, frozen=True, array_like=True):
-    """Rowids that one reader reads in a turn, the first and the last; they may have gaps."""
+    """The first and the last rowid that one reader reads in a turn; there may be gaps between."""
 
     first: int
     last: int
@@ -86,15 +87,15 @@ class _Task(msgspec.Struct):
 
 def plan(reader: Reader, stretches: Iterable[Stretch]) -> Plan:
     """
-    Return by which windows some stretches can be read, as far as that can be seen.
+    Return the windows by which some stretches are read, up to the first damaged page.
 
-    Decided once, by us: readers that looked for themselves could see different rows.
+    We decide once: readers that looked for themselves could see different rows.
     """
     return [(stretch, [*_windows(reader, stretch)]) for stretch in stretches]
 
 
 def rows_in(planned: Plan) -> int:
-    """Return the most rows that there can be."""
+    """Return how many rows the windows of a plan hold at most."""
     return sum(window.rows for _, windows in planned for window in windows)
 
 
@@ -151,12 +152,12 @@ def _chunks(
             if not is_there(reader, left.table, left.after):
                 return False
             found: Iterable[Taken] = [taken]
-            chunk = taken.chunk
-            if isinstance(chunk, SummedChunk) and not is_new(chunk.summary):
+            summed = taken.chunk
+            if isinstance(summed, SummedChunk) and not is_new(summed.summary):
                 found = tailer.stretch(reader, left, taken.newest[-1].rowid)
             for one in found:
-                left = left.without(one)
-                yield one.chunk
+                chunk, left = left.after_reading(one)
+                yield chunk
     return True
 
 
@@ -197,19 +198,19 @@ def _reader(task: _Task) -> Iterator[IO[bytes]]:
         stdout=subprocess.PIPE,
         pipesize=_PIPE_BYTES,
     )
+    given, out = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
     with process:  # waits for it, and closes its pipes
         try:
-            if process.stdin and process.stdout:
-                with contextlib.suppress(BrokenPipeError):
-                    process.stdin.write(msgspec.json.encode(task) + b"\n")
-                    process.stdin.flush()
-                yield process.stdout
+            with contextlib.suppress(BrokenPipeError):
+                given.write(msgspec.json.encode(task) + b"\n")
+                given.flush()
+            yield out
         finally:
             process.kill()
 
 
 def _frames(pipe: IO[bytes], *, summed: bool) -> Iterator[Taken]:
-    """Yield what a reader found in one window; an empty frame ends it."""
+    """Yield what a reader found in one window, which an empty frame ends."""
     decode = _summed_taken if summed else _taken
     while True:
         head = pipe.read(_LENGTH_BYTES)
@@ -226,7 +227,7 @@ def main(given: BinaryIO, out: BinaryIO) -> None:
     task = msgspec.json.decode(given.readline(), type=_Task)
     os.nice(_NICE)
     clock = SystemClock()
-    tailer = Tailer(clock, abandon_after_ms=0)
+    tailer = Tailer(clock, Patience(clock, 0))
     # Whoever started us may end first, and meets a failing source again by itself.
     with (
         contextlib.suppress(BrokenPipeError, SourceError, KeyboardInterrupt),
@@ -252,7 +253,7 @@ def _verified(reader: Reader, found: Iterable[Taken]) -> Iterator[Taken]:
 
 
 def _summed(table: Table, found: Iterator[Taken]) -> Iterator[_Summed]:
-    """Yield what was found as one, its plain events as a summary; where it is much, as several."""
+    """Yield all chunks as one with its plain events as a summary; as several if they are many."""
     while True:
         summarizer = Summarizer(table.kind.origin)
         whole, newest, held = Chunk(table.name, table.kind), list[Anchor](), 0

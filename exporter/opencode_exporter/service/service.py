@@ -1,19 +1,16 @@
 """
-The service: wiring, the loop and the signals.
+The service: the exporter as a process, wired to its poll loop, web server, pushes and signals.
 
-Polls when a file changed, when a scrape asks and when the timer rings; serves
-what has been committed at any time.  Ends within two seconds of a signal with
+Serves what has been committed at any time.  Ends within two seconds of a signal with
 everything committed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +20,7 @@ from opencode_exporter.errors import ConfigError
 from opencode_exporter.expose.otlp.target import SpanTarget, Target
 from opencode_exporter.expose.prometheus import Rendered
 from opencode_exporter.service.exporter import Exporter
+from opencode_exporter.service.poll_loop import PollLoop
 from opencode_exporter.source.watcher import Watcher
 from opencode_exporter.web.app import WebServer
 from opencode_exporter.web.connections import raise_file_limit
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MIN_BETWEEN_S: Final = 0.2  # wakes come by the dozen while a model streams
 _TAKE_IN_S: Final = 1.0  # a push waits as long for its poll as a scrape
 _LAST_PUSH_S: Final = 1.0
 
@@ -57,14 +54,12 @@ class Service:
     ) -> None:
         self._exporter = exporter
         self._settings = exporter.settings
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="poll")
-        self._wake = asyncio.Event()
         self._stop = asyncio.Event()
-        self._asked = False  # a scrape waits: no pause before the next poll
-        self._begun = 0
-        self._done = 0
-        self._finished = asyncio.Condition()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._polls = PollLoop(
+            self._poll,
+            interval_s=self._settings.poll_interval_ms / 1000,
+            polled=self._after_poll,
+        )
         self._push = self._push_to(target) if target else None
         self._tracing = self._trace_to(traces) if traces else None
         self._web = WebServer(
@@ -78,38 +73,35 @@ class Service:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
         raise_file_limit()
-        self._loop = loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         log.info("starting", extra={"version": __version__, "pid": os.getpid()})
-        watcher = Watcher(self._wake.set, force_polling=self._settings.force_polling)
+        watcher = Watcher(self._polls.changed, force_polling=self._settings.force_polling)
         for one in self._sending():
             one.start()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._web.serve())
-                tasks.create_task(self._poll_for_ever())
+                tasks.create_task(self._poll_until_stopped())
                 tasks.create_task(watcher.watch(self._exporter.directories, self._stop))
                 tasks.create_task(self._end())
         finally:
-            self._thread.shutdown()
             for one in self._sending():
-                one.end(0)
+                one.stop(0)
             self._exporter.close()
         log.info("stopped")
 
     def stop(self) -> None:
         """End: the running poll commits what it has, the page goes away."""
-        self._exporter.poller.stopping = True
+        self._exporter.poller.stop()
+        self._polls.stop()
         self._stop.set()
-        self._wake.set()
 
     async def _end(self) -> None:
         await self._stop.wait()
         self._web.stop()
-        async with self._finished:
-            self._finished.notify_all()  # a waiting scrape gets what there is
 
     def _reload(self) -> None:
         try:
@@ -117,67 +109,47 @@ class Service:
         except ConfigError as err:
             log.warning("web configuration kept", extra={"err": err.message, "hint": err.hint})
 
-    async def _poll_for_ever(self) -> None:
-        loop = asyncio.get_running_loop()
-        while not self._stop.is_set():
-            self._wake.clear()
-            self._asked = False
-            self._begun += 1
-            await loop.run_in_executor(self._thread, self._poll_once)
-            async with self._finished:
-                self._done = self._begun
-                self._finished.notify_all()
-            if self._push:
-                self._push.polled(is_ready=self.ready() is None)
-            await self._until_wanted(loop.time())
+    async def _poll_until_stopped(self) -> None:
+        await self._polls.run()
         # All at once, while the web server ends.
-        ends = (asyncio.to_thread(one.end, _LAST_PUSH_S) for one in self._sending())
+        ends = (asyncio.to_thread(one.stop, _LAST_PUSH_S) for one in self._sending())
         await asyncio.gather(*ends)
 
-    async def _until_wanted(self, polled_s: float) -> None:
-        """Wait for a change or the timer; a burst of changes becomes one poll."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.poll_interval_ms / 1000):
-                await self._wake.wait()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(polled_s + _MIN_BETWEEN_S):
-                # A scrape does not wait for the burst to end.
-                while not (self._asked or self._stop.is_set()):
-                    self._wake.clear()
-                    await self._wake.wait()
+    def _poll(self, is_asked: bool) -> float:
+        """Poll once; a source that has just failed is left alone, unless somebody asks."""
+        self._exporter.poll(patiently=not is_asked)
+        return min(self._settings.poll_interval_ms / 1000, self._exporter.retry_s())
 
-    def _poll_once(self) -> None:
-        try:
-            self._exporter.poll()
-        except Exception:
-            # A defect of ours must not take the page away; it is shown and tried again.
-            log.exception("poll failed")
+    def _after_poll(self) -> None:
+        if self._push:
+            self._push.polled(is_ready=self.ready() is None)
 
     def _push_to(self, target: Target) -> Push:
         # Not at the top: a run that does not push needs neither the time nor the memory.
         from opencode_exporter.expose.otlp.metrics_push import Push  # noqa: PLC0415
 
         pages = self._exporter.pages
-        push = Push(
+        return Push(
             target,
             self._exporter.ledger.meta["instance_id"],
             SystemClock(),
             take_in=partial(self._take_in, target.viewer),
-            moment=partial(pages.moment_for, target.viewer),
+            snapshot=partial(pages.snapshot_for, target.viewer),
+            exports=self._exporter.pushes.exports,
         )
-        pages.exports = push.exports
-        return push
 
     def _trace_to(self, target: SpanTarget) -> Tracing:
         from opencode_exporter.expose.otlp.span_push import Tracing  # noqa: PLC0415  # as above
 
-        exporter = self._exporter
-        settings = exporter.settings
-        tracing = Tracing(
-            target, exporter.ledger, settings.filters, settings.project_names, SystemClock()
+        settings = self._exporter.settings
+        return Tracing(
+            target,
+            self._exporter.ledger,
+            settings.filters,
+            settings.project_names,
+            SystemClock(),
+            self._exporter.pushes,
         )
-        exporter.pages.spans, exporter.pages.exemplars = tracing.spans, tracing.exemplars
-        return tracing
 
     def _sending(self) -> list[Push | Tracing]:
         return [one for one in (self._push, self._tracing) if one]
@@ -185,19 +157,7 @@ class Service:
     def _take_in(self, viewer: str) -> None:
         """Do for a push, from its thread, what is done for a scrape."""
         self._exporter.pages.expect(viewer)
-        if self._loop is not None:
-            polled = asyncio.run_coroutine_threadsafe(self._polled(_TAKE_IN_S), self._loop)
-            with contextlib.suppress(TimeoutError):
-                polled.result(2 * _TAKE_IN_S)
-
-    async def _polled(self, timeout_s: float) -> None:
-        """Take in what was committed before now, if the time allows."""
-        wanted = self._begun + 1  # one that runs may have begun before the last commit
-        self._asked = True
-        self._wake.set()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s), self._finished:
-                await self._finished.wait_for(lambda: self._done >= wanted or self._stop.is_set())
+        self._polls.poll_from_thread(_TAKE_IN_S)
 
     # What the web server asks.
 
@@ -205,7 +165,7 @@ class Service:
         """Take in what was committed before now, if the time allows, and render."""
         if viewer:
             self._exporter.pages.expect(viewer)
-        await self._polled(timeout_s)
+        await self._polls.poll_before(timeout_s)
         return await asyncio.to_thread(self._exporter.pages.metrics, accept, viewer=viewer)
 
     def ready(self) -> str | None:

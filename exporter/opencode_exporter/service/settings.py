@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from opencode_exporter.expose.filters import Filters
-from opencode_exporter.expose.snapshot import ProjectNames
+from opencode_exporter.expose.shown import ProjectNames
 
 History = Literal["count", "skip"]
 

@@ -1,13 +1,13 @@
 """
-Pages: what the HTTP server answers, from ledger and poller.
+Pages: what the exporter answers to a client, from ledger and poller.
 
-Puts a snapshot together and has it rendered; knows no HTTP and starts no poll.
+Takes a snapshot and has it rendered.  Knows no HTTP and starts no poll.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -16,10 +16,10 @@ import apsw
 from opencode_exporter import __version__
 from opencode_exporter.clock import Clock, steady_ms
 from opencode_exporter.errors import printable
-from opencode_exporter.expose.exemplars import Exemplars
-from opencode_exporter.expose.moment import Moment, Snapshot
+from opencode_exporter.expose.health import PushHealth
 from opencode_exporter.expose.prometheus import Rendered, Renderer
-from opencode_exporter.expose.snapshot import Surroundings, take
+from opencode_exporter.expose.shown import Surroundings, take
+from opencode_exporter.expose.snapshot import Snapshot
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.service.poller import Poller
 from opencode_exporter.service.settings import Settings
@@ -29,40 +29,35 @@ BUILD: Final = (__version__, platform.python_version(), apsw.sqlite_lib_version(
 
 
 class Pages:
-    """
-    The state of one exporter, as a client sees it.
+    """The state of one exporter, as a client sees it."""
 
-    Attributes:
-        exports: How many pushes over OTLP there were, by result; whoever pushes sets it.
-        spans: How many spans, likewise.
-        exemplars: Those of the spans.
-    """
-
-    def __init__(self, ledger: Ledger, poller: Poller, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        poller: Poller,
+        pushes: PushHealth,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
         self._ledger = ledger
         self._poller = poller
+        self._pushes = pushes
         self._settings = settings
         self._clock = clock
         self._renderer = Renderer(created=settings.created_timestamps)
         self._started_ms = clock.now_ms()
-        self.exports: Mapping[str, int] = {}
-        self.spans: Mapping[str, int] = {}
-        self.exemplars = Exemplars()
 
     def snapshot(self) -> Snapshot:
-        """Return every series as of now."""
-        return self.moment().series
-
-    def moment(self) -> Moment:
         """Return every series as of now, and since when each counts."""
         around = Surroundings(
             sources=self._poller.shown,
             gone=self._poller.gone,
-            skills=self._poller.skills,
-            servers=self._poller.servers,
-            exports=self.exports,
-            spans=self.spans,
-            exemplars=self.exemplars.known(),
+            skills=self._poller.installed.skills,
+            servers=self._poller.installed.servers,
+            exports=self._pushes.exports,
+            spans=self._pushes.spans,
+            exemplars=self._pushes.exemplars.known(),
+            ledger_bytes=self._ledger.size(),
             build=BUILD,
             started_ms=self._started_ms,
             projects=self._settings.project_names,
@@ -71,23 +66,23 @@ class Pages:
             steady_ms=steady_ms(self._clock),
             now_ms=self._clock.now_ms(),
         )
-        return take(self._ledger, around)
+        return take(self._ledger.published, around)
 
     def expect(self, viewer: str) -> None:
-        """Hear who will ask, before the poll that is made for him: it notes him on disk."""
+        """Note a viewer before the poll that is made for it: that poll writes it to disk."""
         published = self._ledger.published
         published.viewers.expect(viewer, published.births)
 
-    def moment_for(self, viewer: str) -> tuple[Moment, Callable[[], None]]:
+    def snapshot_for(self, viewer: str) -> tuple[Snapshot, Callable[[], None]]:
         """
-        Return the moment for one who adds up what is new, and what to call when he has it.
+        Return the snapshot for a viewer that adds up increases, and what to call when it arrived.
 
-        Series that appeared since he was shown the last are at 0 first.
+        Series that appeared since the viewer's last snapshot are at 0 first.
         """
-        viewers = self._ledger.published.viewers  # before the moment: it may know less, not more
-        moment = self.moment()
-        return moment.for_viewer(viewers.mark(viewer)), partial(
-            viewers.shown, viewer, moment.births
+        viewers = self._ledger.published.viewers  # before the snapshot: they may know less
+        snapshot = self.snapshot()
+        return snapshot.for_viewer(viewers.mark(viewer)), partial(
+            viewers.shown, viewer, snapshot.births
         )
 
     def metrics(self, accept: str, *, process: bool = True, viewer: str = "") -> Rendered:
@@ -97,12 +92,12 @@ class Pages:
         Args:
             accept: The formats asked for.
             process: Whether ``process_*`` and ``python_info`` are on it.
-            viewer: Who adds up what is new, see `moment_for`; empty for others.
+            viewer: The viewer, see `snapshot_for`; empty for clients that are none.
         """
         if not viewer:
-            return self._renderer.render(self.moment(), accept, process=process)
-        moment, sent = self.moment_for(viewer)
-        return self._renderer.render(moment, accept, process=process)._replace(sent=sent)
+            return self._renderer.render(self.snapshot(), accept, process=process)
+        snapshot, sent = self.snapshot_for(viewer)
+        return self._renderer.render(snapshot, accept, process=process)._replace(sent=sent)
 
     def not_ready(self) -> str | None:
         """Return why the history is not in yet, or None when it is."""
@@ -120,7 +115,7 @@ class Pages:
         )
 
     def damage(self) -> str:
-        """Return what of the history is missing for good, in a sentence, or nothing."""
+        """Return a sentence on what of the history is missing for good, or nothing."""
         return "; ".join(
             f"{label}: {state.problem}"
             for label, state in self._poller.health.items()

@@ -1,6 +1,7 @@
 """
-Files that anybody may have put there, read within bounds and only when changed.
+File cache: parsed files, read within bounds and again only when they have changed.
 
+Anybody may have put them there.
 Nothing here knows what the files mean.
 """
 
@@ -17,7 +18,7 @@ T = TypeVar("T")
 
 class FileCache(Generic[T]):
     """
-    What files hold, parsed again only when their time or size has changed.
+    Parsed files; each is parsed again only when its time or size has changed.
 
     Args:
         parse: Returns what the first bytes of a file come to.
@@ -59,5 +60,5 @@ class FileCache(Generic[T]):
             return None, None
 
     def forget_unseen(self) -> None:
-        """End a scan: what was not asked for since the last one is dropped."""
+        """End a scan: drop the files that were not asked for in it."""
         self._kept, self._seen = self._seen, {}

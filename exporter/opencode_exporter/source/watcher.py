@@ -46,8 +46,8 @@ class Watcher:
     """
     Calls ``wake`` when something happens to a database or its WAL.
 
-    Only an accelerator: whatever ends a watch, it is said once, the timer goes on,
-    and it is tried again.
+    Only an accelerator: whatever ends a watch is logged once, the timer goes on,
+    and the watch is tried again.
     """
 
     def __init__(self, wake: Callable[[], None], *, force_polling: bool) -> None:
@@ -79,7 +79,7 @@ class Watcher:
                 await self._lost(err, clock() - began, stop)
 
     async def _lost(self, err: BaseException, held_s: float, stop: asyncio.Event) -> None:
-        """Say that nothing is watched, and wait: the longer, the more often it ends soon."""
+        """Log that nothing is watched, and wait: longer after each watch that ended soon."""
         if not self._is_lost:
             self._is_lost = True
             log.warning("cannot watch, polling by timer", extra={"err": _cause(err)})
@@ -140,7 +140,7 @@ class Watcher:
 
     @staticmethod
     def _concerns(path: str, directories: tuple[Path, ...]) -> bool:
-        """Say whether a change is one of a database, its WAL, or the way to their directory."""
+        """Return whether a change is one of a database, its WAL, or the way to their directory."""
         changed = Path(path)
         if _FILES.fullmatch(changed.name):
             return True

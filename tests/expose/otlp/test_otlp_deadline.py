@@ -19,7 +19,7 @@ from harness.otlp.push_lines import FAILED
 from harness.otlp.raw_endpoints import speaking
 from harness.otlp.slow_pushes import name, pushing
 from harness.support import SOON_S, FakeClock
-from opencode_exporter.expose.otlp.span_sender import SpanSender
+from opencode_exporter.expose.otlp.span_push import SpanSender
 from opencode_exporter.expose.otlp.target import span_target_of
 
 HEAD: Final = b"HTTP/1.1 200 OK\r\n"
@@ -128,7 +128,7 @@ def test_slow_endpoint_holds_no_spans(clock: FakeClock, monkeypatch: pytest.Monk
     with speaking(HEAD + b"X-A: ", b"x") as port:
         target = span_target_of(name(monkeypatch, f"http://127.0.0.1:{port}"))
         assert target
-        sender = SpanSender(target, clock)
+        sender = SpanSender(target, clock, {})
         assert ends(lambda: results.append(sender.export([])))
         sender.close()
     assert results == [SpanExportResult.FAILURE]

@@ -8,10 +8,10 @@ import threading
 import pytest
 from opentelemetry.sdk.metrics.export import MetricExportResult
 
-from harness.otlp.push_lines import FAILED, moment, pushing
+from harness.otlp.push_lines import FAILED, pushing, snapshot
 from harness.otlp.receivers import HttpReceiver
 from harness.support import PATIENCE_S, FakeClock, wait_for
-from opencode_exporter.expose.moment import Moment
+from opencode_exporter.expose.snapshot import Snapshot
 
 
 def test_failures_are_one_line_in_half_a_minute(
@@ -41,10 +41,10 @@ def test_defect_of_ours_does_not_end_the_pushes(
     """What cannot be put together once is logged with its trace, and pushed the next time."""
     broken = iter([ValueError("a defect")])
 
-    def shown() -> Moment:
+    def shown() -> Snapshot:
         for err in broken:
             raise err
-        return moment()
+        return snapshot()
 
     with HttpReceiver() as receiver, pushing(receiver, clock, monkeypatch, shown) as push:
         push.start()
@@ -81,7 +81,7 @@ def test_nothing_is_logged_after_the_end(
         push.start()
         push.polled(is_ready=True)
         wait_for(stubborn.asked.is_set)
-        push.end(0)
+        push.stop(0)
         told = [record.getMessage() for record in caplog.records]
         stubborn.released.set()
         push._thread.join(5)

@@ -1,4 +1,4 @@
-"""Every data point that a receiver gets is what the page shows at the same moment."""
+"""Every data point that a receiver gets is what the page shows at the same snapshot."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from harness.support import HOUR_MS, Bench, Exposed, FakeClock, truth, unpack
 from opencode_exporter import __version__
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Histogram, Labels, Value
-from opencode_exporter.expose.moment import Moment
+from opencode_exporter.expose.otlp.metrics_push import Sender
 from opencode_exporter.expose.otlp.points import metrics_data
 from opencode_exporter.expose.otlp.resource import resource_of
-from opencode_exporter.expose.otlp.sender import Sender
 from opencode_exporter.expose.otlp.target import target_of
 from opencode_exporter.expose.prometheus import Renderer
+from opencode_exporter.expose.snapshot import Snapshot
 
 RECORDED = ("turns-1.18.33", "turns-2.0.15", "turns-upgrade-1.18.33-2.0.15")
 LARGEST = 4 * 1024 * 1024  # what a receiver of gRPC takes, unless told
@@ -36,13 +36,13 @@ class Route:
     receiver: Receiver
     environment: dict[str, str]
 
-    def send(self, moment: Moment, *, gen_ai: bool = True) -> list[ExportMetricsServiceRequest]:
-        """Send a moment by the real exporter; return the requests that came of it."""
+    def send(self, snapshot: Snapshot, *, gen_ai: bool = True) -> list[ExportMetricsServiceRequest]:
+        """Send a snapshot by the real exporter; return the requests that came of it."""
         target = target_of(self.environment)
         assert target
         sender = Sender(target)
         try:
-            data = metrics_data(moment, resource_of("7", host_name=False), gen_ai=gen_ai)
+            data = metrics_data(snapshot, resource_of("7", host_name=False), gen_ai=gen_ai)
             assert sender.send(data) == ""
         finally:
             sender.close()
@@ -59,28 +59,28 @@ def route(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         yield Route(receiver, receiver.environment)
 
 
-def moment_of(name: str, directory: Path) -> Moment:
+def snapshot_of(name: str, directory: Path) -> Snapshot:
     """Return what is shown of a recording an hour after it was made."""
     unpack(name, directory)
     bench = Bench(directory, FakeClock(truth(name)["recorded_at_ms"] + HOUR_MS))
     exporter = bench.exporter(in_memory=True)
     try:
-        exporter.pages.exports = {"ok": 3, "error": 1}
+        exporter.pushes.exports.update(ok=3, error=1)
         exporter.poll()
-        return exporter.pages.moment()
+        return exporter.pages.snapshot()
     finally:
         exporter.close()
 
 
 @pytest.fixture(scope="module")
-def moments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Moment]:
+def snapshots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Snapshot]:
     """What is shown of some recordings."""
-    return {name: moment_of(name, tmp_path_factory.mktemp("otlp")) for name in RECORDED}
+    return {name: snapshot_of(name, tmp_path_factory.mktemp("otlp")) for name in RECORDED}
 
 
-def page_of(moment: Moment) -> Exposed:
-    """Return the page of a moment."""
-    return Exposed(Renderer().render(moment).body.decode())
+def page_of(snapshot: Snapshot) -> Exposed:
+    """Return the page of a snapshot."""
+    return Exposed(Renderer().render(snapshot).body.decode())
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
@@ -88,24 +88,24 @@ def page_of(moment: Moment) -> Exposed:
 def test_every_data_point_is_on_the_page(
     name: str,
     compression: str,
-    moments: dict[str, Moment],
+    snapshots: dict[str, Snapshot],
     route: Route,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Names, labels, values, buckets and sums are the same by both routes; none is missing."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
-    moment = moments[name]
-    arrived = pushed(*route.send(moment, gen_ai=False))
+    snapshot = snapshots[name]
+    arrived = pushed(*route.send(snapshot, gen_ai=False))
     assert len(arrived) > 500
-    assert arrived == scraped(page_of(moment))
+    assert arrived == scraped(page_of(snapshot))
 
 
-def test_points_say_what_they_are(moments: dict[str, Moment], route: Route) -> None:
+def test_points_say_what_they_are(snapshots: dict[str, Snapshot], route: Route) -> None:
     """Totals are cumulative and monotonic; extremes, which nobody knows, are not sent."""
     by_name = {metric.otlp: metric for metric in c.METRICS}
-    moment = moments["turns-2.0.15"]
+    snapshot = snapshots["turns-2.0.15"]
     seen = set()
-    for metric in metrics_of(*route.send(moment)):
+    for metric in metrics_of(*route.send(snapshot)):
         declared = by_name[metric.name]
         seen.add(declared)
         assert (metric.unit, metric.description) == (declared.otlp_unit, declared.help)
@@ -122,33 +122,33 @@ def test_points_say_what_they_are(moments: dict[str, Moment], route: Route) -> N
             assert tuple(point.explicit_bounds) == declared.buckets
             assert not point.HasField("min")
             assert not point.HasField("max")
-    assert seen == {metric for metric, series in moment.series.items() if series}
+    assert seen == {metric for metric, series in snapshot.series.items() if series}
 
 
-def test_times_are_those_of_the_moment(moments: dict[str, Moment], route: Route) -> None:
-    """Points are of the moment; what counts says since when, and gauges say no start."""
+def test_times_are_those_of_the_moment(snapshots: dict[str, Snapshot], route: Route) -> None:
+    """Points are of the snapshot; what counts says since when, and gauges say no start."""
     by_name = {metric.otlp: metric for metric in c.METRICS}
-    moment = moments["turns-1.18.33"]
+    snapshot = snapshots["turns-1.18.33"]
     starts = set()
-    for metric in metrics_of(*route.send(moment)):
+    for metric in metrics_of(*route.send(snapshot)):
         declared = by_name[metric.name]
         points = (*metric.sum.data_points, *metric.histogram.data_points)
         for gauge in metric.gauge.data_points:
-            assert (gauge.time_unix_nano, gauge.start_time_unix_nano) == (moment.at_ms * 10**6, 0)
+            assert (gauge.time_unix_nano, gauge.start_time_unix_nano) == (snapshot.at_ms * 10**6, 0)
         for point in points:
             found = attributes_of(point.attributes)
             labels = tuple(found.get(name, "") for name in declared.attributes)
-            start_ms = moment.start_ms(declared, labels)
+            start_ms = snapshot.start_ms(declared, labels)
             starts.add(start_ms)
             assert point.start_time_unix_nano == start_ms * 10**6
-            assert point.time_unix_nano == moment.at_ms * 10**6
+            assert point.time_unix_nano == snapshot.at_ms * 10**6
     assert len(starts) > 1
-    assert max(starts) <= moment.at_ms
+    assert max(starts) <= snapshot.at_ms
 
 
-def test_no_point_begins_after_its_time(moments: dict[str, Moment], route: Route) -> None:
+def test_no_point_begins_after_its_time(snapshots: dict[str, Snapshot], route: Route) -> None:
     """After a clock was set back the time of a point is its start, which stays as it was."""
-    before = moments["turns-2.0.15"]
+    before = snapshots["turns-2.0.15"]
     starts = {
         (metric.name, str(point.attributes)): point.start_time_unix_nano
         for metric in metrics_of(*route.send(before))
@@ -160,11 +160,11 @@ def test_no_point_begins_after_its_time(moments: dict[str, Moment], route: Route
             assert point.time_unix_nano == point.start_time_unix_nano
 
 
-def test_words_of_the_genai_conventions(moments: dict[str, Moment], route: Route) -> None:
+def test_words_of_the_genai_conventions(snapshots: dict[str, Snapshot], route: Route) -> None:
     """`gen_ai.execute_tool.duration` has the convention's attributes, and can be left out."""
-    moment = moments["turns-2.0.15"]
-    names = {metric.name for metric in metrics_of(*route.send(moment, gen_ai=False))}
-    every = {metric.name: metric for metric in metrics_of(*route.send(moment))}
+    snapshot = snapshots["turns-2.0.15"]
+    names = {metric.name for metric in metrics_of(*route.send(snapshot, gen_ai=False))}
+    every = {metric.name: metric for metric in metrics_of(*route.send(snapshot))}
     assert set(every) - names == {"gen_ai.execute_tool.duration"}
     found = [
         attributes_of(point.attributes)
@@ -175,9 +175,9 @@ def test_words_of_the_genai_conventions(moments: dict[str, Moment], route: Route
     assert all(value for attributes in found for value in attributes.values())
 
 
-def test_scope_and_resource_say_who_counts(moments: dict[str, Moment], route: Route) -> None:
+def test_scope_and_resource_say_who_counts(snapshots: dict[str, Snapshot], route: Route) -> None:
     """All metrics are of one scope, with our version, and of one resource."""
-    (body,) = route.send(moments["turns-2.0.15"])
+    (body,) = route.send(snapshots["turns-2.0.15"])
     (of_resource,) = body.resource_metrics
     (of_scope,) = of_resource.scope_metrics
     assert (of_scope.scope.name, of_scope.scope.version) == ("opencode_exporter", __version__)
@@ -193,9 +193,9 @@ def test_many_series_go_in_requests_that_receivers_take(route: Route) -> None:
     held = Histogram([10**9] * (len(c.TOOL_DURATION.buckets) + 1), 10**9)
     timed: dict[Labels, Value] = {(f"tool_{n}", "completed"): held for n in range(1000)}
     counted: dict[Labels, Value] = {(f"tool_{n}", "completed"): n for n in range(9500)}
-    moment = Moment({c.TOOL_DURATION: timed, c.TOOL_INVOCATIONS: counted}, 5000, {}, 1000)
-    bodies = route.send(moment)
+    snapshot = Snapshot({c.TOOL_DURATION: timed, c.TOOL_INVOCATIONS: counted}, 5000, {}, 1000)
+    bodies = route.send(snapshot)
     assert len(bodies) == 3
     largest = max(body.ByteSize() for body in bodies)
     assert largest < LARGEST
-    assert pushed(*bodies) == scraped(page_of(moment))
+    assert pushed(*bodies) == scraped(page_of(snapshot))

@@ -20,8 +20,8 @@ from harness.otlp.slow_pushes import name, pushing
 from harness.processes.work import serve, working
 from harness.support import Bench, FakeClock, wait_for
 from opencode_exporter.errors import ConfigError
+from opencode_exporter.expose.otlp.metrics_push import Sender
 from opencode_exporter.expose.otlp.secrets import cleaned, hidden
-from opencode_exporter.expose.otlp.sender import Sender
 from opencode_exporter.expose.otlp.target import target_of
 
 SECRET = "s3cret"  # noqa: S105  # planted
@@ -72,7 +72,7 @@ def test_path_of_a_webhook_is_not_told(
         push.start()
         push.polled(is_ready=True)
         wait_for(lambda: push.exports["error"])
-        push.end(5)
+        push.stop(5)
     assert "refused" in cause(caplog)
     told = [vars(record)["endpoint"] for record in caplog.records if hasattr(record, "endpoint")]
     assert set(told) == {f"{url}/..."}

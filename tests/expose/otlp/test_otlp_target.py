@@ -10,8 +10,8 @@ import pytest
 
 from opencode_exporter import __version__
 from opencode_exporter.errors import ConfigError
+from opencode_exporter.expose.otlp.metrics_push import Sender
 from opencode_exporter.expose.otlp.resource import resource_of
-from opencode_exporter.expose.otlp.sender import Sender
 from opencode_exporter.expose.otlp.target import (
     Endpoint,
     SpanTarget,

@@ -10,16 +10,16 @@ import pytest
 from harness.otlp.receivers import Receiver
 from harness.support import FakeClock
 from opencode_exporter import catalog as c
-from opencode_exporter.expose.moment import Moment
 from opencode_exporter.expose.otlp.metrics_push import Push
 from opencode_exporter.expose.otlp.target import target_of
+from opencode_exporter.expose.snapshot import Snapshot
 
 FAILED = "push failed, the next one has it all"
 
 
-def moment() -> Moment:
-    """Return a moment with one gauge."""
-    return Moment({c.UP: {("opencode.db",): 1}}, 5000, {}, 1000)
+def snapshot() -> Snapshot:
+    """Return a snapshot with one gauge."""
+    return Snapshot({c.UP: {("opencode.db",): 1}}, 5000, {}, 1000)
 
 
 @contextmanager
@@ -27,15 +27,22 @@ def pushing(
     receiver: Receiver,
     clock: FakeClock,
     monkeypatch: pytest.MonkeyPatch,
-    shown: Callable[[], Moment] = moment,
+    shown: Callable[[], Snapshot] = snapshot,
     **more: str,
 ) -> Iterator[Push]:
     """Make a push to a receiver; its thread has not been started."""
     receiver.name_in(monkeypatch, OTEL_EXPORTER_OTLP_TIMEOUT="0.5", **more)
     target = target_of(receiver.environment | more)
     assert target
-    push = Push(target, "7", clock, take_in=lambda: None, moment=lambda: (shown(), lambda: None))
+    push = Push(
+        target,
+        "7",
+        clock,
+        take_in=lambda: None,
+        snapshot=lambda: (shown(), lambda: None),
+        exports={},
+    )
     try:
         yield push
     finally:
-        push.end(5)
+        push.stop(5)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from harness.otlp.push_lines import moment
+from harness.otlp.push_lines import snapshot
 from harness.support import FakeClock
 from opencode_exporter.expose.otlp.metrics_push import Push
 from opencode_exporter.expose.otlp.target import target_of
@@ -31,8 +31,15 @@ def pushing(environ: dict[str, str], clock: FakeClock) -> Iterator[Push]:
     """Make a push to what an environment names; its thread has not been started."""
     target = target_of(environ)
     assert target
-    push = Push(target, "7", clock, take_in=lambda: None, moment=lambda: (moment(), lambda: None))
+    push = Push(
+        target,
+        "7",
+        clock,
+        take_in=lambda: None,
+        snapshot=lambda: (snapshot(), lambda: None),
+        exports={},
+    )
     try:
         yield push
     finally:
-        push.end(0)
+        push.stop(0)

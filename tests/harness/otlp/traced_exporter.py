@@ -34,9 +34,8 @@ class TracedExporter:
             self.exporter.settings.filters,
             self.exporter.settings.project_names,
             bench.clock,
+            self.exporter.pushes,
         )
-        self.exporter.pages.spans = self.tracing.spans
-        self.exporter.pages.exemplars = self.tracing.exemplars
         self.tracing.start()
         self._receiver = receiver
 
@@ -46,7 +45,7 @@ class TracedExporter:
 
     def close(self) -> None:
         """Send what waits and end; safe to call again."""
-        self.tracing.end(10)
+        self.tracing.stop(10)
         self.exporter.close()
 
     def spans(self) -> list[Span]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness.skill_files import found, put, seen_by
 from harness.support import real_opencode
 from opencode_exporter.counting.labels import clean
-from opencode_exporter.source.front_matter import skill_name
+from opencode_exporter.source.skills.front_matter import skill_name
 from source.skills.front_matters import BLOCKS, SPELLINGS
 
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from harness.skill_files import found, put, seen_by
 from harness.support import real_opencode
 from opencode_exporter.source.opencode.config import parse_config
-from opencode_exporter.source.skills import installed_skills
+from opencode_exporter.source.skills.scanner import SkillScanner
 from opencode_exporter.vocabulary import InstalledSkill
 
 
 def test_empty_machine_has_the_built_in_skill(home: Path) -> None:
     """A skill that OpenCode brings along is installed everywhere."""
-    assert installed_skills(home, {}, []) == {InstalledSkill("customize-opencode", "builtin")}
+    assert SkillScanner(home, {}).scan([]) == {InstalledSkill("customize-opencode", "builtin")}
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_real_opencode_sees_the_same_skills(
     (project / "opencode.jsonc").write_text(text)
 
     extra = {"OPENCODE_CONFIG_DIR": str(tmp_path / "extra")}
-    ours = installed_skills(home, {**extra, "HOME": str(home)}, [(directory, project)])
+    ours = SkillScanner(home, {**extra, "HOME": str(home)}).scan([(directory, project)])
     assert len(ours) > len(places) / 2
     seen = seen_by(opencode, home, directory, **extra)
     assert {skill.name for skill in ours} == {skill["name"] for skill in seen}

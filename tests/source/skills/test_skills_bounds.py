@@ -10,8 +10,8 @@ import pytest
 
 from harness.skill_files import found, put
 from harness.support import PATIENCE_S
-from opencode_exporter.source import skills
-from opencode_exporter.source.skills import SkillScanner
+from opencode_exporter.source.skills import scanner as scanning
+from opencode_exporter.source.skills.scanner import SkillScanner
 
 
 def test_odd_directories_are_passed_over(home: Path, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_large_trees_are_cut_short_and_said_once(
     home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Below a skills folder a bounded number of entries is read, those near the top first."""
-    monkeypatch.setattr(skills, "_FOLDER_ENTRIES", 50)
+    monkeypatch.setattr(scanning, "_FOLDER_ENTRIES", 50)
     top = home / ".claude/skills"
     put(top / "near", "near")
     for number in range(60):
@@ -121,13 +121,13 @@ def test_later_scan_sees_changes_and_reads_nothing_else(
 ) -> None:
     """A file is parsed once until its time or size changes; removed skills disappear."""
     parsed: list[bytes] = []
-    original = skills._skill_name
+    original = scanning._skill_name
 
     def counting(head: bytes) -> str | None:
         parsed.append(head)
         return original(head)
 
-    monkeypatch.setattr(skills, "_skill_name", counting)
+    monkeypatch.setattr(scanning, "_skill_name", counting)
     scanner = SkillScanner(home, {})
     put(home / ".claude/skills/x", "one")
     put(project / ".claude/skills/x", "two")

@@ -10,10 +10,10 @@ import pytest
 
 from harness.skill_files import found, put
 from harness.support import PATIENCE_S, FakeClock
-from opencode_exporter.expose.snapshot import tool_labels
-from opencode_exporter.source import skills
+from opencode_exporter.expose.shown import tool_labels
 from opencode_exporter.source.opencode.config import parse_config
-from opencode_exporter.source.skills import SkillScanner
+from opencode_exporter.source.skills import scanner as skills
+from opencode_exporter.source.skills.scanner import SkillScanner
 
 
 def _names(scanner: SkillScanner, *directories: tuple[Path, Path]) -> set[str]:

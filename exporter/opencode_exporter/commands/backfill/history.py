@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from opencode_exporter import catalog as c
-from opencode_exporter.clock import Clock
+from opencode_exporter.clock import Clock, Patience
 from opencode_exporter.commands.backfill.known import Known
 from opencode_exporter.commands.backfill.timeline import Period, Series, Timeline
 from opencode_exporter.counting.labels import within_limit
@@ -22,13 +22,16 @@ from opencode_exporter.counting.series import Delta, Labels, Value, merge
 from opencode_exporter.counting.sums import Sums
 from opencode_exporter.errors import SourceError
 from opencode_exporter.events import Event, Invocation, Rejection, Step, UserSkillLoad
-from opencode_exporter.expose.snapshot import shown_labels
+from opencode_exporter.expose.shown import shown_labels
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.ledger.store import Changes, Store
-from opencode_exporter.service.poller import Poller, Progress
+from opencode_exporter.service.installed import Installed
+from opencode_exporter.service.poller import Poller
 from opencode_exporter.service.settings import Settings
+from opencode_exporter.service.source_poll import Progress
 from opencode_exporter.source.locate import databases
-from opencode_exporter.source.skills import SkillScanner
+from opencode_exporter.source.opencode.tailer import Tailer
+from opencode_exporter.source.skills.scanner import SkillScanner
 
 
 @dataclass(frozen=True)
@@ -130,11 +133,10 @@ def read(
     )
     poller = Poller(
         ledger,
+        Tailer(clock, Patience(clock, settings.abandon_after_ms), summaries=False),
+        Installed(SkillScanner(home, environ, clock), ledger.names, clock),
         clock,
-        abandon_after_ms=settings.abandon_after_ms,
-        scanner=SkillScanner(home, environ),
         progress=progress,
-        summaries=False,
     )
     poller.watch(databases(settings.source_paths, environ, home))
     poller.poll()

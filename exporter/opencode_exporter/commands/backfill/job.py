@@ -27,8 +27,8 @@ from opencode_exporter.commands.backfill.openmetrics import Written, write
 from opencode_exporter.commands.backfill.timeline import Period, Timeline
 from opencode_exporter.errors import ConfigError, ExporterError, printable
 from opencode_exporter.ledger.place import take_after
-from opencode_exporter.service.poller import Progress as ReadProgress
 from opencode_exporter.service.settings import Settings
+from opencode_exporter.service.source_poll import Progress as ReadProgress
 from opencode_exporter.source.locate import beside, databases
 
 STDOUT: Final = Path("-")

@@ -23,9 +23,9 @@ from opencode_exporter.counting.series import (
     zero_of,
 )
 from opencode_exporter.counting.totals import KNOWN_BEFOREHAND
-from opencode_exporter.expose.moment import Snapshot
 from opencode_exporter.expose.prometheus import head_of, names_of, values_of
-from opencode_exporter.expose.snapshot import at_baseline
+from opencode_exporter.expose.shown import at_baseline
+from opencode_exporter.expose.snapshot import AllSeries
 
 Progress = Callable[[float, int], None]
 """Told of the share written (0 to 1) and the samples so far."""
@@ -70,7 +70,7 @@ def write(
     return pen.written
 
 
-def _shown(history: History) -> Snapshot:
+def _shown(history: History) -> AllSeries:
     """Return what each series came to: at the baseline, or in all where nothing counted then."""
     known, settings = history.known, history.settings
     names: dict[str, list[str]] = {"tool": [], "skill": []}

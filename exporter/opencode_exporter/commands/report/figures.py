@@ -24,7 +24,7 @@ from opencode_exporter.commands.report.queries import (
 )
 from opencode_exporter.counting.series import Histogram
 from opencode_exporter.errors import printable
-from opencode_exporter.expose.moment import Snapshot
+from opencode_exporter.expose.snapshot import AllSeries
 
 
 class Asked(NamedTuple):
@@ -35,7 +35,7 @@ class Asked(NamedTuple):
     project: str = ""
 
 
-def figures(snapshot: Snapshot, asked: Asked) -> d.Report:
+def figures(snapshot: AllSeries, asked: Asked) -> d.Report:
     """Return the report on a snapshot, which was taken for the same request."""
     sums = Sums(snapshot)
     skills = _skills(sums)

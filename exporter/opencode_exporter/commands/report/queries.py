@@ -24,7 +24,7 @@ from opencode_exporter.events import (
     INTERRUPTED,
     SUCCEEDED,
 )
-from opencode_exporter.expose.moment import Snapshot
+from opencode_exporter.expose.snapshot import AllSeries
 
 Key = tuple[str, ...]
 _DIGITS: Final = 6  # a float's noise is nothing to print
@@ -34,7 +34,7 @@ _LATEST_MS: Final = 253_370_764_800_000  # 9999-01-01: a source may say any time
 class Sums:
     """The series of a snapshot, summed by some of their labels."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: AllSeries) -> None:
         self._snapshot = snapshot
 
     def by(self, metric: Metric, *labels: str) -> Counter[Key]:

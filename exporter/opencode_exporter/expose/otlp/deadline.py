@@ -23,7 +23,7 @@ from opencode_exporter.clock import SystemClock
 
 
 class TimedAdapter(HTTPAdapter):
-    """What requests sends by, within the timeout of each; one thread at a time may send."""
+    """An adapter of requests that holds each to its timeout; one thread at a time may send."""
 
     def __init__(self) -> None:
         self._deadline = _Deadline()
@@ -48,24 +48,24 @@ class TimedAdapter(HTTPAdapter):
 
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
         """Send a request; its ``timeout`` are the seconds in which all of it has to be over."""
-        self._deadline.begin(kwargs.get("timeout"))
+        self._deadline.start(kwargs.get("timeout"))
         return super().send(request, *args, **kwargs)
 
 
 class _Deadline:
-    """When a request has to be over."""
+    """The time at which a request has to be over."""
 
     def __init__(self) -> None:
         self._clock = SystemClock()
         self._at = math.inf
 
-    def begin(self, seconds: Any) -> None:
-        """Let a request have so much time; without an end, if that is no number."""
+    def start(self, seconds: Any) -> None:
+        """Set the deadline so many seconds from now; to none, if that is no number."""
         is_number = isinstance(seconds, int | float)
         self._at = self._clock.monotonic() + (seconds if is_number else math.inf)
 
     def bound(self, sock: socket.socket) -> None:
-        """Let a socket wait for what is left."""
+        """Set the timeout of a socket to the time that is left."""
         left = self._at - self._clock.monotonic()
         if left <= 0:
             raise TimeoutError("it did not come to an end within the timeout")
@@ -97,7 +97,7 @@ class _Timed:
 
 
 class _Read(io.RawIOBase):
-    """What comes by a socket, waiting each time for what is left."""
+    """A socket's bytes; each read waits no longer than the deadline."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: _Deadline) -> None:
         self._raw = raw
@@ -105,7 +105,7 @@ class _Read(io.RawIOBase):
         self._deadline = deadline
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:
@@ -114,7 +114,7 @@ class _Read(io.RawIOBase):
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
-        """Close, what is below too."""
+        """Close this and the stream below."""
         self._raw.close()
         super().close()
 

@@ -1,8 +1,10 @@
 """
-A link: one endpoint, by an exporter of OpenTelemetry.
+A link: one endpoint, and an exporter of OpenTelemetry that sends to it.
 
-That one retries within its timeout and logs each try.  Here its lines are heard
-instead of written, and what they say comes back as one cause, without credentials.
+That exporter retries within its timeout, and says why something did not arrive in the log
+alone, in lines that may hold credentials.  A link takes these lines instead of having them
+written, and returns one cause without credentials.  A test holds which of the libraries'
+texts it relies on.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from enum import Enum
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from opencode_exporter.errors import ConfigError
-from opencode_exporter.expose.otlp.heard import Heard
 from opencode_exporter.expose.otlp.secrets import cleaned
 from opencode_exporter.expose.otlp.session import RedirectedError
 from opencode_exporter.expose.otlp.target import Endpoint
@@ -33,19 +34,60 @@ _NOBODY: Final = "it could not be reached, or did not answer, within the timeout
 _BAD_HEADER: Final = "a header has a value that cannot be sent"
 _HOLDING_HEADERS: Final = ("in header value", "in header part", "metadata was invalid")
 """What the texts of requests and of gRPC have in them that go on with a header."""
+_OPENTELEMETRY: Final = "opentelemetry"
+_SENDERS: Final = [
+    logging.getLogger(name) for name in (_OPENTELEMETRY, "grpc", "requests", "urllib3")
+]
 _EXPORTER_OF_GRPC: Final = "opentelemetry.exporter.otlp.proto.grpc.exporter"
 _LONGEST: Final = 300
 
 
-class Theirs(Protocol[Data_contra]):
-    """What every exporter of OpenTelemetry can do."""
+class _Lines(logging.Handler):
+    """Takes the lines of all that sends, so that they do not reach the log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._thread = threading.get_ident()
+        self._records: list[logging.LogRecord] = []
+
+    def start(self) -> None:
+        """Take every line from now on."""
+        for logger in _SENDERS:
+            logger.addHandler(self)
+            logger.propagate = False
+            # The log's level is no matter: causes are in these, and the others name URLs.
+            logger.setLevel(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line of OpenTelemetry's, if it is of the thread that sends."""
+        if record.thread == self._thread and record.name.startswith(_OPENTELEMETRY):
+            self._records.append(record)
+
+    def taken(self) -> list[logging.LogRecord]:
+        """Return the lines since the last call; the next ones are of the calling thread."""
+        self._thread = threading.get_ident()
+        records, self._records = self._records, []
+        return records
+
+    def close(self) -> None:
+        """Stop taking lines; they reach the log again unless another link takes them."""
+        for logger in _SENDERS:
+            logger.removeHandler(self)
+            if not any(isinstance(handler, _Lines) for handler in logger.handlers):
+                logger.propagate = True
+                logger.setLevel(logging.NOTSET)
+        super().close()
+
+
+class SignalExporter(Protocol[Data_contra]):
+    """An exporter of OpenTelemetry, of any signal."""
 
     def export(self, data: Data_contra, /) -> Enum:
         """Send; the answer is SUCCESS or FAILURE."""
         ...
 
     def shutdown(self) -> None:
-        """End what waits for its next try."""
+        """End a wait for the next try."""
         ...
 
 
@@ -65,22 +107,22 @@ class Link(ABC, Generic[Data]):
         self._sending = threading.Lock()
         self._telling = threading.Lock()
         self._closed = False
-        self._heard = Heard()
-        self._heard.listen()
+        self._lines = _Lines()
+        self._lines.start()
         try:
             self._exporter = self._made()
         except Exception as err:
-            self._heard.close()
+            self._lines.close()
             if isinstance(err, ConfigError):
                 raise
             raise ConfigError(
                 f"OTLP cannot be set up ({self._cleaned(str(err))})",
                 hint="look at the OTEL_EXPORTER_OTLP_* variables",
             ) from err
-        for record in self._heard.taken():
+        for record in self._lines.taken():
             log.warning("OTLP setting is not used", extra={"err": self._cleaned(_text(record))})
 
-    def _made(self) -> Theirs[Data]:
+    def _made(self) -> SignalExporter[Data]:
         if self._target.protocol == "http/protobuf":
             if self._target.certified:
                 # Theirs would win over the certificate that was named for this very endpoint.
@@ -104,41 +146,41 @@ class Link(ABC, Generic[Data]):
         return made
 
     @abstractmethod
-    def _over_http(self) -> Theirs[Data]:
+    def _over_http(self) -> SignalExporter[Data]:
         """Return the exporter for HTTP."""
 
     @abstractmethod
-    def _over_grpc(self, compression: Any) -> Theirs[Data]:
+    def _over_grpc(self, compression: Any) -> SignalExporter[Data]:
         """Return the exporter for gRPC; ``compression``: None for what the environment says."""
 
     def send(self, data: Data) -> str:
-        """Send; return an empty text, or why they did not arrive."""
+        """Send data; return an empty text, or why they did not arrive."""
         try:
             with self._sending:
                 return _NOBODY if self._closed else self._sent(data)
         finally:
             if self._closed:
-                self._heard.close()
+                self._lines.close()
 
     def _sent(self, data: Data) -> str:
-        self._heard.taken()
+        self._lines.taken()
         try:
             result = self._exporter.export(data)
         except Exception as err:  # noqa: BLE001  # whatever it is, it must not end the sending
             return self._told_by(err) or self._cleaned(_root(err))
         if result.name == "SUCCESS":
             return ""
-        records = self._heard.taken()
+        records = self._lines.taken()
         redirected = (self._told_by(*record.args) for record in records if record.args)
         return next(filter(None, redirected), "") or self._cleaned(_cause(records))
 
     def _told_by(self, *values: object) -> str:
-        """Return the cause that lasts, if there is one among these."""
+        """Return the first lasting cause among some values, or nothing."""
         lasting = (value for value in values if isinstance(value, RedirectedError))
         return next((Lasting(self._cleaned(str(value))) for value in lasting), "")
 
     def tell(self, line: Callable[[], None]) -> None:
-        """Have a line written, unless this is closed."""
+        """Write a line to the log, unless the link is closed."""
         with self._telling:
             if not self._closed:
                 line()
@@ -157,7 +199,7 @@ class Link(ABC, Generic[Data]):
         self._exporter.shutdown()
         # A send that goes on has something to say yet: it is heard until its end.
         if self._sending.acquire(blocking=False):
-            self._heard.close()
+            self._lines.close()
             self._sending.release()
 
     def _cleaned(self, text: str) -> str:
@@ -169,7 +211,7 @@ class Link(ABC, Generic[Data]):
 
 
 def _cause(records: list[logging.LogRecord]) -> str:
-    """Return what the lines of a failed export came to; the last one that says something."""
+    """Return the cause in the lines of a failed export: the last line that names one."""
     texts = [_text(record) for record in records]
     return next((text for text in reversed(texts) if _SAYS_NOTHING not in text), _NOBODY)
 
@@ -184,7 +226,7 @@ def _text(record: logging.LogRecord) -> str:
 
 
 def _root(err: BaseException) -> str:
-    """Return what the first of a chain of errors says: later ones name objects and URLs."""
+    """Return the text of the first error in a chain: later ones name objects and URLs."""
     while (before := err.__cause__ or err.__context__) is not None:
         err = before
     text = str(err) or type(err).__name__

@@ -1,5 +1,5 @@
 """
-Secrets: what the environment holds that no log may have, and what stands in its place there.
+Secrets: words of the environment that no log may hold, and what is written instead.
 
 Values of headers, credentials of URLs and proxies, paths and queries are hidden; the path of
 a file is its variable's name, which says as well what to look at.
@@ -22,7 +22,7 @@ _OF_OTLP: Final = {"v1", "metrics", "traces"}
 
 def hidden(environ: Mapping[str, str], signal: str, url: str) -> dict[str, str]:
     """
-    Return what stands for which words, the longest first.
+    Return the words to hide, the longest first, each with what is written instead.
 
     Args:
         environ: The environment.
@@ -45,7 +45,7 @@ def hidden(environ: Mapping[str, str], signal: str, url: str) -> dict[str, str]:
 
 
 def cleaned(text: str, words: Mapping[str, str]) -> str:
-    """Return a text with something else in the place of each of the words."""
+    """Return a text with its secret words replaced."""
     if not words:
         return text
     return re.sub("|".join(map(re.escape, words)), lambda found: words[found[0]], text)

@@ -1,5 +1,5 @@
 """
-The session: how a push travels over HTTP, with the credentials that were configured alone.
+The session of requests: a push over HTTP, with configured credentials and no others.
 
 Proxies and certificates are those of the environment.  An answer that points elsewhere is
 an error: nobody follows it, and nothing is sent to where it points.  An answer is not
@@ -32,7 +32,7 @@ _LONGEST: Final = 200
 
 
 class RedirectedError(RequestException):
-    """The endpoint answers that somebody else is to be asked, or that nothing has changed."""
+    """The endpoint answers with a redirect, or that nothing has changed."""
 
 
 class AnswerError(RequestException):

@@ -11,21 +11,28 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
 
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from opencode_exporter import catalog as c
 from opencode_exporter.clock import Clock
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.events import ABANDONED, COMPLETED, ERROR, Invocation
-from opencode_exporter.expose.exemplars import Exemplar, Exemplars
+from opencode_exporter.expose.exemplars import Exemplar
 from opencode_exporter.expose.filters import Filters
-from opencode_exporter.expose.otlp.callers import Callers
+from opencode_exporter.expose.health import PushHealth
+from opencode_exporter.expose.otlp.link import Link
 from opencode_exporter.expose.otlp.resource import resource_of
-from opencode_exporter.expose.otlp.span_sender import SpanSender
+from opencode_exporter.expose.otlp.session import session
+from opencode_exporter.expose.otlp.span_ids import Callers
 from opencode_exporter.expose.otlp.spans import Shown, span_of
 from opencode_exporter.expose.otlp.target import SpanTarget
-from opencode_exporter.expose.snapshot import ProjectNames, shown_labels
+from opencode_exporter.expose.otlp.troubles import Troubles
+from opencode_exporter.expose.shown import ProjectNames, shown_labels
 from opencode_exporter.ledger.follower import Counted
 from opencode_exporter.ledger.ledger import Ledger
 
@@ -34,7 +41,7 @@ log = logging.getLogger(__name__)
 
 class Tracing:
     """
-    Follows a ledger, until `end`.
+    Follows a ledger, until `stop`.
 
     Args:
         target: Where the spans go.
@@ -42,10 +49,7 @@ class Tracing:
         filters: Which tools and skills are shown.
         project_names: How projects are shown.
         clock: A stopwatch.
-
-    Attributes:
-        exemplars: Of the spans that were sent off.
-        spans: How many there were, by result.
+        health: Where the spans are counted, and their exemplars noted.
 
     Raises:
         ConfigError: The environment cannot be used.
@@ -58,8 +62,10 @@ class Tracing:
         filters: Filters,
         project_names: ProjectNames,
         clock: Clock,
+        health: PushHealth,
     ) -> None:
-        self.exemplars = Exemplars()
+        self.spans = health.spans
+        self.exemplars = health.exemplars
         self._target = target
         self._ledger = ledger
         self._filters = filters
@@ -67,9 +73,8 @@ class Tracing:
         self._resource = resource_of(ledger.instance_id, host_name=target.host_name)
         self._callers = Callers()
         self._handed = 0
-        self._ending: threading.Thread | None = None
-        self._sender = SpanSender(target, clock)
-        self.spans = self._sender.spans
+        self._stopping: threading.Thread | None = None
+        self._sender = SpanSender(target, clock, self.spans)
         try:
             self._processor = BatchSpanProcessor(self._sender, max_queue_size=target.queue)
         except ValueError as err:
@@ -79,7 +84,7 @@ class Tracing:
             ) from err
 
     def start(self) -> None:
-        """Begin to follow."""
+        """Start to follow."""
         where = {"endpoint": self._target.shown, "protocol": self._target.protocol}
         log.info("sending spans over OTLP", extra=where)
         self._ledger.follow(self)
@@ -123,19 +128,19 @@ class Tracing:
         skill = one.skill if one.skill and self._filters.skill.shows(one.skill) else ""
         return Shown(tool, agent, project, skill)
 
-    def end(self, within_s: float) -> None:
+    def stop(self, within_s: float) -> None:
         """
-        Send what waits and end; safe to call again.
+        Send what waits and stop; safe to call again.
 
         Args:
             within_s: How long that may take.  What does not arrive by then is lost.
         """
-        if self._ending is None:
+        if self._stopping is None:
             # It waits for the last export, however long that takes.
-            self._ending = threading.Thread(target=self._processor.shutdown, daemon=True)
-            self._ending.start()
-        self._ending.join(within_s)
-        if self._ending.is_alive():
+            self._stopping = threading.Thread(target=self._processor.shutdown, daemon=True)
+            self._stopping.start()
+        self._stopping.join(within_s)
+        if self._stopping.is_alive():
             if not self._sender.is_closed:
                 log.warning(
                     "last spans did not end in time", extra={"endpoint": self._target.shown}
@@ -145,3 +150,41 @@ class Tracing:
 
 def _is_measured(call: Invocation) -> bool:
     return call.duration >= 0 and call.status != ABANDONED
+
+
+class SpanSender(Link[Sequence[ReadableSpan]], SpanExporter):
+    """
+    Sends spans to a target.
+
+    Args:
+        target: The target.
+        clock: A stopwatch.
+        spans: Where they are counted, by result: arrived, failed, or dropped before.
+    """
+
+    def __init__(self, target: SpanTarget, clock: Clock, spans: dict[str, int]) -> None:
+        self.spans = spans
+        self.spans.update(ok=0, error=0, dropped=0)
+        self._troubles = Troubles(
+            log, clock, target.shown, lost="spans did not arrive", over="spans arrive again"
+        )
+        super().__init__(target)
+
+    def _over_http(self) -> SpanExporter:
+        return OTLPSpanExporter(self._target.url, session=session(self._target.provider))
+
+    def _over_grpc(self, compression: Any) -> SpanExporter:
+        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter  # noqa: PLC0415
+
+        return trace_exporter.OTLPSpanExporter(self._target.url, compression=compression)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send some spans; they are not sent again."""
+        cause = self.send(spans)
+        self.tell(partial(self._troubles.ended, cause))
+        self.spans["error" if cause else "ok"] += len(spans)
+        return SpanExportResult.FAILURE if cause else SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        """Send nothing more."""
+        self.close()

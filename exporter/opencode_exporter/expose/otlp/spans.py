@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from opencode_exporter import __version__
 from opencode_exporter.counting.calls import error_type
 from opencode_exporter.events import ERROR, Invocation
-from opencode_exporter.expose.otlp.callers import Ids
+from opencode_exporter.expose.otlp.span_ids import Ids
 
 _SCOPE: Final = InstrumentationScope("opencode_exporter", __version__)
 _OPERATION: Final = "execute_tool"

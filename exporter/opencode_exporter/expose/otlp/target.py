@@ -53,7 +53,7 @@ class Endpoint:
 
     @property
     def viewer(self) -> str:
-        """Who is shown there what is new: the endpoint, by a hash of its URL."""
+        """The name of the endpoint as a viewer: a hash of its URL."""
         return f"push {hashlib.blake2b(self.url.encode(), digest_size=8).hexdigest()}"
 
 
@@ -141,7 +141,7 @@ def _of_signal(environ: Mapping[str, str], signal: Signal, name: str) -> str:
 
 
 def _said(environ: Mapping[str, str], signal: Signal, name: str) -> str:
-    """Return what is said for a signal, else what is said for everything; empty is unset."""
+    """Return a variable of a signal, else the variable of all signals; empty counts as unset."""
     return _of_signal(environ, signal, name) or environ.get(f"{_PREFIX}_{name}", "").strip()
 
 

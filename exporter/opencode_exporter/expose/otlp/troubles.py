@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
-from typing import Final
 
-from opencode_exporter.clock import Clock
-
-_REPEAT_S: Final = 30.0
+from opencode_exporter.clock import Clock, LineLimit
 
 
 class Lasting(str):
@@ -38,7 +34,7 @@ class Troubles:
         self._lost = lost
         self._over = over
         self._failures = 0  # in a row
-        self._told = -math.inf  # when the log last heard of a failure
+        self._limit = LineLimit()
         self._is_told = False
         self._cause = ""  # the last one that was told
 
@@ -61,9 +57,7 @@ class Troubles:
         self._failures += 1
         if self._is_told and isinstance(cause, Lasting) and cause == self._cause:
             return
-        now = self._clock.monotonic()
-        if now - self._told >= _REPEAT_S:
-            self._told = now
+        if self._limit.held_back(self._lost, self._clock.monotonic()) is not None:
             self._is_told = True
             self._cause = cause
             self._log.warning(

@@ -23,7 +23,7 @@ _LONGEST: Final = 100
 
 def shown(url: str) -> str:
     """
-    Return a URL as far as it can hold no secret.
+    Return a URL without what may be a secret.
 
     That is where it leads, without credentials and query, and of its path what is OTLP's own:
     the rest of it can be a key.
@@ -42,7 +42,7 @@ def shown(url: str) -> str:
 
 def refuse(name: str, url: str, *, grpc: bool) -> None:
     """
-    Refuse what can be no endpoint.
+    Refuse a URL that can be no endpoint.
 
     Args:
         name: The variable that says it.
@@ -50,7 +50,7 @@ def refuse(name: str, url: str, *, grpc: bool) -> None:
         grpc: Whether it is one of gRPC, which needs no scheme and has some of its own.
 
     Raises:
-        ConfigError: It can be none; with what is wrong.
+        ConfigError: What is wrong with it.
     """
     if wrong := _wrong_sign(url) or (_wrong_target(url) if grpc else _wrong_url(url)):
         said = "" if "@" in url else f" {shown(url)[:_LONGEST]!r}"

@@ -15,7 +15,8 @@ import msgspec
 from opencode_exporter.errors import SourceError
 
 _MOST: Final = 16  # gaps of a table; more are taken for one
-_LAST: Final = (1 << 63) - 1
+LAST_ROWID: Final = (1 << 63) - 1
+"""Where it is taken, SQLite gives further rows any free rowid below it."""
 
 
 class Gap(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -27,11 +28,13 @@ class Gap(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def __str__(self) -> str:
         if self.first == self.last:
             return str(self.first)
-        return f"{self.first} to {self.last}" if self.last < _LAST else f"{self.first} and above"
+        return (
+            f"{self.first} to {self.last}" if self.last < LAST_ROWID else f"{self.first} and above"
+        )
 
 
 class Damage(msgspec.Struct):
-    """What cannot be read of one source."""
+    """The rows of one source that cannot be read."""
 
     file: int = 0  # its inode: another file is not damaged where this one was
     gaps: dict[str, list[Gap]] = msgspec.field(default_factory=dict)
@@ -40,7 +43,7 @@ class Damage(msgspec.Struct):
     def __bool__(self) -> bool:
         return bool(self.gaps or self.inexact)
 
-    def pass_over(self, table: str, first: int, last: int = _LAST) -> None:
+    def pass_over(self, table: str, first: int, last: int = LAST_ROWID) -> None:
         """Note that some rows of a table cannot be read."""
         merged: list[Gap] = []
         for gap in sorted([*self.gaps.get(table, ()), Gap(first, last)], key=lambda g: g.first):
@@ -51,7 +54,7 @@ class Damage(msgspec.Struct):
         self.gaps[table] = merged
 
     def look_in_vain(self, table: str) -> None:
-        """Note that what was asked of a table, beside its rows in turn, has no answer."""
+        """Note that a table was asked for single rows in vain."""
         if table not in self.inexact:
             self.inexact.append(table)
 
@@ -64,11 +67,11 @@ class Damage(msgspec.Struct):
             self.inexact.clear()  # what is still damaged will be met again
 
     def dump(self) -> str:
-        """Return it as the ledger keeps it, empty for none."""
+        """Return the damage as the ledger keeps it, empty for none."""
         return msgspec.json.encode(self).decode() if self else ""
 
     def as_error(self) -> SourceError:
-        """Return what the operator hears of it."""
+        """Return the damage as an error, for the operator."""
         missing = [
             f"{table} (rowid {', '.join(map(str, gaps))})" for table, gaps in self.gaps.items()
         ]
@@ -82,7 +85,7 @@ class Damage(msgspec.Struct):
 
 
 def load(text: str, file: int) -> Damage:
-    """Return what was kept of a file's damage; of another file nothing holds but the gaps."""
+    """Return the damage that was kept; where another file took the place, only the gaps stay."""
     found = msgspec.json.decode(text, type=Damage) if text else Damage(file)
     if found.file != file:
         found.file, found.inexact = file, []

@@ -1,21 +1,22 @@
 """
-The onlooker: how a live database is read without anybody noticing.
+Lockless: how a live database is read without anybody noticing.
 
 Every ordinary connection holds locks, and by these SQLite tells whether the one
 that closes is the last.  Beside ours OpenCode's would not be: it would leave its
 ``-wal`` and ``-shm`` behind.  So a poll takes no lock, opens nothing for writing
 and touches no shared memory: SQLite reads the index of the WAL into memory of its
-own, as it does for a database that one process has for itself.  Nobody can wait
-for what is not there.  In return writers do not know that we read; whatever of
-theirs could have torn a read is found out after it.
+own, as it does for a database that one process has for itself.  So nobody waits for us.
+In return writers do not know that we read: after a read it is found out whether one
+could have torn it.
 
-Guarantees that `View.holds` is true only if all that was read belongs to one
+Guarantees that `LiveState.is_whole` is true only if all that was read belongs to one
 state.  Knows the first bytes of ``-wal`` and ``-shm``, and no SQL.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import struct
 import sys
@@ -37,8 +38,9 @@ _WAL_SALTS: Final = slice(16, 24)
 _SHARED_FIRST: Final = 0x40000002
 _SHARED_SIZE: Final = 510
 
-_VFS: Final = "opencode-exporter-onlooker"
+_VFS: Final = "opencode-exporter-lockless"
 _LOOK_S: Final = 0.002
+_FLOCK: Final = "qqihh" if sys.platform == "darwin" else "hhqqi"
 
 
 class Files(NamedTuple):
@@ -47,6 +49,26 @@ class Files(NamedTuple):
     main: Path
     wal: Path
     shm: Path
+
+
+class FileState(NamedTuple):
+    """What of a file changes when it is written or replaced."""
+
+    inode: int
+    size: int
+    changed_ns: int
+
+
+def file_state(path: Path) -> FileState:
+    """
+    Return the state of a file.
+
+    Raises:
+        FileNotFoundError: There is none.
+        OSError: It may not be looked at.
+    """
+    found = path.stat()
+    return FileState(found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 class _Index(NamedTuple):
@@ -58,7 +80,7 @@ class _Index(NamedTuple):
 def _index(path: Path) -> _Index | None:
     """Return what the WAL index says, None if nobody keeps it or it is being written."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     try:
@@ -73,7 +95,7 @@ def _index(path: Path) -> _Index | None:
     return _Index(frames, salts, backfilled) if initialised else None
 
 
-class View:
+class LiveState:
     """
     One state of a live database, for as long as it can be read.
 
@@ -86,8 +108,8 @@ class View:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._file = os.open(files.wal, os.O_RDONLY | os.O_CLOEXEC)
-        self._main = self._state()
+        self._file = os.open(files.wal, os.O_RDONLY)
+        self._main = file_state(files.main)
         self._index = _index(files.shm)
 
     def __enter__(self) -> Self:
@@ -96,13 +118,9 @@ class View:
     def __exit__(self, *_: object) -> None:
         os.close(self._file)
 
-    def _state(self) -> tuple[int, int, int]:
-        found = self._files.main.stat()
-        return found.st_ino, found.st_size, found.st_mtime_ns
-
     @property
-    def can_be_had(self) -> bool:
-        """Whether its end would be noticed, and reading it costs little."""
+    def can_be_read(self) -> bool:
+        """Whether the end of this state would be noticed, and reading it costs little."""
         return (
             self._index is not None
             and self._index.frames <= MOST_FRAMES
@@ -111,8 +129,8 @@ class View:
             and not _is_held(self._files.main)
         )
 
-    def holds(self) -> bool:
-        """Say whether nothing has been written over what this state consists of."""
+    def is_whole(self) -> bool:
+        """Return whether nothing has been written over what this state consists of."""
         if _is_held(self._files.main):  # who has it exclusively need not keep the index
             return False
         now, then = _index(self._files.shm), self._index
@@ -122,7 +140,7 @@ class View:
             and now.salts == then.salts  # else the WAL was begun anew
             and now.backfilled <= then.frames  # what we take from the WAL may be in the file too
             and os.fstat(self._file).st_nlink > 0
-            and self._state() == self._main
+            and file_state(self._files.main) == self._main
         )
 
 
@@ -156,9 +174,9 @@ def vfs() -> str:
     return _VFS
 
 
-class Door:
+class SharedLock:
     """
-    Keeps a database from being closed while SQLite opens its WAL.
+    SQLite's shared lock: it keeps a database from being closed while SQLite opens its WAL.
 
     Without it the WAL that was there a moment ago could be gone, and SQLite would
     make a new one.  Use it as a context manager, around the connection: when a file
@@ -174,8 +192,8 @@ class Door:
     def __exit__(self, *_: object) -> None:
         os.close(self._file)
 
-    def hold(self, seconds: float) -> bool:
-        """Wait until nobody has the database exclusively; say whether that came."""
+    def acquire(self, seconds: float) -> bool:
+        """Wait until nobody has the database exclusively; return whether that came."""
         pause = threading.Event()
         for _ in range(int(seconds / _LOOK_S)):
             if _share(self._file):
@@ -183,57 +201,38 @@ class Door:
             pause.wait(_LOOK_S)
         return False
 
-    def let_go(self) -> None:
-        """Allow it to be closed."""
+    def release(self) -> None:
+        """Allow the database to be closed."""
         _unshare(self._file)
 
 
-if sys.platform == "win32":  # no such locks, and no file that is open can be removed
-    SUPPORTED: Final = False
-
-    def _share(file: int) -> bool:
-        return file >= 0
-
-    def _unshare(file: int) -> None:
-        del file
-
-    def _is_held(main: Path) -> bool:
-        del main
+def _share(file: int) -> bool:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST)
+    except (BlockingIOError, PermissionError):  # POSIX leaves open which of the two
+        return False
+    except OSError:  # a file system without locks: SQLite has none there either
         return True
+    return True
 
-else:
-    import fcntl
 
-    SUPPORTED = True
-    _FLOCK: Final = "qqihh" if sys.platform == "darwin" else "hhqqi"
+def _unshare(file: int) -> None:
+    with contextlib.suppress(OSError):
+        fcntl.lockf(file, fcntl.LOCK_UN, _SHARED_SIZE, _SHARED_FIRST)
 
-    def _share(file: int) -> bool:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST)
-        except (BlockingIOError, PermissionError):  # POSIX leaves open which of the two
-            return False
-        except OSError:  # a file system without locks: SQLite has none there either
-            return True
+
+def _is_held(main: Path) -> bool:
+    """Return whether another process has the database exclusively, without locking it."""
+    kind, where = (fcntl.F_RDLCK, os.SEEK_SET), (_SHARED_FIRST, _SHARED_SIZE)
+    darwin = sys.platform == "darwin"
+    question = (
+        struct.pack(_FLOCK, *where, 0, *kind) if darwin else struct.pack(_FLOCK, *kind, *where, 0)
+    )
+    file = os.open(main, os.O_RDONLY)
+    try:
+        answer = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, question))
+    except OSError:
         return True
-
-    def _unshare(file: int) -> None:
-        with contextlib.suppress(OSError):
-            fcntl.lockf(file, fcntl.LOCK_UN, _SHARED_SIZE, _SHARED_FIRST)
-
-    def _is_held(main: Path) -> bool:
-        """Say whether another process has the database exclusively, without locking it."""
-        kind, where = (fcntl.F_RDLCK, os.SEEK_SET), (_SHARED_FIRST, _SHARED_SIZE)
-        darwin = sys.platform == "darwin"
-        question = (
-            struct.pack(_FLOCK, *where, 0, *kind)
-            if darwin
-            else struct.pack(_FLOCK, *kind, *where, 0)
-        )
-        file = os.open(main, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            answer = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, question))
-        except OSError:
-            return True
-        finally:
-            os.close(file)
-        return bool(answer[3 if darwin else 0] != fcntl.F_UNLCK)
+    finally:
+        os.close(file)
+    return bool(answer[3 if darwin else 0] != fcntl.F_UNLCK)

@@ -1,5 +1,5 @@
 """
-The reader: a connection that may read the tables which the layout names, and no more.
+The reader: a connection that may read the tables which the schema names, and no more.
 
 Whatever SQL reaches it, an authorizer refuses every other table, column, function
 and statement.  Knows nothing of files and locks; whoever opens it says how to tell
@@ -58,7 +58,7 @@ class Reader:
         return self._connection.execute(sql, values)
 
     def spared(self, table: str, read: Callable[[], Answer], instead: Other) -> Answer | Other:
-        """Return what is read of a table, or something else if its pages are damaged."""
+        """Return what a function reads of a table, or a stand-in if its pages are damaged."""
         try:
             return read()
         except apsw.CorruptError:
@@ -96,7 +96,7 @@ class Reader:
         Args:
             table: What it reads.
             sql: It takes ids as a JSON array.
-            ids: They, or rowids.
+            ids: The ids, or rowids.
             take: Returns what is kept of a row.
         """
         try:
@@ -194,5 +194,5 @@ def _is_readable(table: str, column: str) -> bool:
 
 
 def changed() -> SourceChangedError:
-    """Return what a read that was overtaken by a writer raises."""
+    """Return the error of a read that a writer overtook."""
     return SourceChangedError("the source changed while it was read", hint="it is read again")

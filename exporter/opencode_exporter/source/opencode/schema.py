@@ -1,5 +1,5 @@
 """
-The layout of a source: which tables and columns we rely on, and which are there.
+The schema of a source: which tables and columns we rely on, and which are there.
 
 Owns the list of what may be read, and how generations are told apart.  Knows no
 files and no rows.
@@ -24,7 +24,7 @@ COLUMNS: Final[Mapping[str, frozenset[str]]] = {
         {"id", "session_id", "type", "seq", "time_created", "time_updated", "data"}
     ),
 }
-"""What we rely on; tables may have more columns, and OpenCode's versions do."""
+"""The columns we rely on, by table; every version of OpenCode has more."""
 
 _LATER: Final = frozenset(
     {"directory", "version", "parent_id", "fork_session_id", "time_archived"}

@@ -1,17 +1,17 @@
 """
 The source: an opencode.db that is read and never written.
 
-Knows files, SQLite and its locks.  Guarantees that no file of the source is
-created or changed on a database that had neither ``-wal`` nor ``-shm``, that
-nothing is readable but what the layout names, that nobody's last close finds us
-in its way, and that a read which a writer overtook raises instead of counting.
-Knows nothing of what the rows mean.
+Knows files, SQLite and its locks, and not what the rows mean.  Guarantees that
+
+- no file is created or changed on a database that had neither ``-wal`` nor ``-shm``,
+- nothing is readable but what the schema names,
+- the last close of OpenCode does not find us in its way,
+- a read that a writer overtook raises instead of counting.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,20 @@ from opencode_exporter.errors import (
     SourceMissingError,
     SourceUnsupportedError,
 )
-from opencode_exporter.source.opencode.lockless import SUPPORTED, Door, Files, View, vfs
+from opencode_exporter.source.opencode.failures import (
+    as_told,
+    hot_journal,
+    sqlite_error,
+    unreadable,
+)
+from opencode_exporter.source.opencode.lockless import (
+    Files,
+    FileState,
+    LiveState,
+    SharedLock,
+    file_state,
+    vfs,
+)
 from opencode_exporter.source.opencode.reader import BUSY_MS, Reader, changed, connect, restrict
 from opencode_exporter.source.opencode.schema import layout_of
 
@@ -39,18 +52,18 @@ _LOOK_ALIKES: Final = 20  # databases beside a missing one that are looked into
 class Signature(NamedTuple):
     """Everything about the files that a commit changes; equal means nothing new."""
 
-    main: tuple[int, int, int] | None
-    wal: tuple[int, int, int] | None
+    main: FileState | None
+    wal: FileState | None
     wal_header: bytes
     index_header: bytes
 
 
-def _stat(path: Path) -> tuple[int, int, int] | None:
+def _stat(path: Path) -> FileState | None:
+    """Return the state of a file, None if there is none."""
     try:
-        found = path.stat()
+        return file_state(path)
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _head(path: Path, size: int) -> bytes:
@@ -62,9 +75,16 @@ def _head(path: Path, size: int) -> bytes:
 
 
 class Source:
-    """One database file, by path.  ``label`` is its name in metrics."""
+    """
+    One database file.
 
-    def __init__(self, path: Path, label: str) -> None:
+    Args:
+        path: The file; it need not be there.
+        label: Its name in metrics.
+        lockless: Whether it may be read without locks, where that can be verified.
+    """
+
+    def __init__(self, path: Path, label: str, *, lockless: bool = True) -> None:
         self.path = path
         self.label = label
         real = Path(os.path.realpath(path))  # SQLite puts its files beside a link's target
@@ -72,7 +92,7 @@ class Source:
         self.journal = real.with_name(real.name + "-journal")
         self.index = real.with_name(real.name + "-shm")
         self._files = Files(real, self.wal, self.index)
-        self._can_look_on = SUPPORTED and _is_utf8(real)
+        self._is_lockless = lockless and _is_utf8(real)
 
     def signature(self) -> Signature:
         """
@@ -92,10 +112,10 @@ class Source:
                 index_header=_head(self.index, _INDEX_HEADER_BYTES),
             )
         except OSError as err:
-            raise _unreadable(err) from err
+            raise unreadable(err) from err
 
     def is_gone(self) -> bool:
-        """Say whether there is no file, as far as that can be seen."""
+        """Return whether there is no file; False where that cannot be seen."""
         try:
             return _stat(self.path) is None
         except OSError:
@@ -104,7 +124,7 @@ class Source:
     def sizes(self) -> dict[str, int]:
         """Return the bytes of ``main`` and ``wal``."""
         main, wal = _stat(self.path), _stat(self.wal)
-        return {"main": main[1] if main else 0, "wal": wal[1] if wal else 0}
+        return {"main": main.size if main else 0, "wal": wal.size if wal else 0}
 
     @contextlib.contextmanager
     def open(self, *, unnoticed: bool = False) -> Iterator[Reader]:
@@ -129,32 +149,32 @@ class Source:
                 self._require_database()
                 reader = self._connect(opened, unnoticed=unnoticed)
             except OSError as err:
-                raise _unreadable(err) from err
+                raise unreadable(err) from err
             except apsw.Error as err:
-                raise _sqlite_error(err) from err
+                raise sqlite_error(err) from err
             try:
                 reader.layout = layout_of(reader.query)
                 yield reader
             except Exception as err:
                 reader.verify()  # a torn read looks like damage, or like a defect of ours
-                told = _as_told(err)
+                told = as_told(err)
                 if told is err:
                     raise
                 raise told from err
             reader.verify()
 
     def _connect(self, opened: contextlib.ExitStack, *, unnoticed: bool) -> Reader:
-        """Return a reader of the kind that fits; what it needs is closed with the stack."""
+        """Return the reader for the state of the files; the stack closes what it needs."""
         for _ in range(_TRIES):
             if self._is_cold():
-                return self._cold(opened)
-            reader = self._onlooker(opened) if unnoticed and self._can_look_on else None
-            if reader := reader or self._guest(opened):
+                return self._without_writers(opened)
+            reader = self._without_locks(opened) if unnoticed and self._is_lockless else None
+            if reader := reader or self._with_locks(opened):
                 return reader
         raise changed()
 
-    def _cold(self, opened: contextlib.ExitStack) -> Reader:
-        """Read a file that nobody writes to."""
+    def _without_writers(self, opened: contextlib.ExitStack) -> Reader:
+        """Read a file that has no writer."""
         before = _stat(self.path)
 
         def is_unchanged() -> bool:
@@ -162,31 +182,31 @@ class Source:
 
         return Reader(restrict(connect(self.path, "immutable=1"), opened), is_unchanged)
 
-    def _onlooker(self, opened: contextlib.ExitStack) -> Reader | None:
-        """Read beside writers that do not know, if that can be verified."""
+    def _without_locks(self, opened: contextlib.ExitStack) -> Reader | None:
+        """Read beside writers without any lock; None if a torn read could not be noticed."""
         with contextlib.ExitStack() as looking:
             try:
-                view = looking.enter_context(View(self._files))
+                state = looking.enter_context(LiveState(self._files))
             except FileNotFoundError:
                 return None
-            if not view.can_be_had:
+            if not state.can_be_read:
                 return None
             connection = connect(self._files.main, "mode=ro", vfs())
             connection.pragma("locking_mode", "exclusive")
             restrict(connection, looking)
             opened.push(looking.pop_all())
-            return Reader(connection, view.holds, is_unnoticed=True)
+            return Reader(connection, state.is_whole, is_unnoticed=True)
 
-    def _guest(self, opened: contextlib.ExitStack) -> Reader | None:
+    def _with_locks(self, opened: contextlib.ExitStack) -> Reader | None:
         """Read beside writers under SQLite's own locks; None if the WAL is gone."""
-        door = opened.enter_context(Door(self.path))
+        lock = opened.enter_context(SharedLock(self.path))
         connection = restrict(connect(self.path, "mode=ro"), opened)
-        if not door.hold(BUSY_MS / 1000):
+        if not lock.acquire(BUSY_MS / 1000):
             raise apsw.BusyError
         if self._has_rows_in_wal():
             connection.pragma("user_version")  # opens the WAL, and keeps it open
             return Reader(connection, lambda: True)
-        door.let_go()
+        lock.release()
         return None if self._is_cold() else Reader(connection, lambda: True)
 
     def _require_database(self) -> None:
@@ -214,7 +234,7 @@ class Source:
 
     def _is_cold(self) -> bool:
         """
-        Say whether the file must be opened as immutable: nobody's WAL holds rows.
+        Return whether the file must be opened as immutable, as no WAL holds rows.
 
         ``mode=ro`` would create ``-wal`` and ``-shm`` beside a cleanly closed
         database, or fail where the directory cannot be written.
@@ -235,11 +255,11 @@ class Source:
 
     def _has_rows_in_wal(self) -> bool:
         wal = _stat(self.wal)
-        return wal is not None and wal[1] > 0
+        return wal is not None and wal.size > 0
 
 
 def _is_utf8(path: Path) -> bool:
-    """Say whether a VFS of ours can be told of a file: apsw has no other names for it."""
+    """Return whether apsw can open a file by a VFS of ours: it encodes names as UTF-8."""
     try:
         os.fsencode(path).decode("utf-8")
     except UnicodeDecodeError:
@@ -257,61 +277,3 @@ def _look_alike(folder: Path) -> str:
         with contextlib.suppress(SourceError, OSError), Source(path, "").open(unnoticed=True):
             return path.name
     return ""
-
-
-def _unreadable(err: OSError) -> SourceError:
-    passes = err.errno in (errno.EMFILE, errno.ENFILE)
-    return SourceError(
-        f"a file of the database cannot be read ({err.strerror or type(err).__name__})",
-        hint="it is tried again; if it stays, raise the limit of open files"
-        if passes
-        else "let the exporter's user read the data directory",
-    )
-
-
-def _as_told(err: Exception) -> Exception:
-    """Return what the operator hears of; errors that are not the source's stay as they are."""
-    if isinstance(err, apsw.Error):
-        return _sqlite_error(err)
-    if isinstance(err, UnicodeDecodeError):
-        return SourceError(
-            "a name or an id in the database is not UTF-8",
-            hint="'PRAGMA integrity_check' says whether it is damaged; restore a backup",
-        )
-    return err
-
-
-def hot_journal() -> SourceError:
-    """Return what is told where a writer was killed that did not use a WAL."""
-    return SourceError(
-        "a program was killed while it wrote, and the -journal file beside the database has to "
-        "be undone by one that may write",
-        hint="start OpenCode once, or run 'sqlite3 opencode.db \"PRAGMA user_version\"' while "
-        "it is stopped; do not delete the -journal file",
-    )
-
-
-def _sqlite_error(err: apsw.Error) -> SourceError:
-    if isinstance(err, apsw.BusyError | apsw.LockedError):
-        return SourceError(
-            "the database is locked", hint="it is tried again; close what holds it for long"
-        )
-    if isinstance(err, apsw.NotADBError):
-        return SourceUnsupportedError(
-            "the file is not an SQLite database", hint="name OpenCode's own file with --source.path"
-        )
-    if isinstance(err, apsw.CorruptError):
-        return SourceError(
-            "the database is corrupt",
-            hint="'PRAGMA integrity_check' says where; save what there is of a copy with "
-            "'sqlite3 copy.db .recover | sqlite3 new.db', or restore a backup",
-        )
-    if isinstance(err, apsw.AuthError) or "no such column: rowid" in str(err):
-        return SourceUnsupportedError(
-            "a view, or a table without rowids, is where OpenCode has a table",
-            hint=f"name OpenCode's own file with --source.path (SQLite says: {err})",
-        )
-    if getattr(err, "extendedresult", 0) == apsw.SQLITE_READONLY_ROLLBACK:
-        return hot_journal()
-    # The text of SQLite's own message names tables and files, never row content.
-    return SourceError(f"SQLite says: {err}", hint="it is tried again")

@@ -9,9 +9,9 @@ nothing and writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import apsw
 import msgspec
@@ -21,16 +21,14 @@ from opencode_exporter.clock import Clock, Patience
 from opencode_exporter.errors import SourceChangedError
 from opencode_exporter.events import ABANDONED, Invocation
 from opencode_exporter.source.opencode.reader import Reader
+from opencode_exporter.source.opencode.stretches import Stretch, is_there, stretch_of
 from opencode_exporter.source.opencode.tables import tables
-from opencode_exporter.source.opencode.tables.around import last_readable, mended, read_around
-from opencode_exporter.source.opencode.tables.large import name_of, number_of
+from opencode_exporter.source.opencode.tables.around import mended, read_around
 from opencode_exporter.source.opencode.tables.table import (
     UNREADABLE,
     Bounds,
     Table,
     Taken,
-    integer,
-    shown,
 )
 
 CHUNK_ROWS: Final = 1000  # measured: more or fewer are slower
@@ -38,57 +36,33 @@ _BYTES: Final = 4_000_000
 _SECONDS: Final = 0.05
 _WEIGHT: Final = 8000  # of events: some for each row of most sources
 _IDS: Final = 500
-_LAST_ROWID: Final = (1 << 63) - 1
-"""Where it is taken, SQLite gives further rows any free rowid below it."""
 _AGAIN: Final = 50
 """Rows that are read again at once: nothing else bounds what they hold."""
 
 
-class Stretch(msgspec.Struct, frozen=True):
-    """Rows of one table that have not been read: after a cursor, up to a rowid."""
-
-    table: str
-    cursor: Cursor
-    last: int
-    is_first: bool = False  # nothing of the source has been read before
-    all_rows: int = 0  # of the table, where no rowid is left above them; else 0
-
-    @property
-    def rows(self) -> int:
-        """How many there may be: rowids have gaps."""
-        return max(0, self.last - self.cursor.position)
-
-    @property
-    def after(self) -> Anchor:
-        """The row before the first of them; without an id where there is none."""
-        return self.cursor.anchors[-1] if self.cursor.anchors else Anchor(self.cursor.position, "")
-
-    def without(self, taken: Taken) -> Stretch:
-        """Return what is left after a chunk, which gets its cursor and progress here."""
-        cursor = self.cursor.extended(taken.newest)
-        if cursor.position >= self.last:
-            cursor = msgspec.structs.replace(cursor, rows=self.all_rows)
-        before = cursor.first - 1
-        taken.chunk.cursor = cursor
-        taken.chunk.progress = min(1.0, (cursor.position - before) / (self.last - before))
-        return msgspec.structs.replace(self, cursor=cursor)
-
-
 class Tailer:
-    """Reads what a source has to say since a cursor."""
+    """
+    Reads what is new in a source since a cursor, and what changed.
+
+    Args:
+        clock: A stopwatch, and the time of day.
+        patience: Decides which open calls will not end any more.
+        with_paths: Whether steps tell the paths of files that they change.
+        summaries: Whether what is read of a new source may come as summaries.
+    """
 
     def __init__(
         self,
         clock: Clock,
+        patience: Patience,
         *,
-        abandon_after_ms: int,
         with_paths: bool = False,
         summaries: bool = True,
     ) -> None:
         self._clock = clock
         self._summaries = summaries
         self.with_paths = with_paths
-        self.patience = Patience(clock, abandon_after_ms)
+        self.patience = patience
 
     def _tables(self, reader: Reader) -> tuple[Table, ...]:
         return tables(reader, self._clock, with_paths=self.with_paths)
@@ -123,9 +97,9 @@ class Tailer:
                 yield chunk
 
     def ahead(self, reader: Reader, cursors: Mapping[str, Cursor]) -> list[Stretch]:
-        """Return what has not been read yet, table by table in the order of `read`."""
+        """Return the rows that have not been read yet, table by table in the order of `read`."""
         known = self._tables(reader)
-        found = [_stretch(reader, table, cursors.get(table.name, Cursor())) for table in known]
+        found = [stretch_of(reader, table, cursors.get(table.name, Cursor())) for table in known]
         # What rows of the second origin have, the first may have brought already.
         first = next((t.kind.origin for t, s in zip(known, found, strict=True) if s.rows), 0)
         is_new = self._summaries and not cursors
@@ -172,8 +146,27 @@ class Tailer:
             after = taken.newest[-1]
             yield taken
 
+    def after_rows(
+        self,
+        reader: Reader,
+        chunks: Iterable[Chunk],
+        rows_before: Callable[[Chunk], Mapping[str, list[str]]],
+    ) -> Iterator[Chunk]:
+        """
+        Yield chunks, and before each what some rows say now.
+
+        Args:
+            reader: The open source.
+            chunks: The chunks.
+            rows_before: Returns the rows, by table; asked when all that was yielded before
+                has been taken in.
+        """
+        for chunk in chunks:
+            yield from self.again(reader, rows_before(chunk))
+            yield chunk
+
     def again(self, reader: Reader, rows: Mapping[str, list[str]]) -> Iterator[Chunk]:
-        """Yield what some rows say now, by table; those that are gone say nothing."""
+        """Yield the chunks of some rows, by table, as they are now; deleted rows bring none."""
         for table in self._tables(reader) if rows else ():
             for some in _portions(rows.get(table.name, []), _AGAIN):
                 chunk = table.read_again(some).chunk
@@ -213,7 +206,7 @@ class Tailer:
         return reader.spared(row.table, goes_on, instead=False)
 
     def _changed(self, table: Table, ours: Mapping[str, OpenRow]) -> Iterator[Chunk]:
-        """Look at the rows that were open: first whether they moved, then what they say."""
+        """Yield the open rows that have changed, and the calls of deleted ones as abandoned."""
         now = self._clock.now_ms()
         for some in _portions(list(ours), _IDS):
             found = table.states(some)
@@ -237,7 +230,7 @@ class Tailer:
     def _mended(
         self, reader: Reader, table: Table, stretch: Stretch, ours: Mapping[str, OpenRow]
     ) -> Iterator[Chunk]:
-        """Read what was on damaged pages when the rows after it were read."""
+        """Yield the rows that were on damaged pages when the rows after them were read."""
         for gap in mended(reader, table):
             last = min(gap.last, stretch.after.rowid)
             for taken in self.between(reader, table, Anchor(gap.first - 1, ""), last, ours):
@@ -247,8 +240,8 @@ class Tailer:
         self, reader: Reader, table: Table, stretch: Stretch, ours: Mapping[str, OpenRow]
     ) -> Iterator[Chunk]:
         for taken in self.between(reader, table, stretch.after, stretch.last, ours):
-            stretch = stretch.without(taken)
-            yield taken.chunk
+            chunk, stretch = stretch.after_reading(taken)
+            yield chunk
 
 
 def _portions(names: list[str], most: int) -> Iterator[list[str]]:
@@ -257,85 +250,8 @@ def _portions(names: list[str], most: int) -> Iterator[list[str]]:
         yield names[start : start + most]
 
 
-def _stretch(reader: Reader, table: Table, cursor: Cursor) -> Stretch:
-    first = _first_rowid(reader, table.name)
-    position = resume(reader, table.name, cursor)
-    if first < cursor.first:
-        cursor = Cursor(first=first)
-    elif position < cursor.position:
-        cursor = Cursor(tuple(a for a in cursor.anchors if a.rowid <= position), cursor.first)
-    try:
-        last = table.last_rowid()
-    except apsw.CorruptError:
-        last = last_readable(reader, table, cursor.position)
-    all_rows = 0
-    if last == _LAST_ROWID:
-        all_rows = _count(reader, table.name)
-        if all_rows != cursor.rows:  # some are new, or gone: nobody knows which
-            cursor = Cursor(first=first)
-    return Stretch(table.name, cursor, last, all_rows=all_rows)
-
-
-def _first_rowid(reader: Reader, table: str) -> int:
-    """Return the lowest rowid if it is below those that SQLite gives, else 1."""
-    row = reader.one(table, f"SELECT rowid FROM {table} ORDER BY rowid LIMIT 1")
-    return min(1, integer(row[0])) if row is not None else 1
-
-
-def _count(reader: Reader, table: str) -> int:
-    row = reader.one(table, f"SELECT count(*) FROM {table}")
-    return integer(row[0]) if row is not None else 0
-
-
-def resume(reader: Reader, table: str, cursor: Cursor) -> int:
-    """
-    Return the rowid after which rows are new, or may be.
-
-    All anchors in their places: go on.  The newest gone: its session was deleted;
-    resume from the newest that is still there.  Another row in the place of one:
-    rowids were given again; resume below it.  One found elsewhere, or made anew:
-    rows were renumbered (VACUUM) or imported; read everything again, against the
-    keys of what was counted.
-    """
-    found = _occupants(reader, table, cursor.anchors)
-    position = beginning = cursor.first - 1
-    for anchor in cursor.anchors:
-        there = found.get(anchor.rowid)
-        if there == anchor:
-            position = anchor.rowid
-            continue
-        moved = reader.one(table, f"SELECT 1 FROM {table} WHERE id = ?", (anchor.id,))
-        if moved is not None:
-            return beginning
-        if there is not None:
-            break
-    return position
-
-
-def is_there(reader: Reader, table: str, anchor: Anchor) -> bool:
-    """Say whether an anchor is in its place: then no rowid below has been given again."""
-    return not anchor.id or _occupants(reader, table, [anchor]).get(anchor.rowid) == anchor
-
-
-def _occupants(reader: Reader, table: str, anchors: Sequence[Anchor]) -> dict[int, Anchor]:
-    """Return the rows that are at the anchors' rowids."""
-    sql = (
-        f"SELECT rowid, {name_of('id')}, {number_of('time_created')} FROM {table} "
-        "WHERE rowid IN (SELECT value FROM json_each(?))"
-    )
-
-    def occupant(row: tuple[Any, ...]) -> tuple[int, Anchor]:
-        rowid, name, created = row
-        return rowid, Anchor(rowid, shown(name), integer(created))
-
-    by_rowid = {anchor.rowid: anchor for anchor in anchors}
-    found, failed = reader.by_ids(table, sql, [*by_rowid], occupant)
-    # A damaged page does not say that another row is there.
-    return {rowid: by_rowid[rowid] for rowid in failed} | dict(found)
-
-
 def _has_moved(table: Table | None, row: OpenRow) -> bool:
-    """Say whether a row changed since it was read: its calls may have ended meanwhile."""
+    """Return whether a row changed since it was read: its calls may have ended meanwhile."""
     state = table.states([row.row]).get(row.row) if table else None
     return state not in (None, UNREADABLE, (row.updated, row.size))
 

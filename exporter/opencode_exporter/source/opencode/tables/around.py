@@ -8,16 +8,13 @@ near it are asked for one by one; where none of many can be read, steps double.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Final
 
 import apsw
 
 from opencode_exporter.chunk import DENSE, Chunk
-from opencode_exporter.source.opencode.damage import Gap
+from opencode_exporter.source.opencode.damage import LAST_ROWID, Gap
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.tables.table import Bounds, Table, Taken
-
-_LAST: Final = (1 << 63) - 1
 
 
 def read_around(
@@ -91,7 +88,7 @@ def _end(inside: int, last: int, goes_on: Callable[[int], bool]) -> int:
 
 
 def can_be_read(reader: Reader, table: Table, rowid: int) -> bool:
-    """Say whether a rowid is on no damaged page, whether there is a row or none."""
+    """Return whether a rowid can be read, also if no row has it."""
     try:
         table.read_row(rowid, ())
     except apsw.CorruptError:
@@ -107,7 +104,7 @@ def last_readable(reader: Reader, table: Table, position: int) -> int:
     Called where `apsw.CorruptError` was caught.
     """
     damage = reader.hurt()
-    good = _end(position, _LAST - 1, lambda rowid: can_be_read(reader, table, rowid))
+    good = _end(position, LAST_ROWID - 1, lambda rowid: can_be_read(reader, table, rowid))
     damage.pass_over(table.name, good + 1)
     return good
 

@@ -37,7 +37,7 @@ _SHAPES: Final[dict[str, Shape]] = {
 
 
 def name_of(column: str) -> str:
-    """Return what reads an id or a word as bytes; in place of one too long, what is no UTF-8."""
+    """Return SQL for an id or a word as bytes; for one too long, bytes that are no UTF-8."""
     return (
         f"CASE WHEN octet_length({column}) > {_LONGEST_NAME} THEN CAST(x'FF' || rowid AS BLOB) "
         f"ELSE CAST({column} AS BLOB) END"
@@ -45,7 +45,7 @@ def name_of(column: str) -> str:
 
 
 def number_of(column: str) -> str:
-    """Return what reads a number, NULL where something long is in its place."""
+    """Return SQL for a number; NULL where something long is in its place."""
     return f"CASE WHEN octet_length({column}) <= {_LONGEST_NUMBER} THEN {column} END"
 
 
@@ -66,7 +66,7 @@ def check_ids(*ids: Any) -> None:
 
 
 def is_large(data: bytes | None, size: object) -> bool:
-    """Say whether data were not read because they are too large."""
+    """Return whether data were not read because they are too large."""
     return data is None and isinstance(size, int) and size > LARGEST
 
 
@@ -82,7 +82,7 @@ def large_data(reader: Reader, table: str, rowid: int) -> bytes:
 
 
 def any_data(reader: Reader, table: str, rowid: int) -> bytes | None:
-    """Return the same, or None where nothing can be had of them."""
+    """Return what is wanted of data that are too large, or None where that fails."""
     try:
         return large_data(reader, table, rowid)
     except Unusable:
@@ -90,7 +90,7 @@ def any_data(reader: Reader, table: str, rowid: int) -> bytes | None:
 
 
 def condensed(table: str, data: bytes) -> bytes:
-    """Return what is wanted of data that are at hand; all of them where they are odd."""
+    """Return what is wanted of data that were read; all of them where they are odd."""
     try:
         return condense(io.BytesIO(data).read, _SHAPES[table])
     except Unusable:

@@ -1,8 +1,8 @@
 """
 The parts of v1's messages, for some messages at a time.
 
-A message is nothing without them.  Of those that are long only what is asked for leaves
-SQLite, and of those on a damaged page the others are returned.
+A message says nothing without its parts.  Of a long part only what is asked for leaves
+SQLite; parts on a damaged page are left out.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from opencode_exporter.clock import Clock
 from opencode_exporter.source.opencode.reader import Reader
-from opencode_exporter.source.opencode.sessions import Sessions
+from opencode_exporter.source.opencode.session_rows import Sessions
 from opencode_exporter.source.opencode.tables.large import NEED_CARE
 from opencode_exporter.source.opencode.tables.table import WITHOUT_BOUNDS, Bounds, Taken, integer
 

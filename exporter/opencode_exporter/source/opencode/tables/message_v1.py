@@ -160,9 +160,8 @@ class StepTable(MessageRows):
     def _states(self, ids: list[str], now: int) -> dict[str, tuple[int, int]]:
         return states(self._reader, self.name, ids, self._SIZE.format(settled=now - SETTLED_MS))
 
-    def went_on(self, call: Invocation, row: OpenRow, now: int) -> bool:
-        """Say no: rows of this table have no calls of their own."""
-        del call, row, now
+    def went_on(self, _call: Invocation, _row: OpenRow, _now: int, /) -> bool:
+        """Return False: rows of this table have no calls of their own."""
         return False
 
 

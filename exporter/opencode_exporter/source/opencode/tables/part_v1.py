@@ -19,7 +19,7 @@ from opencode_exporter.decode.opencode.v1.tool_part import ToolPart, parse
 from opencode_exporter.decode.values import Message, Unusable
 from opencode_exporter.events import UNKNOWN, Event, Invocation, Rejection, Session
 from opencode_exporter.source.opencode.reader import LARGEST, Reader
-from opencode_exporter.source.opencode.sessions import Sessions
+from opencode_exporter.source.opencode.session_rows import Sessions
 from opencode_exporter.source.opencode.tables.large import (
     DATA,
     NEED_CARE,
@@ -51,7 +51,7 @@ _ToolRow = tuple[ToolPart, tuple[Any, ...]]
 
 
 def _is_plain(row: tuple[Any, ...]) -> bool:
-    """Say whether a row's ids are texts and its time a number, as OpenCode writes them."""
+    """Return whether a row's ids are texts and its times numbers, as OpenCode writes them."""
     return (
         type(row[1]) is type(row[2]) is type(row[3]) is str and type(row[4]) is type(row[6]) is int
     )
@@ -79,7 +79,7 @@ def _anchor(row: tuple[Any, ...]) -> Anchor:
 
 
 def _step_begun(row: tuple[Any, ...]) -> str:
-    """Return the message that a part is of if it begins a step, else nothing."""
+    """Return the message of a part that begins a step, else nothing."""
     message, data = row
     return str(message) if parse_part(data).type == "step-start" else ""
 
@@ -268,7 +268,7 @@ class PartTable:
             intake.add(part_id, updated, size, 0, events, final=final)
 
     def _outside_steps(self, tools: list[_ToolRow]) -> set[str]:
-        """Return, of the messages with commands that may be the user's, those without a step."""
+        """Return the messages without a step, of the ones with commands that may be the user's."""
         ids = {row[2] for part, row in tools if part.tool == "bash" and looks_typed(part.callID)}
         if not ids:
             return ids
@@ -299,8 +299,8 @@ class PartTable:
         """Return (updated, size) of the rows that still exist, without reading their data."""
         return states(self._reader, self.name, ids)
 
-    def went_on(self, call: Invocation, row: OpenRow, now: int) -> bool:
-        """Say whether the session went on without the call: a later step that can be read."""
+    def went_on(self, call: Invocation, row: OpenRow, now: int, /) -> bool:
+        """Return whether a later step of the session shows that it went on without the call."""
         sql = "SELECT rowid FROM message WHERE id = ?"
         own = self._reader.query(sql, (call.message,)).fetchone()
         rows = self._reader.query(

@@ -96,8 +96,8 @@ class MessageTable(MessageRows):
         """Return (updated, size) of the rows that still exist, without reading their data."""
         return states(self._reader, self.name, ids)
 
-    def went_on(self, call: Invocation, row: OpenRow, now: int) -> bool:
-        """Say whether the session went on without the call: a later step, or ``idle``."""
+    def went_on(self, call: Invocation, row: OpenRow, now: int, /) -> bool:
+        """Return whether a later step or ``idle`` shows that the session went on without it."""
         rows = self._reader.query(
             f"SELECT rowid, type, {number_of('time_created')}, {DATA}, octet_length(data) "
             "FROM session_message "

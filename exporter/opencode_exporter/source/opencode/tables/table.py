@@ -1,5 +1,5 @@
 """
-A tailed table: what the tailer may ask of it, whichever generation it is of.
+A tailed table: what the tailer asks of it, whichever generation it is of.
 
 Rows come in short read transactions, as chunks of events.
 """
@@ -7,11 +7,13 @@ Rows come in short read transactions, as chunks of events.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Collection
 from typing import ClassVar, Final, NamedTuple, Protocol
 
 from opencode_exporter.chunk import ITSELF, Anchor, Chunk, OpenRow, RowKind
 from opencode_exporter.events import ABANDONED, Event, Invocation, Rejection, Step
+from opencode_exporter.source.opencode.damage import LAST_ROWID
 from opencode_exporter.source.opencode.reader import Reader
 
 LOOKS: Final = 64
@@ -28,11 +30,13 @@ class Bounds(NamedTuple):
     weight: int  # of the events, by `events.weight`
 
 
-WITHOUT_BOUNDS: Final = Bounds(10**9, 10**12, math.inf, 2**62, 10**9)
+WITHOUT_BOUNDS: Final = Bounds(
+    rows=sys.maxsize, bytes=sys.maxsize, until=math.inf, last=LAST_ROWID, weight=sys.maxsize
+)
 
 
 class Taken(NamedTuple):
-    """What a read brought: a chunk, and the newest rows of it, oldest first."""
+    """A chunk, and anchors of its newest rows, oldest first."""
 
     chunk: Chunk
     newest: list[Anchor]
@@ -64,9 +68,9 @@ class Table(Protocol):
         """Return (updated, size) of the rows that still exist, without reading their data."""
         ...
 
-    def went_on(self, call: Invocation, row: OpenRow, now: int) -> bool:
+    def went_on(self, call: Invocation, row: OpenRow, now: int, /) -> bool:
         """
-        Say whether the session went on without an open call.
+        Return whether the session went on without an open call.
 
         Args:
             call: The call.
@@ -84,7 +88,7 @@ STALE_MS: Final = 60_000
 
 def is_evidence(began: object, changed: int, now: int, *, is_over: bool) -> bool:
     """
-    Say whether a later step shows that an open row has been left.
+    Return whether a later step shows that an open row has been left.
 
     What still changes after that step began is worked on beside it, by another process.
 
@@ -149,7 +153,7 @@ class Intake:
         final: bool,
         wake: int = 0,
     ) -> None:
-        """Take in a row's events; one that may still change, or is of our future, stays open."""
+        """Add a row's events; the row stays open if it may still change or is of our future."""
         chunk = self.chunk
         ahead = _due(events)
         final = final and not ahead

@@ -1,4 +1,4 @@
-"""Sessions of the source: where they belong, what wrote them, and what they have to do."""
+"""Rows of sessions: project, directory, parent, OpenCode's version and todo items of each."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Sessions:
         )
 
     def _is_rewound(self, session_id: str, created: object) -> bool:
-        """Say whether a session of 1.x is a fork that was made after the clock was set back."""
+        """Return whether a session of 1.x is a fork that was made after the clock was set back."""
         if self._generation != "v1":
             return False
         return self._reader.one("message", _REWOUND, (session_id, created, _FIRST)) is not None
@@ -114,7 +114,7 @@ class Sessions:
 
 
 def _bytes(column: str) -> str:
-    """Return what reads a text as bytes, since no UTF-8 fails; NULL for one too long to be one."""
+    """Return SQL for a text as bytes, as invalid UTF-8 would fail; NULL for one too long."""
     return f"CASE WHEN octet_length({column}) <= {_LONGEST} THEN CAST({column} AS BLOB) END"
 
 
@@ -123,7 +123,7 @@ def _text(value: bytes | None) -> str | None:
 
 
 def archived(reader: Reader, ids: Collection[str]) -> set[str]:
-    """Return those of some sessions that are archived."""
+    """Return which of some sessions are archived."""
     found: set[str] = set()
     for table in set(reader.layout.sessions.values()):
         if "time_archived" in reader.layout.columns[table]:

@@ -1,7 +1,7 @@
 """
 Skills: what is installed on disk, by the names OpenCode itself would use.
 
-The places are those that OpenCode 1.18 looks in, and a test compares the two.
+It looks where OpenCode 1.18 looks; a test compares the two.
 No file or folder that someone put there can stop a scan or make it endless:
 what is broken, unreadable or too large is passed over, and a scan looks for so many
 folders and reads for so long, whatever lies there.
@@ -12,7 +12,7 @@ import logging
 import os
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
@@ -21,8 +21,8 @@ from opencode_exporter.clock import Clock, SystemClock
 from opencode_exporter.counting.labels import clean
 from opencode_exporter.events import OVERFLOW, UNKNOWN
 from opencode_exporter.source.file_cache import FileCache
-from opencode_exporter.source.front_matter import skill_name
 from opencode_exporter.source.opencode.config import OpenCodeConfig, parse_config
+from opencode_exporter.source.skills.front_matter import skill_name
 from opencode_exporter.vocabulary import BUILT_IN, InstalledSkill, Scope
 
 log = logging.getLogger(__name__)
@@ -41,13 +41,6 @@ _DEEPEST: Final = 100  # nobody works further down, and each folder above is loo
 _SEEN_WHOLE: Final = frozenset({".claude", ".agents"})  # elsewhere hidden folders do not count
 # OpenCode does enter these, at a price that is not worth paying every minute.
 _NEVER_ENTERED: Final = frozenset({"node_modules", ".git"})
-
-
-def installed_skills(
-    home: Path, environ: Mapping[str, str], directories: Sequence[tuple[Path, Path]]
-) -> frozenset[InstalledSkill]:
-    """Find the skills on disk once; ``SkillScanner`` does it again cheaply."""
-    return SkillScanner(home, environ).scan(directories)
 
 
 class SkillScanner:

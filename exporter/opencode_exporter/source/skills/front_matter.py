@@ -17,7 +17,7 @@ from typing import Final, NoReturn
 
 import yaml
 
-from opencode_exporter.source.yaml_dialect import JsYamlLoader, is_merge, merged, text_of
+from opencode_exporter.source.skills.yaml_dialect import JsYamlLoader, is_merge, merged, text_of
 
 _OPENING: Final = re.compile(r"---(?!-)([^\n]*?)\r?\n")
 _LANGUAGES: Final = re.compile(r"(?i:ya?ml)?|json")  # OpenCode would run JavaScript; we do not
@@ -113,7 +113,7 @@ def _top_level(matter: str) -> dict[str, yaml.Node] | None:
 
 
 def _pairs(mapping: yaml.MappingNode, seen: set[int]) -> Iterator[tuple[str, yaml.Node]]:
-    """Yield keys and values, those that are merged in before those that override them."""
+    """Yield keys and values; merged ones come before the ones that override them."""
     sources = [one for key, value in mapping.value if is_merge(key) for one in merged(value)]
     for source in reversed(sources):
         if isinstance(source, yaml.MappingNode) and id(source) not in seen:

@@ -53,7 +53,7 @@ _NEVER_FIRST: Final = _END_OF_WORD + _FLOW + "#&*!|>'\"%@`"
 
 
 def text_of(node: yaml.Node | None) -> str | None:
-    """Return what a node says if that is a text, and not a number, a date, a list or so."""
+    """Return the text of a node, None if it is a number, a date, a list or the like."""
     if not isinstance(node, yaml.ScalarNode) or node.tag not in _TEXTS:
         return None
     # Two escapes make one character, as in JSON.
@@ -121,7 +121,7 @@ class _Scanner(yaml.SafeLoader):
         return kind(name, begin, self.get_mark())
 
     def check_plain(self) -> bool:
-        """Say whether a plain scalar begins here."""
+        """Return whether a plain scalar begins here."""
         first, after = self.peek(), self.peek(1)
         if first in "-?:":
             return after not in _END_OF_WORD and not (self.flow_level and after in _FLOW)
@@ -190,7 +190,7 @@ class JsYamlLoader(_Scanner):
         super().__init__(self._text)
 
     def check_printable(self, data: str) -> None:
-        """Let comments hold anything; scalars are looked at when they are composed."""
+        """Do nothing: comments may hold anything; scalars are checked when they are composed."""
 
     def resolve(self, kind: type[yaml.Node], value: str | None, implicit: object) -> str:
         """Return the tag of a node that has none."""
@@ -241,7 +241,7 @@ class JsYamlLoader(_Scanner):
 
 
 def is_merge(key: yaml.Node) -> bool:
-    """Say whether the value of a key is a mapping that is merged into the one around it."""
+    """Return whether the value of a key is a mapping that is merged into the one around it."""
     return key.tag == _MERGE
 
 

@@ -1,0 +1,1 @@
+"""Skills on disk: where OpenCode looks for them, and how it reads their names."""
