@@ -24,7 +24,7 @@ CLOCKS: Final = {
 """Modules that may name a clock of the standard library, and why."""
 GENERATIONS: Final = {
     "catalog.labels": "the values of a label, which the source feeds",
-    "commands.cli": "a flag of the demo, which plays a client",
+    "commands.demo": "a flag of the demo, which plays a client",
     "expose.otlp.secrets": "the path of OTLP's endpoints, which have versions as well",
 }
 """Modules behind decode and source that may have the word for a generation, and why."""
