@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import stat
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +16,12 @@ import pytest
 
 from commands.backfill_flags import LABELS, flags, ledger
 from commands.backfilling import SCRAPE, Past
+from harness import mounts
 from harness.processes.command import ANYWHERE, Place
-from harness.processes.work import PAGE, mounted, overwrite
-from harness.support import HOUR_MS, PATIENCE_S, Exposed, unpack, wait_for
+from harness.processes.process import Process
+from harness.processes.work import PAGE, overwrite
+from harness.real_tools import missing
+from harness.support import HOUR_MS, Exposed, unpack, wait_for
 from opencode_exporter.commands.backfill import Job, Written, advice
 from opencode_exporter.demo import Demo
 from opencode_exporter.ledger.place import take_after
@@ -34,8 +36,7 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Place:
     unpack("turns-2.0.15", place.source.parent)
     with place.running("serve", *flags(place), *ANYWHERE) as (process, _):
         wait_for(lambda: "history counted" in place.log.read_text())
-        process.terminate()
-        assert process.wait(PATIENCE_S) == 0
+        assert process.stop() == 0
     return place
 
 
@@ -207,18 +208,12 @@ def test_a_file_keeps_its_mode(mode: int, counted: Place) -> None:
 
 
 @contextmanager
-def writing(counted: Place, output: Path) -> Iterator[subprocess.Popen[bytes]]:
+def writing(counted: Place, output: Path) -> Iterator[Process]:
     """Start a backfill that would write gigabytes; it does not outlive the test, come what may."""
     words = ("backfill", *flags(counted), *LABELS, "--step=1s", "--output", str(output))
-    with subprocess.Popen(
-        [sys.executable, "-m", "opencode_exporter", *words],
-        env=counted.environment(),
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    command = [sys.executable, "-m", "opencode_exporter", *words]
+    with Process(command, counted.log, environment=counted.environment()) as process:
+        yield process
 
 
 def test_a_file_is_as_private_while_it_is_written(counted: Place) -> None:
@@ -230,6 +225,7 @@ def test_a_file_is_as_private_while_it_is_written(counted: Place) -> None:
         assert stat.S_IMODE(part.stat().st_mode) == 0o600
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("may", [True, False])
 def test_a_mode_for_another_group_is_not_taken_over(
     may: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -242,7 +238,7 @@ def test_a_mode_for_another_group_is_not_taken_over(
     try:
         os.chown(old, -1, 12345)
     except PermissionError:
-        pytest.skip("files cannot be given to other groups here")
+        missing("files cannot be given to other groups here: needs root", "root")
 
     def refuses(*_: object) -> None:
         raise PermissionError
@@ -258,10 +254,10 @@ def test_a_pipe_gets_what_is_written(counted: Place) -> None:
     """A named pipe stays one, and whoever reads it has all."""
     pipe, got = counted.home / "pipe", counted.home / "got"
     os.mkfifo(pipe)
-    with subprocess.Popen(["cp", str(pipe), str(got)]) as reader:
+    with Process(["cp", pipe, got]) as reader:
         done = counted.run("backfill", *flags(counted), *LABELS, "--output", str(pipe))
         assert done.returncode == 0, done.stderr
-        assert reader.wait(PATIENCE_S) == 0
+        assert reader.wait() == 0
     assert got.read_bytes().endswith(b"# EOF\n")
     assert pipe.is_fifo()
 
@@ -271,12 +267,12 @@ def test_it_ends_at_any_time_and_leaves_nothing(number: signal.Signals, counted:
     """A signal while it writes: the file is not there, and neither is half of it."""
     with writing(counted, counted.home / "history.om") as process:
         wait_for(lambda: any(part.stat().st_size for part in counted.home.glob("*.part")))
-        process.send_signal(number)
-        assert process.wait(PATIENCE_S) == 128 + number
+        process.send(number)
+        assert process.wait() == 128 + number
     assert not list(counted.home.glob("history*"))
 
 
-@pytest.mark.real
+@pytest.mark.root
 def test_no_room_for_temporary_files_is_said(counted: Place) -> None:
     """It fails in the middle of a read, and is not taken for a fault of the database."""
     small = counted.home / "small"
@@ -284,7 +280,7 @@ def test_no_room_for_temporary_files_is_said(counted: Place) -> None:
     demo.create()
     demo.close()
     words = ("--source.path", str(demo.path), *flags(counted)[2:], *LABELS, "--step=1m")
-    with mounted(small, "-o", "size=1m"):
+    with mounts.small(small, "-o", "size=1m"):
         output = counted.home / "history.om"
         done = counted.run("backfill", *words, "--output", str(output), SQLITE_TMPDIR=str(small))
     assert done.returncode == 1

@@ -15,7 +15,7 @@ import pytest
 
 from commands.backfill_flags import LABELS, flags
 from harness.processes.command import ANYWHERE, Place
-from harness.processes.prometheus import free_port
+from harness.processes.ports import free_port
 from harness.support import PATIENCE_S, unpack, wait_for
 from opencode_exporter.commands.cli import _COMMANDS
 
@@ -46,8 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     unpack("turns-2.0.15", place.source.parent)
     with place.running("serve", *flags(place), *ANYWHERE) as (process, _):
         wait_for(lambda: "history counted" in place.log.read_text())
-        process.terminate()
-        assert process.wait(PATIENCE_S) == 0
+        assert process.stop() == 0
     return place
 
 

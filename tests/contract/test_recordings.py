@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness.places import RECORDINGS, TESTS
+from harness.rereading import forget_cursors
 from harness.support import HOUR_MS, Bench, Exposed, exposed, truth, unpack
 from opencode_exporter.chunk import Chunk
 from opencode_exporter.source.opencode import tailer
@@ -111,8 +112,8 @@ def test_reading_all_again_counts_nothing_twice(recording: str, bench: Bench) ->
     """Without its cursors the exporter reads everything anew and recognises every call."""
     first = bench.exporter()
     first.poll()
-    first.ledger._store._db.execute("DELETE FROM cursor")
     first.close()
+    forget_cursors(bench.ledger)
     second = bench.exporter()
     second.poll()
     assert_matches(recording, exposed(second))

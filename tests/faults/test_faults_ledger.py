@@ -12,6 +12,7 @@ from typing import Any, Final
 import apsw
 import pytest
 
+from harness import mounts
 from harness.processes.command import ANYWHERE, Place
 from harness.processes.served import Served
 from harness.processes.work import (
@@ -21,7 +22,6 @@ from harness.processes.work import (
     a_minute_ago,
     counts,
     damage_keys,
-    mounted,
     overwrite,
     serve,
     working,
@@ -214,13 +214,13 @@ def test_database_of_others_stays_as_it_is(bench: Bench, place: Place) -> None:
     assert [path.name for path in bench.directory.glob("other.db*")] == ["other.db"]
 
 
-@pytest.mark.parametrize("why", ["read-only", "in the way"])
+@pytest.mark.parametrize("why", [pytest.param("read-only", marks=pytest.mark.root), "in the way"])
 def test_ledger_directory_that_cannot_be_written(why: str, bench: Bench, place: Place) -> None:
     """One sentence and exit code 1: without a ledger nothing would be counted exactly once."""
     directory = bench.directory / "state"
     with contextlib.ExitStack() as later:
         if why == "read-only":
-            later.enter_context(mounted(directory, "-o", "ro"))
+            later.enter_context(mounts.small(directory, "-o", "ro"))
         else:
             directory.write_text("a file")
         done = place.run("serve", "--ledger.path", str(bench.ledger), *ANYWHERE)

@@ -130,14 +130,12 @@ def ask(served: Served, request: bytes) -> bytes:
 
 def files_of(served: Served) -> int:
     """Return how many files the process has open."""
-    assert served.process is not None
-    return len([*Path(f"/proc/{served.process.pid}/fd").iterdir()])
+    return len([*Path(f"/proc/{served.pid}/fd").iterdir()])
 
 
 def megabytes(served: Served) -> int:
     """Return the memory that the process has."""
-    assert served.process is not None
-    status = Path(f"/proc/{served.process.pid}/status").read_text("ascii")
+    status = Path(f"/proc/{served.pid}/status").read_text("ascii")
     return int(status.split("VmRSS:")[1].split()[0]) // 1024
 
 
@@ -242,8 +240,7 @@ def test_out_of_files(served: Served, work: Work) -> None:
 
 def test_process_takes_the_files_that_it_may_have(served: Served) -> None:
     """Its soft limit is raised, as that of a program in Go is."""
-    assert served.process is not None
-    soft, hard = resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE)
+    soft, hard = resource.prlimit(served.pid, resource.RLIMIT_NOFILE)
     assert soft == min(hard, 65_536)
 
 
@@ -263,13 +260,12 @@ def test_more_clients_than_files(served: Served, work: Work) -> None:
 @contextlib.contextmanager
 def few_files(served: Served, most: int) -> Iterator[None]:
     """Limit how many files the process may have open."""
-    assert served.process is not None
-    old = resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE, (most, old[1]))
+    old = resource.prlimit(served.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(served.pid, resource.RLIMIT_NOFILE, (most, old[1]))
     try:
         yield
     finally:
-        resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE, old)
+        resource.prlimit(served.pid, resource.RLIMIT_NOFILE, old)
 
 
 # How long the stuck ones are borne: the same server in our process, with less patience.

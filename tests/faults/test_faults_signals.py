@@ -113,9 +113,8 @@ def test_ended_by_every_signal_at_once(bench: Bench) -> None:
     """Impatience changes nothing: told ten times, it ends once and well."""
     with working(bench, 10), serve(bench) as served:
         counts(served, 10)
-        assert served.process is not None
         for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) * 3:
-            served.process.send_signal(name)
+            served.send(name)
         assert end(served) < SOON_S
         assert "Traceback" not in served.log
 
@@ -159,5 +158,4 @@ def test_reload_without_a_file_changes_nothing(bench: Bench) -> None:
 
 def hang_up(served: Served) -> None:
     """Send SIGHUP."""
-    assert served.process is not None
-    served.process.send_signal(signal.SIGHUP)
+    served.send(signal.SIGHUP)

@@ -22,7 +22,8 @@ from grafana.promql import Selector, declared, labels_of, parsed
 from grafana.shown import Series, Shown
 from grafana.templating import Times
 from harness.processes.command import Place
-from harness.processes.prometheus import Prometheus, free_port
+from harness.processes.ports import free_port
+from harness.processes.prometheus import Prometheus
 from harness.support import wait_for
 
 each = pytest.mark.parametrize("uid", UIDS)
@@ -75,8 +76,7 @@ def demo(directory: Path, address: str, generation: str) -> Iterator[None]:
     words = [word for flag, text in flags.items() for word in (f"--{flag}", text)]
     with Place(directory).running("demo", *words) as (process, _):
         yield
-        process.terminate()  # it removes its database
-        process.wait(20)
+        process.stop()  # it removes its database
 
 
 def watched(prometheus: Prometheus, instance: str, times: int) -> bool:

@@ -187,7 +187,7 @@ def test_what_was_read_unnoticed_is_of_one_state(tmp_path: Path) -> None:
     with Neighbour(source) as opencode:
         opencode.ask("commit", "200")
         opencode.ask("sql", "UPDATE part SET time_updated = 0")
-        opencode.tell("seesaw", str(done), "7")
+        opencode.begin("seesaw", str(done), "7")
         until = time.monotonic() + SEESAW_S
         while time.monotonic() < until:
             try:
@@ -201,7 +201,7 @@ def test_what_was_read_unnoticed_is_of_one_state(tmp_path: Path) -> None:
             except SourceChangedError:
                 overtaken += 1
         done.touch()
-        assert opencode.answer() > 0
+        assert opencode.finish() > 0
     assert whole > 10
     assert overtaken > 0
 

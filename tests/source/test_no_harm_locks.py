@@ -77,14 +77,13 @@ def test_writer_is_free_while_history_is_read(history: Path, tmp_path: Path) -> 
     done = tmp_path / "done"
     with Neighbour(history) as opencode:
         opencode.ask("commit", "1")
-        opencode.tell("storm", str(done))
+        opencode.begin("storm", str(done))
         with Served(history, tmp_path / "exporter", home=tmp_path) as exporter:
-            assert exporter.process
-            pid = exporter.process.pid
+            pid = exporter.pid
             wait_for(lambda: len(children(pid)) >= 2, every=0.005)  # or this proves little
             wait_for(exporter.is_ready, 120)
             done.touch()
-            found = opencode.answer()
+            found = opencode.finish()
             polled_since(exporter)
             calls = exporter.page().total(CALLS)
             assert opencode.ask("sql", "SELECT max(rowid) FROM part")[0][0][0] > WORTH_IT_ROWS
@@ -112,12 +111,12 @@ def test_writer_is_free_while_we_poll(tmp_path: Path) -> None:
         opencode.ask("commit", "1")
         with Served(source, tmp_path / "exporter", home=tmp_path) as exporter:
             wait_for(exporter.is_ready)
-            opencode.tell("storm", str(done))
+            opencode.begin("storm", str(done))
             for _ in range(60):
                 exporter.page()
                 threading.Event().wait(0.02)
             done.touch()
-            found = opencode.answer()
+            found = opencode.finish()
             for statement in (
                 "BEGIN EXCLUSIVE; UPDATE session SET title = 'x'; COMMIT",
                 "PRAGMA wal_checkpoint(RESTART)",
@@ -138,8 +137,7 @@ def test_exporter_killed_while_others_read_for_it(history: Path, tmp_path: Path)
     """Killed in the middle of a first read it leaves no file and no process behind."""
     before = history.stat()
     with Served(history, tmp_path / "exporter", home=tmp_path) as exporter:
-        assert exporter.process
-        pid = exporter.process.pid
+        pid = exporter.pid
         readers = wait_for(lambda: (found := children(pid)) and len(found) >= 2 and found)
         exporter.kill()
         wait_for(lambda: not any(Path(f"/proc/{reader}/cwd").exists() for reader in readers))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from harness import mounts
 from harness.databases import V1
 from harness.processes.command import Place
-from harness.processes.work import mounted
 from harness.support import Bench, Exposed, exposed, not_utf8, unpack
 from opencode_exporter.commands.check import filesystem
 from opencode_exporter.commands.check import mounted as listed
@@ -165,8 +165,7 @@ def test_serve_in_a_home_that_is_not_utf8(place: Place) -> None:
     web.write_text("http_server_config:\n  headers:\n    X-Frame-Options: deny\n")
     words = ("--web.listen-address=127.0.0.1:0", "--web.config.file", str(web))
     with place.running("serve", *words) as (process, _):
-        process.terminate()
-        assert process.wait(60) == 0, place.log.read_text()
+        assert process.stop() == 0, place.log.read_text()
     assert (place.home / ".local" / "state" / "opencode-exporter" / "ledger.db").exists()
     web.write_text("[")
     done = place.run("serve", *words)
@@ -178,14 +177,14 @@ def test_demo_where_temporary_files_are_not_in_utf8(place: Place) -> None:
     """Its agent could not make a database there."""
     words = ("demo", "--demo.history=1d", "--web.listen-address=127.0.0.1:0")
     with place.running(*words, TMPDIR=str(place.home)) as (process, _):
-        process.terminate()
-        assert process.wait(60) == 0, place.log.read_text()
+        assert process.stop() == 0, place.log.read_text()
     assert not list(place.home.glob("opencode-exporter-demo-*"))
 
 
+@pytest.mark.root
 def test_check_beside_a_mount_that_is_not_utf8(place: Place) -> None:
     """The name of a mount that it had nothing to do with ended `check`."""
-    with mounted(place.home / "mount"):
+    with mounts.small(place.home / "mount"):
         done = place.run("check")
     assert done.returncode == 0, done.stderr
 

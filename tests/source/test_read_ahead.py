@@ -7,6 +7,7 @@ import pytest
 from harness.databases import V1, V2, call
 from harness.pages import counted
 from harness.places import RECORDINGS
+from harness.rereading import forget_cursors
 from harness.support import HOUR_MS, Bench, Exposed, exposed, truth, unpack
 from opencode_exporter.service import poller, read_ahead
 
@@ -60,8 +61,8 @@ def test_namesake_in_a_later_window(bench: Bench) -> None:
         exporter = bench.exporter()
         exporter.poll()
         assert counted(exposed(exporter)) == {("read", "completed"): WINDOW + 12}
-        exporter.ledger._store._db.execute("DELETE FROM cursor")  # all is read again
         exporter.close()
+        forget_cursors(bench.ledger)
 
 
 @pytest.mark.usefixtures("_ahead")

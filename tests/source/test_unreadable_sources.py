@@ -9,15 +9,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from harness import mounts
 from harness.databases import V1, V2
 from harness.rereading import SOURCE, add_call, fill
-from harness.support import missing
 
 FORBIDDEN: Final = (
     "a file of the database cannot be read (Permission denied): "
@@ -96,21 +95,6 @@ def elsewhere() -> Iterator[Elsewhere]:
         place = Elsewhere(Path(top))
         yield place
         place.data.chmod(0o755)
-
-
-@contextmanager
-def mounted_read_only(directory: Path) -> Iterator[None]:
-    """Mount a directory over itself, read-only, or skip."""
-    mount = ["mount", "--bind", str(directory), str(directory)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        missing("mounting is not permitted here: needs root with CAP_SYS_ADMIN")
-    try:
-        subprocess.run(
-            ["mount", "-o", "remount,bind,ro", str(directory)], capture_output=True, check=True
-        )
-        yield
-    finally:
-        subprocess.run(["umount", str(directory)], check=True)
 
 
 @pytest.mark.parametrize("generation", [V1, V2])
@@ -205,6 +189,7 @@ def test_directory_that_may_not_be_listed(elsewhere: Elsewhere) -> None:
     assert elsewhere.read() == (1, 1, "")
 
 
+@pytest.mark.root
 @pytest.mark.parametrize(
     ("left", "up", "words"),
     [("cold", 1, ""), ("wal and index", 1, ""), ("wal alone", 0, NO_INDEX)],
@@ -215,7 +200,7 @@ def test_read_only_mount(left: str, up: int, words: str, elsewhere: Elsewhere) -
         fill(elsewhere.source)
     else:
         elsewhere.leave_wal(index=left == "wal and index")
-    with mounted_read_only(elsewhere.data):
+    with mounts.read_only(elsewhere.data, elsewhere.data):
         assert elsewhere.read(as_root=True)[:2] == (up, up)
         found = elsewhere.read()
     assert found[:2] == (up, up)
