@@ -10,9 +10,9 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from harness import real_tools
 from harness.clock import FakeClock
 from harness.exporters import Bench
+from harness.markers import asked_for_by
 
 EXPLORES: Final = "PROPERTY_EXAMPLES" in os.environ
 """Whether properties are tried on as many new examples, instead of on the same few."""
@@ -41,8 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Let whoever asks for a real tool know which test it is for."""
-    with real_tools.asked_for_by(item):
+    """Let whoever asks for a real tool, or for time, know which test it is for."""
+    with asked_for_by(item):
         return (yield)
 
 

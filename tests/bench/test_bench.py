@@ -18,6 +18,8 @@ import pytest
 
 from harness.places import BENCH
 
+pytestmark = pytest.mark.slow
+
 
 def run(script: str, *arguments: str) -> str:
     """Run a script of the benchmark and return what it prints."""

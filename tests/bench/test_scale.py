@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from harness.places import BENCH
 
 SCALE = BENCH / "scale.py"
+pytestmark = pytest.mark.slow
 
 
 def test_simulated_year_ends_with_every_invocation_counted(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ def refused(place: Place, *words: str, code: int = 1) -> str:
     return done.stderr
 
 
+@pytest.mark.slow
 def test_it_writes_a_file_and_says_what_to_do_with_it(counted: Place) -> None:
     """All is in the file, the ledger is as before, and the user knows how to go on."""
     output = counted.home / "a history.om"
@@ -78,6 +79,7 @@ def contents(place: Place) -> dict[str, list[Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_dash_writes_to_standard_output(counted: Place) -> None:
     """It can be piped, and what it says to people is not among it."""
     done = counted.run("backfill", *flags(counted), *LABELS, "--output=-", "--step=1h")
@@ -87,6 +89,7 @@ def test_dash_writes_to_standard_output(counted: Place) -> None:
     assert "    FILE DATA_DIRECTORY_OF_PROMETHEUS" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -111,6 +114,7 @@ def test_a_command_line_without_sense_is_refused(
     assert said in refused(Place(tmp_path), *words, code=2)
 
 
+@pytest.mark.slow
 def test_more_labels_are_on_every_series(counted: Place) -> None:
     """What a scrape adds to its targets can be added here."""
     output = counted.home / "history.om"
@@ -122,6 +126,7 @@ def test_more_labels_are_on_every_series(counted: Place) -> None:
     assert not labels & set(SCRAPE.items())
 
 
+@pytest.mark.slow
 def test_a_ledger_is_needed(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Without one nobody knows where the history ends; none is made."""
     place = Place(tmp_path_factory.mktemp("place"))
@@ -132,6 +137,7 @@ def test_a_ledger_is_needed(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert not ledger(place).exists()
 
 
+@pytest.mark.slow
 def test_a_history_that_is_not_in_yet_is_waited_for(counted: Place) -> None:
     """A ledger without a baseline has no totals to count back from."""
     db = apsw.Connection(str(ledger(counted)))
@@ -140,12 +146,14 @@ def test_a_history_that_is_not_in_yet_is_waited_for(counted: Place) -> None:
     assert "let the exporter run until it is ready" in refused(counted, *flags(counted), *LABELS)
 
 
+@pytest.mark.slow
 def test_the_exporter_has_to_be_stopped(counted: Place) -> None:
     """A running one holds the ledger, and the sentence says so."""
     with counted.running("serve", *flags(counted), *ANYWHERE):
         assert "another exporter holds the ledger" in refused(counted, *flags(counted), *LABELS)
 
 
+@pytest.mark.slow
 def test_a_damaged_ledger_is_left_where_it_is(counted: Place) -> None:
     """To keep it aside is for the exporter, which then counts on."""
     overwrite(ledger(counted), PAGE, ledger(counted).stat().st_size)
@@ -154,12 +162,14 @@ def test_a_damaged_ledger_is_left_where_it_is(counted: Place) -> None:
     assert ledger(counted).read_bytes() == damaged
 
 
+@pytest.mark.slow
 def test_until_is_before_the_baseline(counted: Place) -> None:
     """What came after it is in the scrapes."""
     said = refused(counted, *flags(counted), *LABELS, "--until", "2100-01-01")
     assert "before --until" in said
 
 
+@pytest.mark.slow
 def test_a_source_that_cannot_be_read_stops_it(counted: Place) -> None:
     """A history without it would be too small; the file from last time stays."""
     output = counted.home / "history.om"
@@ -172,6 +182,7 @@ def test_a_source_that_cannot_be_read_stops_it(counted: Place) -> None:
     assert not list(counted.home.glob("*.part"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["", "-wal"])
 @pytest.mark.parametrize("which", ["source", "ledger"])
 def test_what_is_read_is_not_written_over(which: str, end: str, counted: Place) -> None:
@@ -186,6 +197,7 @@ def test_what_is_read_is_not_written_over(which: str, end: str, counted: Place) 
     assert target.read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["", ".", "/"])
 def test_a_directory_is_no_file(output: str, tmp_path: Path) -> None:
     """It is said before anything is read."""
@@ -194,6 +206,7 @@ def test_a_directory_is_no_file(output: str, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o604, 0o400])
 def test_a_file_keeps_its_mode(mode: int, counted: Place) -> None:
     """What nobody else could read was there for all to read after it was written anew."""
@@ -216,6 +229,7 @@ def writing(counted: Place, output: Path) -> Iterator[Process]:
         yield process
 
 
+@pytest.mark.slow
 def test_a_file_is_as_private_while_it_is_written(counted: Place) -> None:
     """The file beside it, which takes its place in the end, could be read by all."""
     output = counted.home / "history.om"
@@ -250,6 +264,7 @@ def test_a_mode_for_another_group_is_not_taken_over(
     assert (new.stat().st_gid == 12345) is may
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_what_is_written(counted: Place) -> None:
     """A named pipe stays one, and whoever reads it has all."""
     pipe, got = counted.home / "pipe", counted.home / "got"
@@ -262,6 +277,7 @@ def test_a_pipe_gets_what_is_written(counted: Place) -> None:
     assert pipe.is_fifo()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_at_any_time_and_leaves_nothing(number: signal.Signals, counted: Place) -> None:
     """A signal while it writes: the file is not there, and neither is half of it."""
@@ -290,6 +306,7 @@ def test_no_room_for_temporary_files_is_said(counted: Place) -> None:
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_written_is_said(counted: Place) -> None:
     """The directory is not there."""
     output = counted.home / "nowhere" / "history.om"

@@ -54,6 +54,7 @@ def test_it_ends_in_order_at_any_time(tmp_path: Path) -> None:
     assert demo.leaves_nothing()
 
 
+@pytest.mark.slow
 def test_it_says_that_prometheus_is_missing(tmp_path: Path) -> None:
     """It says what to install, before it does anything."""
     demo = Stack(tmp_path, SCRIPT, PATH=str(tmp_path))

@@ -40,6 +40,7 @@ def projects(page: str) -> set[str]:
 # Help.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["", *_COMMANDS.commands])
 def test_help_names_every_flag_with_its_variable_and_default(name: str, place: Place) -> None:
     """`--help` exits 0 and tells of each flag what it does, its variable and its default."""
@@ -69,6 +70,7 @@ def test_variables_are_named_after_their_flags() -> None:
                 assert option.envvar == f"OPENCODE_EXPORTER_{words}"
 
 
+@pytest.mark.slow
 def test_version(place: Place) -> None:
     """`--version` prints name and version on stdout."""
     done = place.run("--version")
@@ -78,6 +80,7 @@ def test_version(place: Place) -> None:
 # A command line that is not understood.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -129,6 +132,7 @@ def test_config_file_that_cannot_be_used_is_refused(
     assert sentence in done.stderr
 
 
+@pytest.mark.slow
 def test_config_file_that_is_missing_is_told(place: Place) -> None:
     """A configuration file that is not there stops the start, it is not passed over."""
     done = place.run(OPENCODE_EXPORTER_CONFIG_FILE=str(place.home / "none.toml"))
@@ -139,6 +143,7 @@ def test_config_file_that_is_missing_is_told(place: Place) -> None:
 # Where settings come from.
 
 
+@pytest.mark.slow
 def test_flag_wins_over_environment_over_file_over_default(recorded: Place) -> None:
     """Each source of settings gives way to the one above it."""
     file = recorded.home / "exporter.toml"
@@ -153,6 +158,7 @@ def test_flag_wins_over_environment_over_file_over_default(recorded: Place) -> N
     assert projects(recorded.run(*once, "--labels.project=name", **off).stdout) == {"demo-project"}
 
 
+@pytest.mark.slow
 def test_config_file_sets_every_kind_of_flag(recorded: Place) -> None:
     """Lists, switches, durations and paths of the file, named by the environment, take effect."""
     file = recorded.home / "exporter.toml"
@@ -173,6 +179,7 @@ def test_config_file_sets_every_kind_of_flag(recorded: Place) -> None:
     assert page.total("opencode_tool_invocations_total") == 0
 
 
+@pytest.mark.slow
 def test_environment_repeats_what_may_be_repeated(recorded: Place) -> None:
     """Several databases in the environment are separated as in PATH."""
     other = recorded.source.with_name("other.db")
@@ -186,6 +193,7 @@ def test_environment_repeats_what_may_be_repeated(recorded: Place) -> None:
 # once.
 
 
+@pytest.mark.slow
 def test_once_prints_the_page_on_stdout_alone(recorded: Place) -> None:
     """Stdout is the exposition and nothing else, logs go to stderr, and no ledger is written."""
     done = recorded.run("once", "--source.path", str(recorded.source))
@@ -196,6 +204,7 @@ def test_once_prints_the_page_on_stdout_alone(recorded: Place) -> None:
     assert not list(recorded.home.rglob("*"))
 
 
+@pytest.mark.slow
 def test_once_without_a_database_exits_1_and_prints_the_page(place: Place) -> None:
     """A missing database is told on stderr and by `opencode_up`; nothing counts."""
     done = place.run("once", "--source.path", str(place.source), "--log.format=logfmt")
@@ -206,6 +215,7 @@ def test_once_without_a_database_exits_1_and_prints_the_page(place: Place) -> No
     assert 'err="there is no database" hint="start OpenCode once' in done.stderr
 
 
+@pytest.mark.slow
 def test_once_finds_the_database_as_opencode_does(recorded: Place) -> None:
     """Without `--source.path` it is OPENCODE_DB, else what lies in the data directory."""
     data = recorded.home / "data"
@@ -220,6 +230,7 @@ def test_once_finds_the_database_as_opencode_does(recorded: Place) -> None:
 # check.
 
 
+@pytest.mark.slow
 def test_check_tells_the_facts_of_a_good_database(recorded: Place) -> None:
     """Path, size, generation, version, tables, rows, newest event: exit 0, whole when piped."""
     deep = recorded.source.parent / ("a-long-name-" * 8) / "opencode.db"
@@ -240,6 +251,7 @@ def test_check_tells_the_facts_of_a_good_database(recorded: Place) -> None:
     assert (facts["readable"], facts["result"]) == ("yes", "all is well")
 
 
+@pytest.mark.slow
 def test_check_prints_ascii_where_nothing_else_can_be_printed(recorded: Place) -> None:
     """An output that knows no line-drawing characters gets the same facts."""
     words = ("check", "--source.path", str(recorded.source))
@@ -248,6 +260,7 @@ def test_check_prints_ascii_where_nothing_else_can_be_printed(recorded: Place) -
     assert "all is well" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
@@ -269,6 +282,7 @@ def test_check_says_what_to_do_about_a_bad_file(
     assert "all is well" not in done.stdout
 
 
+@pytest.mark.slow
 def test_check_names_what_a_foreign_database_lacks(place: Place) -> None:
     """A database without OpenCode's tables is a problem, named table by table."""
     place.source.parent.mkdir()

@@ -21,6 +21,8 @@ from harness.processes.command import ANYWHERE, Place
 from harness.processes.process import Process
 from harness.support import SOON_S, unpack, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:

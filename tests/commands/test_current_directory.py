@@ -88,6 +88,7 @@ def serve(place: Place, trap: Trap, *words: str, until: str) -> None:
     assert until in process.log
 
 
+@pytest.mark.slow
 def test_commands_that_start_readers(long: Place, trap: Trap) -> None:
     """`serve`, `once`, `report` and `backfill` let processes read, which took modules from here."""
     source = f"--source.path={long.source}"
@@ -99,12 +100,14 @@ def test_commands_that_start_readers(long: Place, trap: Trap) -> None:
     assert trap.ran == ""
 
 
+@pytest.mark.slow
 def test_demo(tmp_path: Path, trap: Trap) -> None:
     """`demo` starts its agent, which took modules from here."""
     serve(Place(tmp_path), trap, "demo", "--demo.history=1d", until="history counted")
     assert trap.ran == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["check"], ["--help"], ["serve", "--help"]])
 def test_commands_that_start_nothing(words: list[str], tmp_path: Path, trap: Trap) -> None:
     """What else is run from here takes nothing either."""
@@ -136,6 +139,7 @@ def test_make_backfill_demo(tmp_path: Path, trap: Trap) -> None:
     assert trap.ran == ""
 
 
+@pytest.mark.slow
 def test_the_recorders_server(trap: Trap) -> None:
     """The MCP server of recordings took modules from beside it, where the model's commands run."""
     server = trap.directory / "the_server.py"

@@ -215,6 +215,7 @@ def test_stop_ends_it_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - began < SOON_S
 
 
+@pytest.mark.slow
 def test_process_ends_when_its_input_does(tmp_path: Path) -> None:
     """The demo as a process dies with the one that started it, and leaves skills on disk."""
     words = ["--directory", str(tmp_path), "--history-days", "0.1"]

@@ -65,6 +65,7 @@ def test_live_work_is_counted_too(generation: Literal["v1", "v2"], bench: Bench)
     demo.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_demo_command_serves_rising_counters(generation: str, tmp_path: Path) -> None:
     """`demo` is ready within seconds, its counters rise, and it leaves nothing behind."""

@@ -130,6 +130,7 @@ def test_source_is_left_as_it_was(recording: str, bench: Bench) -> None:
     assert before == after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_once_prints_the_same_and_exits_0(name: str, bench: Bench) -> None:
     """The command `once` prints the metrics of a recording on stdout and exits 0."""
@@ -138,6 +139,7 @@ def test_once_prints_the_same_and_exits_0(name: str, bench: Bench) -> None:
     assert_matches(name, once(bench, "--abandon-after", "1ms"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_once_holds_back_what_may_still_end(name: str, bench: Bench) -> None:
     """Calls of killed processes count as soon as they are six hours old, and no others wait."""
@@ -212,6 +214,7 @@ def test_several_sources_add_up(bench: Bench) -> None:
     assert page.value("opencode_exporter_copies_skipped_total", cause="fork") == copies
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_sigkill_in_the_first_read_loses_and_repeats_nothing(name: str, bench: Bench) -> None:
     """An exporter killed while it reads the history goes on where its ledger ends."""

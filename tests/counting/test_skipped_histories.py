@@ -48,6 +48,7 @@ def exporter(request: pytest.FixtureRequest, bench: Bench) -> Iterator[Exporter]
     found.close()
 
 
+@pytest.mark.slow
 @BOTH
 def test_history_of_a_database_that_was_locked_is_skipped(
     bench: Bench, exporter: Exporter, generation: Generation

@@ -118,6 +118,7 @@ def test_stack_goes_on_without_alertmanager_and_ends_with_any_other_program(tmp_
     assert stack.leaves_nothing()
 
 
+@pytest.mark.slow
 def test_stack_says_that_prometheus_is_missing(tmp_path: Path) -> None:
     """It says what to install, starts nothing, and fails."""
     stack = Stack(tmp_path, PATH=str(tmp_path))

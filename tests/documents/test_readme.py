@@ -224,6 +224,7 @@ def test_web_config_example_loads(tmp_path: Path) -> None:
     assert set(config.users) == {"prometheus"}
 
 
+@pytest.mark.slow
 def test_readme_writer_runs_as_make_docs_runs_it() -> None:
     """`--check` works as a program and finds nothing stale."""
     done = subprocess.run(

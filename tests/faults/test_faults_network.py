@@ -139,6 +139,7 @@ def megabytes(served: Served) -> int:
     return int(status.split("VmRSS:")[1].split()[0]) // 1024
 
 
+@pytest.mark.slow
 def test_odd_requests_get_a_fitting_answer(served: Served, work: Work) -> None:
     """Bodies, floods of headers and tricks with paths are answered by 200 or 4xx, never 500."""
     for name, (request, fitting) in ODD.items():
@@ -149,6 +150,7 @@ def test_odd_requests_get_a_fitting_answer(served: Served, work: Work) -> None:
     assert shown(served) == (1, work.calls)
 
 
+@pytest.mark.slow
 def test_flood_of_bad_requests_does_not_flood_the_log(served: Served) -> None:
     """Hundreds of requests that are no HTTP leave one line in the log."""
     for _ in range(300):
@@ -172,6 +174,7 @@ def test_line_held_back_is_counted() -> None:
     assert all(throttle.filter(line(at, "opencode_exporter.service.poller")) for at in times)
 
 
+@pytest.mark.slow
 def test_fifty_scrapes_at_once(served: Served, work: Work) -> None:
     """All are answered, all hold what was committed before them, and they share few polls."""
     before = polls(served.page())
@@ -197,6 +200,7 @@ def polls(page: Exposed) -> float:
     return page.value("opencode_exporter_polls_total", source=SOURCE, result="ok") or 0
 
 
+@pytest.mark.slow
 def test_stuck_clients_block_nobody(served: Served, work: Work) -> None:
     """Whoever sends nothing, half a request or a byte now and then, or never reads, waits alone."""
     before = megabytes(served)
@@ -225,6 +229,7 @@ def test_stuck_clients_block_nobody(served: Served, work: Work) -> None:
         assert megabytes(served) - before < 30
 
 
+@pytest.mark.slow
 def test_out_of_files(served: Served, work: Work) -> None:
     """Without a file to open it says so on connections that it has, and recovers by itself."""
     counts(served, work.calls)
@@ -238,12 +243,14 @@ def test_out_of_files(served: Served, work: Work) -> None:
     wait_for(lambda: ask(served, SCRAPE).startswith(b"HTTP/1.1 200 "))
 
 
+@pytest.mark.slow
 def test_process_takes_the_files_that_it_may_have(served: Served) -> None:
     """Its soft limit is raised, as that of a program in Go is."""
     soft, hard = resource.prlimit(served.pid, resource.RLIMIT_NOFILE)
     assert soft == min(hard, 65_536)
 
 
+@pytest.mark.slow
 def test_more_clients_than_files(served: Served, work: Work) -> None:
     """The oldest of too many idle connections make room: scrapes and polls go on."""
     before = files_of(served)

@@ -68,6 +68,7 @@ def crowded(bench: Bench) -> Iterator[SetRoom]:
         yield set_room
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "full",
     [

@@ -13,6 +13,7 @@ from typing import Final
 
 import apsw
 import httpx
+import pytest
 
 from faults.endings import end
 from harness.processes.served import Served
@@ -21,6 +22,7 @@ from harness.support import SOON_S, Bench, Exposed, wait_for
 
 LONG: Final = 60_000
 READ: Final = "opencode_exporter_rows_read_total"
+pytestmark = pytest.mark.slow
 
 
 def multiply(work: Work, times: int) -> None:

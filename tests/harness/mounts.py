@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.real_tools import demand, missing
+from harness.markers import demand
+from harness.real_tools import missing
 
 
 @contextmanager

@@ -1,16 +1,13 @@
 """
-Real tools and rights that a test needs, and the marker by which it says so.
+Real tools and rights that a test needs.
 
-A test that asks for a tool without the marker fails, also where the tool is there: whoever
-leaves the marked ones out, as `make quick` does, runs the others on any machine.
+Where one is missing the test is skipped, or fails if all are required: REQUIRE_REAL=1.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,26 +15,7 @@ import pytest
 
 from contract.recorder.binaries import Binary, find
 from harness import wheel
-
-_running: list[pytest.Item] = []
-"""The test that runs now, if one does."""
-
-
-@contextmanager
-def asked_for_by(test: pytest.Item) -> Iterator[None]:
-    """Know which test it is that asks, until the block ends."""
-    _running.append(test)
-    try:
-        yield
-    finally:
-        _running.remove(test)
-
-
-def demand(marker: str) -> None:
-    """Fail unless the running test carries a marker."""
-    for test in _running:
-        if test.get_closest_marker(marker) is None:
-            pytest.fail(f"this test asks for what is not everywhere: mark it pytest.mark.{marker}")
+from harness.markers import demand
 
 
 def missing(what: str, marker: str = "real") -> NoReturn:

@@ -64,6 +64,7 @@ def rows(ledger: Path) -> dict[str, list[object]]:
     return found
 
 
+@pytest.mark.slow
 def test_second_exporter_on_a_ledger_is_refused(bench: Bench) -> None:
     """While another process holds the ledger it is busy; when that is killed, it is free."""
     with LineProcess([sys.executable, "-c", HOLDER, bench.ledger], "held"):
@@ -141,6 +142,7 @@ def test_ledger_is_for_its_owner_alone(bench: Bench) -> None:
         os.umask(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["1", "2", "9", "21", "22", "24", "27", "30", "COMMIT", ""])
 def test_killed_between_two_statements_all_or_nothing(bench: Bench, at: str) -> None:
     """SIGKILL before any statement of a write leaves all of the batch or nothing."""

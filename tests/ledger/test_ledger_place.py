@@ -127,6 +127,7 @@ def test_what_is_no_ledger_stays_as_it_is(kind: str, *, is_link: bool, bench: Be
     assert all_of(place) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["a pipe", "a letter"])
 def test_serve_says_so_in_a_sentence(kind: str, bench: Bench) -> None:
     """Exit code 1 and one line, as for other settings that cannot be used."""
@@ -191,6 +192,7 @@ def test_an_empty_file_becomes_the_ledger(name: str, *, is_link: bool, bench: Be
     assert not list(bench.directory.rglob("*.corrupt-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [*map(str, range(1, 25)), ""])
 def test_killed_while_an_empty_file_becomes_the_ledger(at: str, bench: Bench) -> None:
     """SIGKILL at any statement leaves what the next start makes a ledger of."""
@@ -269,6 +271,7 @@ def test_names_that_are_not_utf8(bench: Bench, caplog: pytest.LogCaptureFixture)
     exporter.close()
 
 
+@pytest.mark.slow
 def test_backfill_makes_no_ledger_of_an_empty_file(bench: Bench) -> None:
     """It only reads: that there is none is what it says, and the file stays empty."""
     place = Place(bench.directory)

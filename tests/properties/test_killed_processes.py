@@ -25,6 +25,7 @@ from properties.truth import Truth
 ROUNDS: Final = int(os.environ.get("PROPERTY_ROUNDS", "1"))
 KILLS: Final = 6
 _FIRST_READ_S: Final = 0.15  # it takes about so long
+pytestmark = pytest.mark.slow
 
 
 def killed_while_polling(bench: Bench, after_s: float) -> None:

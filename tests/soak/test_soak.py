@@ -42,6 +42,7 @@ def run(directory: Path, *flags: str) -> tuple[subprocess.CompletedProcess[str],
     return ended, {name: int(text.replace(" ", "")) for name, text in last.groupdict().items()}
 
 
+@pytest.mark.slow
 def test_short_soak_finds_no_violation(tmp_path: Path) -> None:
     """Three writers, kills on all sides and scrapes all the time: every number is exact."""
     ended, numbers = run(tmp_path, "--minutes", "0.3", "--writers", "3", "--seed", "2")
@@ -56,6 +57,7 @@ def test_short_soak_finds_no_violation(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_soak_fails_when_a_count_is_wrong(tmp_path: Path) -> None:
     """One call that the writers claim and the exporter does not have is a violation."""
     ended, numbers = run(tmp_path, "--minutes", "0.03", "--writers", "1", "--spoil")

@@ -60,6 +60,7 @@ def names(source: Path) -> list[str]:
     return sorted(path.name for path in source.parent.glob(f"{SOURCE}*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", STATES)
 def test_polls_scrapes_and_checks_change_nothing(state: str, bench: Bench) -> None:
     """First read, further polls, scrapes, `once` and `check` leave every byte as it was."""
@@ -79,6 +80,7 @@ def test_polls_scrapes_and_checks_change_nothing(state: str, bench: Bench) -> No
         assert names(bench.source) == sorted(there + made)
 
 
+@pytest.mark.slow
 def test_polls_leave_the_index_of_the_wal_alone(bench: Bench) -> None:
     """From the second poll on nothing is written at all, and no file is open for writing."""
     exporter = bench.exporter()
@@ -94,6 +96,7 @@ def test_polls_leave_the_index_of_the_wal_alone(bench: Bench) -> None:
     exporter.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["closed", "open"])
 def test_exporter_killed_while_it_reads_leaves_nothing(state: str, tmp_path: Path) -> None:
     """Killed at once, at any moment of its first read or later, it leaves no file of its own."""

@@ -31,6 +31,7 @@ from opencode_exporter.service.read_ahead import WORTH_IT_ROWS
 PARTS: Final = WORTH_IT_ROWS + 10_000
 LAST_POLL: Final = "opencode_exporter_last_successful_poll_timestamp_seconds"
 GENERATE: Final = BENCH / "generate.py"
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

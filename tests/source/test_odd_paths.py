@@ -141,6 +141,7 @@ def place(tmp_path: Path) -> Place:
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["once", "report", "check"])
 def test_commands_in_a_home_that_is_not_utf8(command: str, place: Place) -> None:
     """They find all that is in it, and print its name in a way that anybody can read."""
@@ -159,6 +160,7 @@ def test_commands_in_a_home_that_is_not_utf8(command: str, place: Place) -> None
     assert r"/Zo\xeb/home/config.toml cannot be read" in done.stderr
 
 
+@pytest.mark.slow
 def test_serve_in_a_home_that_is_not_utf8(place: Place) -> None:
     """Its ledger, its web configuration and its log are there as anywhere."""
     web = place.home / "web.yml"
@@ -173,6 +175,7 @@ def test_serve_in_a_home_that_is_not_utf8(place: Place) -> None:
     assert r"/Zo\xeb/home/web.yml: not valid YAML" in done.stderr
 
 
+@pytest.mark.slow
 def test_demo_where_temporary_files_are_not_in_utf8(place: Place) -> None:
     """Its agent could not make a database there."""
     words = ("demo", "--demo.history=1d", "--web.listen-address=127.0.0.1:0")
@@ -189,6 +192,7 @@ def test_check_beside_a_mount_that_is_not_utf8(place: Place) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_mounts_with_odd_names(tmp_path: Path) -> None:
     """The kernel escapes blanks and the like in the list of mounts."""
     place = tmp_path / "a b\tc\\d"

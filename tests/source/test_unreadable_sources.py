@@ -97,6 +97,7 @@ def elsewhere() -> Iterator[Elsewhere]:
         place.data.chmod(0o755)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generation", [V1, V2])
 def test_cold_database_in_a_directory_that_cannot_be_written(
     generation: type[V1 | V2], elsewhere: Elsewhere
@@ -107,6 +108,7 @@ def test_cold_database_in_a_directory_that_cannot_be_written(
     assert elsewhere.read() == (1, 1, "")
 
 
+@pytest.mark.slow
 def test_cold_database_in_a_directory_that_can_be_written(elsewhere: Elsewhere) -> None:
     """A cleanly closed database is left alone also where -wal and -shm could be made."""
     fill(elsewhere.source)
@@ -115,6 +117,7 @@ def test_cold_database_in_a_directory_that_can_be_written(elsewhere: Elsewhere) 
     assert names(elsewhere.data) == {SOURCE}
 
 
+@pytest.mark.slow
 def test_empty_wal_in_a_directory_that_cannot_be_written(elsewhere: Elsewhere) -> None:
     """A WAL without rows does not make a database unreadable."""
     fill(elsewhere.source)
@@ -123,6 +126,7 @@ def test_empty_wal_in_a_directory_that_cannot_be_written(elsewhere: Elsewhere) -
     assert elsewhere.read() == (1, 1, "")
 
 
+@pytest.mark.slow
 def test_live_database_in_a_directory_that_cannot_be_written(elsewhere: Elsewhere) -> None:
     """With -wal and -shm beside it a database is read, newest rows included."""
     with V1(elsewhere.source) as database:
@@ -132,6 +136,7 @@ def test_live_database_in_a_directory_that_cannot_be_written(elsewhere: Elsewher
             assert elsewhere.read() == (1, count, "")
 
 
+@pytest.mark.slow
 def test_wal_with_its_index_in_a_directory_that_cannot_be_written(elsewhere: Elsewhere) -> None:
     """What a killed writer left is read, newest rows included."""
     elsewhere.leave_wal(index=True)
@@ -139,6 +144,7 @@ def test_wal_with_its_index_in_a_directory_that_cannot_be_written(elsewhere: Els
     assert elsewhere.read() == (1, 1, "")
 
 
+@pytest.mark.slow
 def test_wal_without_its_index_in_a_directory_that_cannot_be_written(elsewhere: Elsewhere) -> None:
     """Rows that are in the WAL alone are never skipped: the source is down, with a hint."""
     elsewhere.leave_wal(index=False)
@@ -151,6 +157,7 @@ def test_wal_without_its_index_in_a_directory_that_cannot_be_written(elsewhere: 
     )
 
 
+@pytest.mark.slow
 def test_wal_without_its_index_in_a_directory_that_can_be_written(elsewhere: Elsewhere) -> None:
     """SQLite makes the index of a WAL that is there, and its rows are read."""
     elsewhere.leave_wal(index=False)
@@ -160,6 +167,7 @@ def test_wal_without_its_index_in_a_directory_that_can_be_written(elsewhere: Els
     assert elsewhere.read() == (1, 1, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 def test_file_that_may_not_be_read(suffix: str, elsewhere: Elsewhere) -> None:
     """A file that is closed to our user is named as that, whichever of the three it is."""
@@ -172,6 +180,7 @@ def test_file_that_may_not_be_read(suffix: str, elsewhere: Elsewhere) -> None:
         assert elsewhere.read() == (1, 1, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [0o000, 0o644])
 def test_directory_that_may_not_be_entered(mode: int, elsewhere: Elsewhere) -> None:
     """A closed directory is named as that, stops nothing, and is read once it is open."""
@@ -182,6 +191,7 @@ def test_directory_that_may_not_be_entered(mode: int, elsewhere: Elsewhere) -> N
     assert elsewhere.read() == (1, 1, "")
 
 
+@pytest.mark.slow
 def test_directory_that_may_not_be_listed(elsewhere: Elsewhere) -> None:
     """The database is named: its directory need not tell what else is there."""
     fill(elsewhere.source)

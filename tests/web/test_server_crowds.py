@@ -34,7 +34,7 @@ CROWDS: Final = {
     "guessing": ["wrong:110"],
     "all of them": ["idle:1200", "unread:128", "wrong:110"],
 }
-pytestmark = pytest.mark.timeout(300 + SECONDS)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + SECONDS)]
 
 
 class Guarded(Served):

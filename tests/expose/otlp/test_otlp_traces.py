@@ -21,6 +21,8 @@ from harness.processes.served import Served
 from harness.processes.work import counts, serve, working
 from harness.support import SOON_S, Bench, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def protocol() -> str:

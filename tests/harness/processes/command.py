@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from harness.markers import demand_time
 from harness.processes.process import Process
 from harness.support import wait_for
 
@@ -37,6 +38,7 @@ class Place:
 
     def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run the command to its end."""
+        demand_time()
         return subprocess.run(
             [sys.executable, "-m", "opencode_exporter", *words],
             capture_output=True,

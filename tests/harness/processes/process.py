@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
+from harness.markers import demand_time
 from harness.support import PATIENCE_S, wait_for
 
 _TAIL: Final = 4000
@@ -96,6 +97,7 @@ class Process:
 
     def launch(self) -> None:
         """Start the program."""
+        demand_time()
         if self._log is None:
             self._process = self._open(None)
             return
