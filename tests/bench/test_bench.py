@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from harness.places import BENCH
+from harness.support import SOON_S
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +50,7 @@ def test_commits_become_visible_without_a_scrape(tmp_path: Path) -> None:
     """Every commit of a busy writer is published soon, though nobody asks for a poll."""
     found = probe("visible", tmp_path, seconds=1.5)
     assert found["commits"] > 1
-    assert found["p99"] < 5  # the goal is 0.3, on a machine that does nothing else
+    assert found["p99"] < SOON_S  # the goal is 0.3 s, which `make bench` measures
 
 
 @pytest.mark.skipif(os.environ.get("BENCH") != "whole", reason="BENCH=whole runs all of it")
