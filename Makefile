@@ -46,10 +46,10 @@ quick: $(VENV)/.dev ## what is tested within a minute, with nothing built or ins
 	  -m "not real and not root and not slow" --durations=5 $(ARGS)
 
 bench: $(VENV)/.wheel ## speed, as ratios against a baseline in the same run (PARTS=1000000)
-	$(BIN)/python tests/bench/run.py $(if $(PARTS),--parts $(PARTS)) $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m bench.run $(if $(PARTS),--parts $(PARTS)) $(ARGS)
 
 scale: $(VENV)/.wheel ## what a year of use makes of the ledger, simulated (PARTS=10000000)
-	$(BIN)/python tests/bench/scale.py $(if $(PARTS),--parts $(PARTS)) $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m bench.scale $(if $(PARTS),--parts $(PARTS)) $(ARGS)
 
 soak: $(VENV)/.wheel ## writers, kills and scrapes at random, held against an exact truth (MINUTES=60)
 	$(BIN)/python tests/soak/run.py $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)

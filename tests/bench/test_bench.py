@@ -16,17 +16,17 @@ from typing import Any
 
 import pytest
 
-from harness.places import BENCH
+from harness.processes.process import with_our_modules
 from harness.support import SOON_S
 
 pytestmark = pytest.mark.slow
 
 
-def run(script: str, *arguments: str) -> str:
-    """Run a script of the benchmark and return what it prints."""
+def run(module: str, *arguments: str) -> str:
+    """Run a module of the benchmark and return what it prints."""
     return subprocess.run(
-        [sys.executable, str(BENCH / script), *arguments],
-        env={**os.environ, "OPENCODE_BINARIES": os.devnull},
+        [sys.executable, "-m", f"bench.{module}", *arguments],
+        env={**with_our_modules(), "OPENCODE_BINARIES": os.devnull},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -39,10 +39,8 @@ def probe(name: str, directory: Path, seconds: float = 0) -> dict[str, Any]:
     source, ledger = directory / "source" / "opencode.db", directory / "state" / "ledger.db"
     if not source.exists():
         source.parent.mkdir()
-        run("generate.py", "--parts", "1000", "--out", str(source))
-    found: dict[str, Any] = json.loads(
-        run("probe.py", name, str(source), str(ledger), str(seconds))
-    )
+        run("generate", "--parts", "1000", "--out", str(source))
+    found: dict[str, Any] = json.loads(run("probe", name, str(source), str(ledger), str(seconds)))
     return found
 
 
@@ -58,7 +56,7 @@ def test_whole_benchmark_runs(tmp_path: Path) -> None:
     """Each measure and each baseline finds something, and the table has a line for it."""
     result = tmp_path / "result.json"
     flags = ("--parts", "2000", "--rounds", "1", "--seconds", "1", "--json", str(result))
-    table = run("run.py", *flags)
+    table = run("run", *flags)
     rows = json.loads(result.read_text("utf-8"))["rows"]
     assert len(rows) == 15
     for row in rows:

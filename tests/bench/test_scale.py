@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -10,20 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from harness.places import BENCH
+from harness.processes.process import with_our_modules
 
-SCALE = BENCH / "scale.py"
 pytestmark = pytest.mark.slow
 
 
 def test_simulated_year_ends_with_every_invocation_counted(tmp_path: Path) -> None:
     """Ten lines, each with a ledger that grows by what was counted and little else."""
     done = subprocess.run(
-        [sys.executable, str(SCALE), "--parts", "40000", "--dir", str(tmp_path)],
+        [sys.executable, "-m", "bench.scale", "--parts", "40000", "--dir", str(tmp_path)],
         check=True,
         capture_output=True,
         text=True,
-        env={**os.environ, "COLUMNS": "120"},
+        env={**with_our_modules(), "COLUMNS": "120"},
         timeout=120,
     )
     lines = re.findall(r"^│ ([\d,]+) +│ +([\d.]+) MB │ +([\d.]+) │", done.stdout, re.MULTILINE)

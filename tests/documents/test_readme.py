@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import yaml
 
 import opencode_exporter
 from documents import readme
+from harness.processes.process import with_our_modules
 from harness.support import HOUR_MS, Bench, real_tool, truth, unpack
 from opencode_exporter import catalog
 from opencode_exporter.commands.check import examine
@@ -232,6 +232,6 @@ def test_readme_writer_runs_as_make_docs_runs_it() -> None:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=with_our_modules(),
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -128,17 +127,6 @@ def ask(served: Served, request: bytes) -> bytes:
     return received
 
 
-def files_of(served: Served) -> int:
-    """Return how many files the process has open."""
-    return len([*Path(f"/proc/{served.pid}/fd").iterdir()])
-
-
-def megabytes(served: Served) -> int:
-    """Return the memory that the process has."""
-    status = Path(f"/proc/{served.pid}/status").read_text("ascii")
-    return int(status.split("VmRSS:")[1].split()[0]) // 1024
-
-
 @pytest.mark.slow
 def test_odd_requests_get_a_fitting_answer(served: Served, work: Work) -> None:
     """Bodies, floods of headers and tricks with paths are answered by 200 or 4xx, never 500."""
@@ -203,7 +191,7 @@ def polls(page: Exposed) -> float:
 @pytest.mark.slow
 def test_stuck_clients_block_nobody(served: Served, work: Work) -> None:
     """Whoever sends nothing, half a request or a byte now and then, or never reads, waits alone."""
-    before = megabytes(served)
+    before = served.memory()
     stuck = {
         "silent": b"",
         "half a request": b"GET /metrics HTTP/1.1\r\nX-Slow: ",
@@ -226,7 +214,7 @@ def test_stuck_clients_block_nobody(served: Served, work: Work) -> None:
             began = time.monotonic()
             assert f" {work.add()}.0".encode() in ask(served, SCRAPE)
             assert time.monotonic() - began < SOON_S, number
-        assert megabytes(served) - before < 30
+        assert served.memory() - before < 30_000_000
 
 
 @pytest.mark.slow
@@ -253,15 +241,15 @@ def test_process_takes_the_files_that_it_may_have(served: Served) -> None:
 @pytest.mark.slow
 def test_more_clients_than_files(served: Served, work: Work) -> None:
     """The oldest of too many idle connections make room: scrapes and polls go on."""
-    before = files_of(served)
+    before = served.files()
     with few_files(served, 64), contextlib.ExitStack() as held:
         for number in range(200):
             held.enter_context(connect(served))
             if not number % 50:
                 assert f" {work.add()}.0".encode() in ask(served, SCRAPE)
-        assert files_of(served) < 64
+        assert served.files() < 64
         assert f" {work.add()}.0".encode() in ask(served, SCRAPE)
-    wait_for(lambda: files_of(served) <= before + 1)
+    wait_for(lambda: served.files() <= before + 1)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,6 @@ DEPLOY: Final = ROOT / "deploy"
 DASHBOARDS: Final = ROOT / "grafana" / "dashboards"
 RECORDINGS: Final = TESTS / "contract" / "recordings"
 GOLDEN: Final = TESTS / "expose" / "golden"
-BENCH: Final = TESTS / "bench"
 SOAK: Final = TESTS / "soak"
 
 

@@ -6,20 +6,14 @@ Owns starting, ending and measuring them; knows nothing of what they count.
 
 from __future__ import annotations
 
-import os
-import re
 import signal
 import sys
 import time
-from pathlib import Path
-from typing import Final
 
 from harness.processes.process import Process, with_our_modules
 from harness.processes.served import Served
 from harness.support import wait_for
 from soak.place import Place
-
-_MEMORY: Final = re.compile(r"^VmRSS:\s*(\d+) kB$", re.MULTILINE)
 
 
 class Exporter(Served):
@@ -60,21 +54,6 @@ class Exporter(Served):
         """Send SIGHUP."""
         if self.is_running:
             self.send(signal.SIGHUP)
-
-    def memory(self) -> int:
-        """Return the resident bytes, 0 if nobody tells."""
-        try:
-            found = _MEMORY.search(Path(f"/proc/{self.pid}/status").read_text(encoding="ascii"))
-        except OSError:  # ended meanwhile, or no Linux
-            return 0
-        return int(found[1]) * 1024 if found else 0
-
-    def descriptors(self) -> int:
-        """Return how many files it has open, 0 if nobody tells."""
-        try:
-            return len(os.listdir(f"/proc/{self.pid}/fd"))  # noqa: PTH208  # only their number
-        except OSError:
-            return 0
 
 
 class Writers:

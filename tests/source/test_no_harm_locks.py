@@ -21,8 +21,8 @@ from typing import Any, Final
 
 import pytest
 
-from harness.places import BENCH
 from harness.processes.opencode_writer import Neighbour
+from harness.processes.process import with_our_modules
 from harness.processes.served import Served
 from harness.rereading import CALLS, SOURCE
 from harness.support import SOON_S, wait_for
@@ -30,7 +30,6 @@ from opencode_exporter.service.read_ahead import WORTH_IT_ROWS
 
 PARTS: Final = WORTH_IT_ROWS + 10_000
 LAST_POLL: Final = "opencode_exporter_last_successful_poll_timestamp_seconds"
-GENERATE: Final = BENCH / "generate.py"
 pytestmark = pytest.mark.slow
 
 
@@ -42,8 +41,8 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copyfile(given, path)
         return path
     flags = ["--parts", str(PARTS), "--out", str(path)]
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, str(GENERATE), *flags], check=True, env=environ)
+    environ = with_our_modules()
+    subprocess.run([sys.executable, "-m", "bench.generate", *flags], check=True, env=environ)
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 
 from harness import mounts
 from harness.databases import V1, V2
+from harness.processes.process import with_our_modules
 from harness.rereading import SOURCE, add_call, fill
 
 FORBIDDEN: Final = (
@@ -71,7 +71,7 @@ class Elsewhere:
             text=True,
             check=False,
             timeout=60,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env=with_our_modules(),
         )
         assert done.returncode == 0, done.stderr
         if not self.data.stat().st_mode & stat.S_IWOTH:

@@ -8,6 +8,7 @@ asserts.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from harness.markers import demand_time
 from harness.support import PATIENCE_S, wait_for
 
 _TAIL: Final = 4000
+_MEMORY: Final = re.compile(r"^VmRSS:\s*(\d+) kB$", re.MULTILINE)
 
 
 class Process:
@@ -126,6 +128,21 @@ class Process:
         """Send SIGKILL: it has no chance to put anything in order."""
         self.process.kill()
         self.wait()
+
+    def memory(self) -> int:
+        """Return its resident bytes, 0 if nobody tells."""
+        try:
+            found = _MEMORY.search(Path(f"/proc/{self.pid}/status").read_text(encoding="ascii"))
+        except OSError:  # ended meanwhile, or no Linux
+            return 0
+        return int(found[1]) * 1024 if found else 0
+
+    def files(self) -> int:
+        """Return how many files it has open, 0 if nobody tells."""
+        try:
+            return len(os.listdir(f"/proc/{self.pid}/fd"))  # noqa: PTH208  # only their number
+        except OSError:
+            return 0
 
     def close(self) -> None:
         """End it, whatever it does; safe to call again."""
