@@ -43,7 +43,7 @@ unit: $(VENV)/.wheel ## the tests alone (ARGS="-k fork")
 
 quick: $(VENV)/.dev ## what is tested within a minute, with nothing built or installed (ARGS="-k fork")
 	PYTHONPATH=$(CURDIR)/exporter $(BIN)/python -m pytest \
-	  -m "not real and not root and not slow" --durations=5 $(ARGS)
+	  -m "not real and not root and not slow" -n auto --dist worksteal -q --durations=5 $(ARGS)
 
 bench: $(VENV)/.wheel ## speed, as ratios against a baseline in the same run (PARTS=1000000)
 	PYTHONPATH=tests $(BIN)/python -m bench.run $(if $(PARTS),--parts $(PARTS)) $(ARGS)

@@ -70,6 +70,7 @@ def assert_never_falls(past: Past) -> None:
             assert list(times) == sorted(set(times)), (name, labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_last_sample_is_the_first_live_value(name: str, bench: Bench) -> None:
     """Every series ends with what the exporter served first, and has its labels."""
@@ -80,6 +81,7 @@ def test_last_sample_is_the_first_live_value(name: str, bench: Bench) -> None:
     assert sum(len(series) for series in past.series.values()) > 600
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_series_rise_when_things_happened(name: str, bench: Bench) -> None:
     """At each sample a series shows what the oracle says had happened by then."""
@@ -98,6 +100,7 @@ def test_series_rise_when_things_happened(name: str, bench: Bench) -> None:
     assert seen > 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if "upgrade" not in name])
 def test_history_is_what_a_live_exporter_would_have_shown(name: str, bench: Bench) -> None:
     """
@@ -146,6 +149,7 @@ def live(replay: Replay, bench: Bench) -> Iterator[tuple[int, Exposed]]:
     exporter.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", NAMES)
 def test_what_was_deleted_since_is_there_from_the_start(name: str, seed: int, bench: Bench) -> None:

@@ -105,6 +105,7 @@ def test_source_replaced_by_a_copy_and_by_a_backup(restart: bool, bench: Bench) 
         work.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("generation", "column", "ahead"),
     [

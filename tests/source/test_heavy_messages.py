@@ -73,6 +73,7 @@ def test_a_batch_is_bounded_by_its_events(bench: Bench, monkeypatch: pytest.Monk
     assert max(waiting) < 4 * (EACH + 2)
 
 
+@pytest.mark.slow
 def test_a_summary_is_bounded_by_its_events(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A window of a thousand messages was one; those that read ahead took 240 MB."""
     monkeypatch.setattr(poller, "WORTH_IT_ROWS", 1)

@@ -14,6 +14,7 @@ from opencode_exporter.service import poller, read_ahead
 ABOUT_READING = ("opencode_exporter_poll", "opencode_exporter_last", "opencode_exporter_ledger")
 NAMES = sorted(str(path.parent.relative_to(RECORDINGS)) for path in RECORDINGS.rglob("truth.json"))
 WINDOW = read_ahead._WINDOW_ROWS
+pytestmark = pytest.mark.slow  # others read, in processes of their own
 
 
 @pytest.fixture
