@@ -236,6 +236,7 @@ def test_until_before_everything_is_refused(bench: Bench) -> None:
         backfilled(bench, until_ms=bench.clock.ms - 5 * HOUR_MS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["1.18.33", "2.0.15"])
 def test_what_is_left_out_of_pages_is_left_out_of_the_history(name: str, bench: Bench) -> None:
     """The filters of tools and skills hold here, too."""
@@ -298,6 +299,7 @@ def test_an_invocation_that_was_open_at_the_baseline_is_not_in_the_history(bench
     assert {value for _, value in samples} == {1.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["1.18.33", "2.0.15"])
 def test_history_that_does_not_count_ends_at_zero(name: str, bench: Bench) -> None:
     """With --history=skip it rises to all there was, then falls to 0, where the exporter began."""
@@ -312,6 +314,7 @@ def test_history_that_does_not_count_ends_at_zero(name: str, bench: Bench) -> No
         assert samples[-1][0] == samples[-2][0] + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["1.18.33", "2.0.15"])
 def test_until_cuts_off_and_changes_nothing(name: str, bench: Bench) -> None:
     """A history that ends earlier is the same until then."""
@@ -329,6 +332,7 @@ def test_until_cuts_off_and_changes_nothing(name: str, bench: Bench) -> None:
             assert whole.value(series, labels, until) <= samples[-1][1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("projects", ["hash", "off"])
 def test_projects_have_the_names_that_the_exporter_gives_them(projects: str, bench: Bench) -> None:
     """Hashed or hidden, with the ledger's salt: the series go on as the same."""
@@ -340,6 +344,7 @@ def test_projects_have_the_names_that_the_exporter_gives_them(projects: str, ben
     assert "demo-project" not in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["1.18.33", "2.0.15"])
 def test_a_metric_that_is_full_overflows_as_it_did(name: str, bench: Bench) -> None:
     """Where a metric has as many series as it may, the others are in `_other` in the past, too."""

@@ -186,6 +186,7 @@ def test_every_change_is_a_commit_of_its_own(tmp_path: Path) -> None:
         wait_for(look)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_skill_that_always_loaded_no_longer_does_once_the_demo_lives(
     tmp_path: Path, generation: Generation

@@ -18,6 +18,7 @@ from opencode_exporter.demo import Demo
 GENERATIONS: tuple[Literal["v1", "v2"], ...] = ("v1", "v2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_history_is_counted_as_the_agent_tallied_it(
     generation: Literal["v1", "v2"], bench: Bench

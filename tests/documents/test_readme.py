@@ -39,6 +39,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", readme.PARTS)
 def test_generated_part_is_what_the_code_gives(name: str) -> None:
     """Flags, metrics and label values in the README are those of the code; else `make docs`."""
