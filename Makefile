@@ -8,7 +8,7 @@ EXAMPLES ?= 2000
 # What is tested is the wheel as it is installed, not what lies on somebody's path.
 unexport PYTHONPATH
 
-.PHONY: help run demo stack backfill-demo test check lint types unit bench scale soak crowd explore release lock docs dashboards golden recordings clean
+.PHONY: help run demo stack backfill-demo test check lint types unit quick bench scale soak crowd explore release lock docs dashboards golden recordings clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -41,11 +41,15 @@ types: $(VENV)/.dev
 unit: $(VENV)/.wheel ## the tests alone (ARGS="-k fork")
 	$(BIN)/python -m pytest $(ARGS)
 
+quick: $(VENV)/.dev ## what is tested within a minute, with nothing built or installed (ARGS="-k fork")
+	PYTHONPATH=$(CURDIR)/exporter $(BIN)/python -m pytest \
+	  -m "not real and not root and not slow" -n auto --dist worksteal -q --durations=5 $(ARGS)
+
 bench: $(VENV)/.wheel ## speed, as ratios against a baseline in the same run (PARTS=1000000)
-	$(BIN)/python tests/bench/run.py $(if $(PARTS),--parts $(PARTS)) $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m bench.run $(if $(PARTS),--parts $(PARTS)) $(ARGS)
 
 scale: $(VENV)/.wheel ## what a year of use makes of the ledger, simulated (PARTS=10000000)
-	$(BIN)/python tests/bench/scale.py $(if $(PARTS),--parts $(PARTS)) $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m bench.scale $(if $(PARTS),--parts $(PARTS)) $(ARGS)
 
 soak: $(VENV)/.wheel ## writers, kills and scrapes at random, held against an exact truth (MINUTES=60)
 	$(BIN)/python tests/soak/run.py $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
@@ -113,8 +117,6 @@ $(VENV)/.dev: $(VENV)/.made tests/requirements.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r tests/requirements.txt
 	@touch $@
 
-$(VENV)/.wheel: $(VENV)/.dev pyproject.toml README.md $(shell find exporter -name '*.py' -o -name '*.sql' -o -name '*.html')
-	rm -rf dist
-	$(BIN)/python -m build -q --no-isolation --wheel
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
-	@touch $@
+# What goes into the wheel says whether it is built anew, not the times of files.
+$(VENV)/.wheel: $(VENV)/.dev FORCE
+	@PYTHONPATH=tests $(BIN)/python -m harness.wheel $@

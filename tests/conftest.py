@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from harness.support import Bench, FakeClock
+from harness.clock import FakeClock
+from harness.exporters import Bench
+from harness.markers import asked_for_by
 
 EXPLORES: Final = "PROPERTY_EXAMPLES" in os.environ
 """Whether properties are tried on as many new examples, instead of on the same few."""
@@ -34,6 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let whoever explores wait until what was found has been made small."""
     for item in items if EXPLORES else ():
         item.add_marker(pytest.mark.timeout(0))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let whoever asks for a real tool, or for time, know which test it is for."""
+    with asked_for_by(item):
+        return (yield)
 
 
 @pytest.fixture

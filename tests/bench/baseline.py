@@ -4,7 +4,7 @@ Times the least that reading every call can cost: one SQL statement.
 Knows only the table that holds the calls of a generation; whatever the exporter
 does is measured against it.
 
-    python tests/bench/baseline.py big.db
+    PYTHONPATH=tests python -m bench.baseline big.db
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from baseline import STATEMENTS
+from bench.baseline import STATEMENTS
 
 VERSION: Final = sqlite3.sqlite_version
 

@@ -4,8 +4,8 @@ Makes large databases for benchmarks, in OpenCode's schema and proportions.
 The rows are shaped by the demo's writers; here is only how many of them, when
 and how fast.  The same seed makes the same file.  Knows nothing of the exporter.
 
-    python tests/bench/generate.py --parts 1000000 --generation v1 --out big.db
-    python tests/bench/generate.py --append 100 --out big.db
+    PYTHONPATH=tests python -m bench.generate --parts 1000000 --generation v1 --out big.db
+    PYTHONPATH=tests python -m bench.generate --append 100 --out big.db
 """
 
 from __future__ import annotations

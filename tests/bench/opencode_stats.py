@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Final
 
 import apsw
-
-sys.path.append(str(Path(__file__).parents[1]))  # the recorder knows the binaries
 
 from contract.recorder.binaries import Binary, find
 from contract.recorder.provision import PROJECT, environment

@@ -4,7 +4,7 @@ One measure of the exporter or of a baseline, in a process of its own.
 Prints what it found as a JSON object.  Every time is taken inside the process,
 without the interpreter's start.  Knows nothing of the other measures.
 
-    python tests/bench/probe.py history big.db ledger.db 0
+    PYTHONPATH=tests python -m bench.probe history big.db ledger.db 0
 """
 
 from __future__ import annotations
@@ -18,11 +18,8 @@ from pathlib import Path
 from typing import Final
 
 import apsw
-import baseline
-import generate
-import page
-import serving
 
+from bench import baseline, generate, page, serving
 from opencode_exporter import catalog as c
 from opencode_exporter.clock import SystemClock
 from opencode_exporter.commands.backfill import Job, run
@@ -85,7 +82,7 @@ def group_by(source: Path, generation: str) -> Found:
 
 def group_by_stdlib(source: Path, generation: str) -> Found:
     """Run the baseline's statement with the SQLite of Python."""
-    import baseline_stdlib  # noqa: PLC0415  # only this measure loads a second SQLite
+    from bench import baseline_stdlib  # noqa: PLC0415  # only this measure loads a second SQLite
 
     seconds, rows = baseline_stdlib.measure(source, generation)
     calls = sum(row[2] for row in rows)
@@ -94,7 +91,7 @@ def group_by_stdlib(source: Path, generation: str) -> Found:
 
 def opencode_statistics(source: Path, scratch: str) -> Found:
     """Let OpenCode read a copy."""
-    import opencode_stats  # noqa: PLC0415  # would add to the memory of the others
+    from bench import opencode_stats  # noqa: PLC0415  # would add to the memory of the others
 
     return opencode_stats.measure(source, Path(scratch))
 

@@ -16,7 +16,6 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
-_HERE: Final = Path(__file__).parent
 _SAMPLE_S: Final = 0.05
 _READY: Final = "*/*"
 _FORMATS: Final = ("text/plain;version=0.0.4", "application/openmetrics-text;version=1.0.0")
@@ -37,7 +36,7 @@ def probe(name: str, source: Path, other: Path | str, seconds: float = 0) -> dic
         seconds: How long it lasts, where that can be chosen.
     """
     arguments = (name, str(source), str(other), str(seconds))
-    command = [sys.executable, str(_HERE / "probe.py"), *arguments]
+    command = [sys.executable, "-m", "bench.probe", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         peak = 0
         while process.poll() is None:
@@ -115,7 +114,7 @@ def generated(directory: Path, parts: int, generation: str) -> Path:
     # In another process: what it allocates would count as memory of the probes.
     flags = ["--parts", str(parts), "--generation", generation, "--out", str(unfinished)]
     subprocess.run(
-        [sys.executable, str(_HERE / "generate.py"), *flags],
+        [sys.executable, "-m", "bench.generate", *flags],
         check=True,
         stdout=subprocess.DEVNULL,
     )

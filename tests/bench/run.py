@@ -5,7 +5,7 @@ Each measure is taken in turns with its baseline, in processes of their own, and
 the best of each counts; so a figure can be compared between machines where
 seconds cannot.  Asserts nothing and knows nothing of how the exporter works.
 
-    python tests/bench/run.py --parts 1000000
+    PYTHONPATH=tests python -m bench.run --parts 1000000
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import opencode_stats
-from processes import generated, probe
-from table import Row, console, report, show
+from bench import opencode_stats
+from bench.processes import generated, probe
+from bench.table import Row, console, report, show
 
 TINY: Final = 1_000
 """Parts of the database that stands for next to nothing."""

@@ -7,7 +7,7 @@ of them as a live exporter does, which sees them run first.  Prints a line for e
 what the ledger weighs, what a poll with one invocation more costs, and how long a restart
 takes.  At the end a real exporter serves that ledger.  Knows nothing of how rows are read.
 
-    python tests/bench/scale.py --parts 10000000
+    PYTHONPATH=tests python -m bench.scale --parts 10000000
 """
 
 from __future__ import annotations
@@ -24,14 +24,11 @@ from random import Random
 from statistics import median
 from typing import Final, NamedTuple
 
-import generate
 import msgspec
-import page
-import processes
-import year
 from rich.console import Console
 from rich.table import Table
 
+from bench import generate, page, processes, year
 from opencode_exporter import catalog as c
 from opencode_exporter.chunk import Chunk, OpenRow
 from opencode_exporter.clock import SystemClock

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import uvicorn
-from page import fill
 from watchfiles import awatch
 
+from bench.page import fill
 from opencode_exporter import catalog as c
 from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.service.service import Service
@@ -170,7 +170,7 @@ async def _written(source: Path, seconds: float) -> list[float]:
     """Let another process commit calls, and return when each was committed."""
     writer = await asyncio.create_subprocess_exec(
         sys.executable,
-        str(Path(__file__).with_name("generate.py")),
+        *("-m", "bench.generate"),
         *("--live", str(seconds), "--out", str(source)),
         stdout=asyncio.subprocess.PIPE,
     )

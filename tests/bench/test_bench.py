@@ -16,14 +16,17 @@ from typing import Any
 
 import pytest
 
-from harness.places import BENCH
+from harness.processes.process import with_our_modules
+from harness.support import SOON_S
+
+pytestmark = pytest.mark.slow
 
 
-def run(script: str, *arguments: str) -> str:
-    """Run a script of the benchmark and return what it prints."""
+def run(module: str, *arguments: str) -> str:
+    """Run a module of the benchmark and return what it prints."""
     return subprocess.run(
-        [sys.executable, str(BENCH / script), *arguments],
-        env={**os.environ, "OPENCODE_BINARIES": os.devnull},
+        [sys.executable, "-m", f"bench.{module}", *arguments],
+        env={**with_our_modules(), "OPENCODE_BINARIES": os.devnull},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -36,10 +39,8 @@ def probe(name: str, directory: Path, seconds: float = 0) -> dict[str, Any]:
     source, ledger = directory / "source" / "opencode.db", directory / "state" / "ledger.db"
     if not source.exists():
         source.parent.mkdir()
-        run("generate.py", "--parts", "1000", "--out", str(source))
-    found: dict[str, Any] = json.loads(
-        run("probe.py", name, str(source), str(ledger), str(seconds))
-    )
+        run("generate", "--parts", "1000", "--out", str(source))
+    found: dict[str, Any] = json.loads(run("probe", name, str(source), str(ledger), str(seconds)))
     return found
 
 
@@ -47,7 +48,7 @@ def test_commits_become_visible_without_a_scrape(tmp_path: Path) -> None:
     """Every commit of a busy writer is published soon, though nobody asks for a poll."""
     found = probe("visible", tmp_path, seconds=1.5)
     assert found["commits"] > 1
-    assert found["p99"] < 5  # the goal is 0.3, on a machine that does nothing else
+    assert found["p99"] < SOON_S  # the goal is 0.3 s, which `make bench` measures
 
 
 @pytest.mark.skipif(os.environ.get("BENCH") != "whole", reason="BENCH=whole runs all of it")
@@ -55,7 +56,7 @@ def test_whole_benchmark_runs(tmp_path: Path) -> None:
     """Each measure and each baseline finds something, and the table has a line for it."""
     result = tmp_path / "result.json"
     flags = ("--parts", "2000", "--rounds", "1", "--seconds", "1", "--json", str(result))
-    table = run("run.py", *flags)
+    table = run("run", *flags)
     rows = json.loads(result.read_text("utf-8"))["rows"]
     assert len(rows) == 15
     for row in rows:

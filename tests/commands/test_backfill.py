@@ -70,6 +70,7 @@ def assert_never_falls(past: Past) -> None:
             assert list(times) == sorted(set(times)), (name, labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_last_sample_is_the_first_live_value(name: str, bench: Bench) -> None:
     """Every series ends with what the exporter served first, and has its labels."""
@@ -80,6 +81,7 @@ def test_last_sample_is_the_first_live_value(name: str, bench: Bench) -> None:
     assert sum(len(series) for series in past.series.values()) > 600
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_series_rise_when_things_happened(name: str, bench: Bench) -> None:
     """At each sample a series shows what the oracle says had happened by then."""
@@ -98,6 +100,7 @@ def test_series_rise_when_things_happened(name: str, bench: Bench) -> None:
     assert seen > 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if "upgrade" not in name])
 def test_history_is_what_a_live_exporter_would_have_shown(name: str, bench: Bench) -> None:
     """
@@ -146,6 +149,7 @@ def live(replay: Replay, bench: Bench) -> Iterator[tuple[int, Exposed]]:
     exporter.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", NAMES)
 def test_what_was_deleted_since_is_there_from_the_start(name: str, seed: int, bench: Bench) -> None:
@@ -232,6 +236,7 @@ def test_until_before_everything_is_refused(bench: Bench) -> None:
         backfilled(bench, until_ms=bench.clock.ms - 5 * HOUR_MS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["1.18.33", "2.0.15"])
 def test_what_is_left_out_of_pages_is_left_out_of_the_history(name: str, bench: Bench) -> None:
     """The filters of tools and skills hold here, too."""
@@ -294,6 +299,7 @@ def test_an_invocation_that_was_open_at_the_baseline_is_not_in_the_history(bench
     assert {value for _, value in samples} == {1.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["1.18.33", "2.0.15"])
 def test_history_that_does_not_count_ends_at_zero(name: str, bench: Bench) -> None:
     """With --history=skip it rises to all there was, then falls to 0, where the exporter began."""
@@ -308,6 +314,7 @@ def test_history_that_does_not_count_ends_at_zero(name: str, bench: Bench) -> No
         assert samples[-1][0] == samples[-2][0] + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["1.18.33", "2.0.15"])
 def test_until_cuts_off_and_changes_nothing(name: str, bench: Bench) -> None:
     """A history that ends earlier is the same until then."""
@@ -325,6 +332,7 @@ def test_until_cuts_off_and_changes_nothing(name: str, bench: Bench) -> None:
             assert whole.value(series, labels, until) <= samples[-1][1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("projects", ["hash", "off"])
 def test_projects_have_the_names_that_the_exporter_gives_them(projects: str, bench: Bench) -> None:
     """Hashed or hidden, with the ledger's salt: the series go on as the same."""
@@ -336,6 +344,7 @@ def test_projects_have_the_names_that_the_exporter_gives_them(projects: str, ben
     assert "demo-project" not in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["1.18.33", "2.0.15"])
 def test_a_metric_that_is_full_overflows_as_it_did(name: str, bench: Bench) -> None:
     """Where a metric has as many series as it may, the others are in `_other` in the past, too."""

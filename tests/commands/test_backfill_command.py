@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import stat
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +16,12 @@ import pytest
 
 from commands.backfill_flags import LABELS, flags, ledger
 from commands.backfilling import SCRAPE, Past
+from harness import mounts
 from harness.processes.command import ANYWHERE, Place
-from harness.processes.work import PAGE, mounted, overwrite
-from harness.support import HOUR_MS, PATIENCE_S, Exposed, unpack, wait_for
+from harness.processes.process import Process
+from harness.processes.work import PAGE, overwrite
+from harness.real_tools import missing
+from harness.support import HOUR_MS, Exposed, unpack, wait_for
 from opencode_exporter.commands.backfill import Job, Written, advice
 from opencode_exporter.demo import Demo
 from opencode_exporter.ledger.place import take_after
@@ -34,8 +36,7 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Place:
     unpack("turns-2.0.15", place.source.parent)
     with place.running("serve", *flags(place), *ANYWHERE) as (process, _):
         wait_for(lambda: "history counted" in place.log.read_text())
-        process.terminate()
-        assert process.wait(PATIENCE_S) == 0
+        assert process.stop() == 0
     return place
 
 
@@ -50,6 +51,7 @@ def refused(place: Place, *words: str, code: int = 1) -> str:
     return done.stderr
 
 
+@pytest.mark.slow
 def test_it_writes_a_file_and_says_what_to_do_with_it(counted: Place) -> None:
     """All is in the file, the ledger is as before, and the user knows how to go on."""
     output = counted.home / "a history.om"
@@ -77,6 +79,7 @@ def contents(place: Place) -> dict[str, list[Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_dash_writes_to_standard_output(counted: Place) -> None:
     """It can be piped, and what it says to people is not among it."""
     done = counted.run("backfill", *flags(counted), *LABELS, "--output=-", "--step=1h")
@@ -86,6 +89,7 @@ def test_dash_writes_to_standard_output(counted: Place) -> None:
     assert "    FILE DATA_DIRECTORY_OF_PROMETHEUS" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -110,6 +114,7 @@ def test_a_command_line_without_sense_is_refused(
     assert said in refused(Place(tmp_path), *words, code=2)
 
 
+@pytest.mark.slow
 def test_more_labels_are_on_every_series(counted: Place) -> None:
     """What a scrape adds to its targets can be added here."""
     output = counted.home / "history.om"
@@ -121,6 +126,7 @@ def test_more_labels_are_on_every_series(counted: Place) -> None:
     assert not labels & set(SCRAPE.items())
 
 
+@pytest.mark.slow
 def test_a_ledger_is_needed(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Without one nobody knows where the history ends; none is made."""
     place = Place(tmp_path_factory.mktemp("place"))
@@ -131,6 +137,7 @@ def test_a_ledger_is_needed(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert not ledger(place).exists()
 
 
+@pytest.mark.slow
 def test_a_history_that_is_not_in_yet_is_waited_for(counted: Place) -> None:
     """A ledger without a baseline has no totals to count back from."""
     db = apsw.Connection(str(ledger(counted)))
@@ -139,12 +146,14 @@ def test_a_history_that_is_not_in_yet_is_waited_for(counted: Place) -> None:
     assert "let the exporter run until it is ready" in refused(counted, *flags(counted), *LABELS)
 
 
+@pytest.mark.slow
 def test_the_exporter_has_to_be_stopped(counted: Place) -> None:
     """A running one holds the ledger, and the sentence says so."""
     with counted.running("serve", *flags(counted), *ANYWHERE):
         assert "another exporter holds the ledger" in refused(counted, *flags(counted), *LABELS)
 
 
+@pytest.mark.slow
 def test_a_damaged_ledger_is_left_where_it_is(counted: Place) -> None:
     """To keep it aside is for the exporter, which then counts on."""
     overwrite(ledger(counted), PAGE, ledger(counted).stat().st_size)
@@ -153,12 +162,14 @@ def test_a_damaged_ledger_is_left_where_it_is(counted: Place) -> None:
     assert ledger(counted).read_bytes() == damaged
 
 
+@pytest.mark.slow
 def test_until_is_before_the_baseline(counted: Place) -> None:
     """What came after it is in the scrapes."""
     said = refused(counted, *flags(counted), *LABELS, "--until", "2100-01-01")
     assert "before --until" in said
 
 
+@pytest.mark.slow
 def test_a_source_that_cannot_be_read_stops_it(counted: Place) -> None:
     """A history without it would be too small; the file from last time stays."""
     output = counted.home / "history.om"
@@ -171,6 +182,7 @@ def test_a_source_that_cannot_be_read_stops_it(counted: Place) -> None:
     assert not list(counted.home.glob("*.part"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["", "-wal"])
 @pytest.mark.parametrize("which", ["source", "ledger"])
 def test_what_is_read_is_not_written_over(which: str, end: str, counted: Place) -> None:
@@ -185,6 +197,7 @@ def test_what_is_read_is_not_written_over(which: str, end: str, counted: Place) 
     assert target.read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["", ".", "/"])
 def test_a_directory_is_no_file(output: str, tmp_path: Path) -> None:
     """It is said before anything is read."""
@@ -193,6 +206,7 @@ def test_a_directory_is_no_file(output: str, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o604, 0o400])
 def test_a_file_keeps_its_mode(mode: int, counted: Place) -> None:
     """What nobody else could read was there for all to read after it was written anew."""
@@ -207,20 +221,15 @@ def test_a_file_keeps_its_mode(mode: int, counted: Place) -> None:
 
 
 @contextmanager
-def writing(counted: Place, output: Path) -> Iterator[subprocess.Popen[bytes]]:
+def writing(counted: Place, output: Path) -> Iterator[Process]:
     """Start a backfill that would write gigabytes; it does not outlive the test, come what may."""
     words = ("backfill", *flags(counted), *LABELS, "--step=1s", "--output", str(output))
-    with subprocess.Popen(
-        [sys.executable, "-m", "opencode_exporter", *words],
-        env=counted.environment(),
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    command = [sys.executable, "-m", "opencode_exporter", *words]
+    with Process(command, counted.log, environment=counted.environment()) as process:
+        yield process
 
 
+@pytest.mark.slow
 def test_a_file_is_as_private_while_it_is_written(counted: Place) -> None:
     """The file beside it, which takes its place in the end, could be read by all."""
     output = counted.home / "history.om"
@@ -230,6 +239,7 @@ def test_a_file_is_as_private_while_it_is_written(counted: Place) -> None:
         assert stat.S_IMODE(part.stat().st_mode) == 0o600
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("may", [True, False])
 def test_a_mode_for_another_group_is_not_taken_over(
     may: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -242,7 +252,7 @@ def test_a_mode_for_another_group_is_not_taken_over(
     try:
         os.chown(old, -1, 12345)
     except PermissionError:
-        pytest.skip("files cannot be given to other groups here")
+        missing("files cannot be given to other groups here: needs root", "root")
 
     def refuses(*_: object) -> None:
         raise PermissionError
@@ -254,29 +264,31 @@ def test_a_mode_for_another_group_is_not_taken_over(
     assert (new.stat().st_gid == 12345) is may
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_what_is_written(counted: Place) -> None:
     """A named pipe stays one, and whoever reads it has all."""
     pipe, got = counted.home / "pipe", counted.home / "got"
     os.mkfifo(pipe)
-    with subprocess.Popen(["cp", str(pipe), str(got)]) as reader:
+    with Process(["cp", pipe, got]) as reader:
         done = counted.run("backfill", *flags(counted), *LABELS, "--output", str(pipe))
         assert done.returncode == 0, done.stderr
-        assert reader.wait(PATIENCE_S) == 0
+        assert reader.wait() == 0
     assert got.read_bytes().endswith(b"# EOF\n")
     assert pipe.is_fifo()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_it_ends_at_any_time_and_leaves_nothing(number: signal.Signals, counted: Place) -> None:
     """A signal while it writes: the file is not there, and neither is half of it."""
     with writing(counted, counted.home / "history.om") as process:
         wait_for(lambda: any(part.stat().st_size for part in counted.home.glob("*.part")))
-        process.send_signal(number)
-        assert process.wait(PATIENCE_S) == 128 + number
+        process.send(number)
+        assert process.wait() == 128 + number
     assert not list(counted.home.glob("history*"))
 
 
-@pytest.mark.real
+@pytest.mark.root
 def test_no_room_for_temporary_files_is_said(counted: Place) -> None:
     """It fails in the middle of a read, and is not taken for a fault of the database."""
     small = counted.home / "small"
@@ -284,7 +296,7 @@ def test_no_room_for_temporary_files_is_said(counted: Place) -> None:
     demo.create()
     demo.close()
     words = ("--source.path", str(demo.path), *flags(counted)[2:], *LABELS, "--step=1m")
-    with mounted(small, "-o", "size=1m"):
+    with mounts.small(small, "-o", "size=1m"):
         output = counted.home / "history.om"
         done = counted.run("backfill", *words, "--output", str(output), SQLITE_TMPDIR=str(small))
     assert done.returncode == 1
@@ -294,6 +306,7 @@ def test_no_room_for_temporary_files_is_said(counted: Place) -> None:
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_written_is_said(counted: Place) -> None:
     """The directory is not there."""
     output = counted.home / "nowhere" / "history.om"

@@ -28,18 +28,17 @@ def test_past_and_present_are_in_one_prometheus(generation: str, tmp_path: Path)
     real_tool("promtool")
     words = ("--days=30", "--sessions-a-day=2", "--step=6h", f"--generation={generation}")
     demo = Stack(tmp_path, SCRIPT, *words)
-    with demo.running():
+    with demo:
         demo.says("Ready.")
-        assert "promtool makes blocks of it" in demo.said
-        assert "&g0.range_input=30d" in demo.said
+        assert "promtool makes blocks of it" in demo.log
+        assert "&g0.range_input=30d" in demo.log
         wait_for(lambda: asked(demo, "up{job='opencode'}") == 1)
         total = wait_for(lambda: asked(demo, "sum(opencode_tool_invocations_total)"))
         assert total > 500
         past = asked(demo, CALLS)
         assert 0.5 * total < past < 0.8 * total
         assert asked(demo, "sum(resets(opencode_turns_total[30d]))") == 0
-        demo.process.terminate()
-        assert demo.process.wait(30) == 0, demo.said
+        assert demo.stop() == 0, demo.log
     assert demo.leaves_nothing()
 
 
@@ -48,17 +47,18 @@ def test_it_ends_in_order_at_any_time(tmp_path: Path) -> None:
     """Ctrl-C while the agent's past is written ends all, and nothing is left."""
     real_tool("prometheus")
     demo = Stack(tmp_path, SCRIPT, "--days=365")
-    with demo.running():
+    with demo:
         wait_for(lambda: list(demo.temporary.rglob("opencode.db")))
-        demo.process.send_signal(signal.SIGINT)
-        assert demo.process.wait(30) == 0, demo.said
+        demo.send(signal.SIGINT)
+        assert demo.wait() == 0, demo.log
     assert demo.leaves_nothing()
 
 
+@pytest.mark.slow
 def test_it_says_that_prometheus_is_missing(tmp_path: Path) -> None:
     """It says what to install, before it does anything."""
     demo = Stack(tmp_path, SCRIPT, PATH=str(tmp_path))
-    with demo.running():
-        assert demo.process.wait(30) == 1
-    assert "apt install prometheus" in demo.said
+    with demo:
+        assert demo.wait() == 1
+    assert "apt install prometheus" in demo.log
     assert demo.leaves_nothing()

@@ -16,8 +16,9 @@ import pytest
 
 from contract.oracle.reading import read
 from harness.processes.command import Place
-from harness.processes.prometheus import Prometheus, free_port
-from harness.support import PATIENCE_S, Exposed, Labels, real_tool, wait_for
+from harness.processes.ports import free_port
+from harness.processes.prometheus import Prometheus
+from harness.support import Exposed, Labels, real_tool, wait_for
 from ledger.expected_starts import event_times
 from opencode_exporter import catalog as c
 from opencode_exporter.demo import Demo
@@ -28,6 +29,7 @@ STEP_S = 3600
 COUNTED = (c.TOOL_INVOCATIONS, c.TOOL_USAGE, c.TOOL_ERRORS, c.STEPS)
 """Metrics of which the oracle's events are one each."""
 Counts = Counter[tuple[str, ...]]
+pytestmark = pytest.mark.slow
 
 
 @dataclass
@@ -81,8 +83,7 @@ def joined(
     with place.running(*serve) as (process, url):
         wait_for(lambda: httpx.get(f"{url}/-/ready").status_code == 200)
         first = Exposed(httpx.get(f"{url}/metrics").text)
-        process.terminate()
-        assert process.wait(PATIENCE_S) == 0
+        assert process.stop() == 0
     data = directory / "prometheus" / "data"
     retention = imported(place, (*flags, "--label", f"instance={instance}"), directory, data)
     with (

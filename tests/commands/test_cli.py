@@ -42,6 +42,7 @@ def projects(page: str) -> set[str]:
 # Help.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["", *cli.commands])
 def test_help_names_every_flag_with_its_variable_and_default(name: str, place: Place) -> None:
     """`--help` exits 0 and tells of each flag what it does, its variable and its default."""
@@ -72,6 +73,7 @@ def test_variables_are_named_after_their_flags() -> None:
                 assert option.envvar == f"OPENCODE_EXPORTER_{words}"
 
 
+@pytest.mark.slow
 def test_version(place: Place) -> None:
     """`--version` prints name and version on stdout."""
     done = place.run("--version")
@@ -81,6 +83,7 @@ def test_version(place: Place) -> None:
 # A command line that is not understood.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -139,6 +142,7 @@ def test_config_file_that_cannot_be_used_is_refused(
     assert sentence in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "variables"),
     [
@@ -168,6 +172,7 @@ def test_user_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         home_directory()
 
 
+@pytest.mark.slow
 def test_config_file_that_is_missing_is_told(place: Place) -> None:
     """A configuration file that is not there stops the start, it is not passed over."""
     done = place.run(OPENCODE_EXPORTER_CONFIG_FILE=str(place.home / "none.toml"))
@@ -178,6 +183,7 @@ def test_config_file_that_is_missing_is_told(place: Place) -> None:
 # Where settings come from.
 
 
+@pytest.mark.slow
 def test_flag_wins_over_environment_over_file_over_default(recorded: Place) -> None:
     """Each source of settings gives way to the one above it."""
     file = recorded.home / "exporter.toml"
@@ -192,6 +198,7 @@ def test_flag_wins_over_environment_over_file_over_default(recorded: Place) -> N
     assert projects(recorded.run(*once, "--labels.project=name", **off).stdout) == {"demo-project"}
 
 
+@pytest.mark.slow
 def test_config_file_sets_every_kind_of_flag(recorded: Place) -> None:
     """Lists, switches, durations and paths of the file, named by the environment, take effect."""
     file = recorded.home / "exporter.toml"
@@ -212,6 +219,7 @@ def test_config_file_sets_every_kind_of_flag(recorded: Place) -> None:
     assert page.total("opencode_tool_invocations_total") == 0
 
 
+@pytest.mark.slow
 def test_environment_repeats_what_may_be_repeated(recorded: Place) -> None:
     """Several databases in the environment are separated as in PATH."""
     other = recorded.source.with_name("other.db")
@@ -225,6 +233,7 @@ def test_environment_repeats_what_may_be_repeated(recorded: Place) -> None:
 # once.
 
 
+@pytest.mark.slow
 def test_once_prints_the_page_on_stdout_alone(recorded: Place) -> None:
     """Stdout is the exposition and nothing else, logs go to stderr, and no ledger is written."""
     done = recorded.run("once", "--source.path", str(recorded.source))
@@ -235,6 +244,7 @@ def test_once_prints_the_page_on_stdout_alone(recorded: Place) -> None:
     assert not list(recorded.home.rglob("*"))
 
 
+@pytest.mark.slow
 def test_once_without_a_database_exits_1_and_prints_the_page(place: Place) -> None:
     """A missing database is told on stderr and by `opencode_up`; nothing counts."""
     done = place.run("once", "--source.path", str(place.source), "--log.format=logfmt")
@@ -245,6 +255,7 @@ def test_once_without_a_database_exits_1_and_prints_the_page(place: Place) -> No
     assert 'err="there is no database" hint="start OpenCode once' in done.stderr
 
 
+@pytest.mark.slow
 def test_once_finds_the_database_as_opencode_does(recorded: Place) -> None:
     """Without `--source.path` it is OPENCODE_DB, else what lies in the data directory."""
     data = recorded.home / "data"
@@ -259,6 +270,7 @@ def test_once_finds_the_database_as_opencode_does(recorded: Place) -> None:
 # check.
 
 
+@pytest.mark.slow
 def test_check_tells_the_facts_of_a_good_database(recorded: Place) -> None:
     """Path, size, generation, version, tables, rows, newest event: exit 0, whole when piped."""
     deep = recorded.source.parent / ("a-long-name-" * 8) / "opencode.db"
@@ -279,6 +291,7 @@ def test_check_tells_the_facts_of_a_good_database(recorded: Place) -> None:
     assert (facts["readable"], facts["result"]) == ("yes", "all is well")
 
 
+@pytest.mark.slow
 def test_check_prints_ascii_where_nothing_else_can_be_printed(recorded: Place) -> None:
     """An output that knows no line-drawing characters gets the same facts."""
     words = ("check", "--source.path", str(recorded.source))
@@ -287,6 +300,7 @@ def test_check_prints_ascii_where_nothing_else_can_be_printed(recorded: Place) -
     assert "all is well" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
@@ -308,6 +322,7 @@ def test_check_says_what_to_do_about_a_bad_file(
     assert "all is well" not in done.stdout
 
 
+@pytest.mark.slow
 def test_check_names_what_a_foreign_database_lacks(place: Place) -> None:
     """A database without OpenCode's tables is a problem, named table by table."""
     place.source.parent.mkdir()

@@ -18,7 +18,10 @@ import httpx
 import pytest
 
 from harness.processes.command import ANYWHERE, Place
-from harness.support import PATIENCE_S, SOON_S, unpack, wait_for
+from harness.processes.process import Process
+from harness.support import SOON_S, unpack, wait_for
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def test_second_exporter_on_a_ledger_is_one_sentence(place: Place) -> None:
     """A ledger that another process holds ends the start with exit code 1 and what to do."""
     with place.running("serve", *ANYWHERE) as (first, _):
         done = place.run("serve", *ANYWHERE)
-        assert first.poll() is None
+        assert first.is_running
     ledger = place.home / ".local" / "state" / "opencode-exporter" / "ledger.db"
     assert done.returncode == 1
     assert done.stderr == (
@@ -91,8 +94,8 @@ def test_signal_ends_serve_at_once(name: str, recorded: Place) -> None:
     with recorded.running(*words) as (process, url), httpx.Client() as client:
         client.get(f"{url}/metrics")  # the connection stays open, and must not hold it up
         told = time.monotonic()
-        process.send_signal(signal.Signals[name])
-        assert process.wait(PATIENCE_S) == 0
+        process.send(signal.Signals[name])
+        assert process.wait() == 0
         assert time.monotonic() - told < SOON_S
     assert json.loads(recorded.log.read_text().splitlines()[-1])["msg"] == "stopped"
 
@@ -101,14 +104,11 @@ def test_demo_that_is_ended_while_it_starts_leaves_nothing_behind(place: Place) 
     """A SIGTERM before the agent has written its history removes the temporary database."""
     room = place.home / "tmp"
     room.mkdir()
-    with subprocess.Popen(
-        [sys.executable, "-m", "opencode_exporter", "demo", "--demo.history=60d", *ANYWHERE],
-        stderr=subprocess.DEVNULL,
-        env=place.environment({"TMPDIR": str(room)}),
-    ) as process:
+    command = [sys.executable, "-m", "opencode_exporter", "demo", "--demo.history=60d", *ANYWHERE]
+    environment = place.environment({"TMPDIR": str(room)})
+    with Process(command, place.log, environment=environment) as process:
         wait_for(lambda: list(room.glob("*/opencode.db")))
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE_S) == 0
+        assert process.stop() == 0
     assert list(room.iterdir()) == []
 
 
@@ -118,14 +118,14 @@ def test_sighup_reads_the_web_configuration_and_keeps_serving(place: Place) -> N
     file.write_text("http_server_config: {headers: {X-Frame-Options: deny}}")
     with place.running("serve", "--web.config.file", str(file), *ANYWHERE) as (process, url):
         file.write_text("http_server_config: {headers: {X-Frame-Options: sameorigin}}")
-        process.send_signal(signal.SIGHUP)
+        process.send(signal.SIGHUP)
         wait_for(lambda: "web configuration read again" in place.log.read_text())
         assert httpx.get(f"{url}/-/healthy").headers["x-frame-options"] == "sameorigin"
         file.write_text("nonsense: 1")
-        process.send_signal(signal.SIGHUP)
+        process.send(signal.SIGHUP)
         wait_for(lambda: "nonsense: unknown setting" in place.log.read_text())
         assert httpx.get(f"{url}/-/healthy").headers["x-frame-options"] == "sameorigin"
-        assert process.poll() is None
+        assert process.is_running
 
 
 # Logs.
@@ -135,8 +135,7 @@ def test_logs_are_json_where_stderr_is_no_terminal(place: Place) -> None:
     """Each line is one JSON object with time, level and a constant message."""
     with place.running("serve", *ANYWHERE) as (process, _):
         wait_for(lambda: "there is no database" in place.log.read_text())
-        process.terminate()
-        process.wait(PATIENCE_S)
+        process.stop()
     lines = [json.loads(line) for line in place.log.read_text().splitlines()]
     assert [line["msg"] for line in lines][:2] == ["starting", "listening"]
     assert all({"ts", "level", "msg"} <= line.keys() for line in lines)

@@ -18,6 +18,7 @@ from contract.recorder.provision import mcp_command
 from harness.databases import V1
 from harness.places import DEPLOY
 from harness.processes.command import ANYWHERE, Place
+from harness.processes.process import Process
 from harness.processes.scripts import STACK, Stack
 from harness.support import PATIENCE_S, real_tool, wait_for
 from opencode_exporter.service.read_ahead import WORTH_IT_ROWS
@@ -72,54 +73,46 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return place
 
 
-def start(place: Place, trap: Trap, *words: str) -> subprocess.Popen[str]:
-    """Start the installed command where the trap is."""
-    with place.log.open("w") as log:
-        return subprocess.Popen(
-            [str(PROGRAM), *words],
-            cwd=trap.directory,
-            env=place.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            text=True,
-        )
+def installed(place: Place, trap: Trap, *words: str) -> Process:
+    """Return the installed command, to be run where the trap is."""
+    place.log.unlink(missing_ok=True)
+    command = [str(PROGRAM), *words]
+    return Process(command, place.log, environment=place.environment(), within=trap.directory)
 
 
 def serve(place: Place, trap: Trap, *words: str, until: str) -> None:
     """Start the installed command, wait for a line of its log, and end it in order."""
-    with start(place, trap, *words, *ANYWHERE) as process:
-        try:
-            wait_for(lambda: process.poll() is not None or until in place.log.read_text())
-            process.terminate()
-            assert process.wait(PATIENCE_S) == 0, place.log.read_text()
-        finally:
-            process.kill()
-    assert until in place.log.read_text()
+    with installed(place, trap, *words, *ANYWHERE) as process:
+        wait_for(lambda: not process.is_running or until in process.log)
+        assert process.stop() == 0
+    assert until in process.log
 
 
+@pytest.mark.slow
 def test_commands_that_start_readers(long: Place, trap: Trap) -> None:
     """`serve`, `once`, `report` and `backfill` let processes read, which took modules from here."""
     source = f"--source.path={long.source}"
     serve(long, trap, "serve", source, until="history counted")
     for words in (["once"], ["report"], ["backfill", *LABELS, "--step=1h", "--output=-"]):
-        with start(long, trap, *words, source) as process:
-            assert process.wait(PATIENCE_S) == 0, long.log.read_text()
-        assert "ended early" not in long.log.read_text()
+        with installed(long, trap, *words, source) as process:
+            assert process.wait() == 0
+        assert "ended early" not in process.log
     assert trap.ran == ""
 
 
+@pytest.mark.slow
 def test_demo(tmp_path: Path, trap: Trap) -> None:
     """`demo` starts its agent, which took modules from here."""
     serve(Place(tmp_path), trap, "demo", "--demo.history=1d", until="history counted")
     assert trap.ran == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["check"], ["--help"], ["serve", "--help"]])
 def test_commands_that_start_nothing(words: list[str], tmp_path: Path, trap: Trap) -> None:
     """What else is run from here takes nothing either."""
-    with start(Place(tmp_path), trap, *words) as process:
-        process.wait(PATIENCE_S)
+    with installed(Place(tmp_path), trap, *words) as process:
+        process.wait()
     assert trap.ran == ""
 
 
@@ -128,10 +121,9 @@ def test_make_stack(tmp_path: Path, trap: Trap) -> None:
     """What `make stack` starts took modules from here, multiprocessing first of all."""
     real_tool("prometheus")
     stack = Stack(tmp_path, STACK, within=trap.directory)
-    with stack.running():
+    with stack:
         stack.says("Ready.")
-        stack.process.terminate()
-        assert stack.process.wait(30) == 0, stack.said
+        assert stack.stop() == 0, stack.log
     assert trap.ran == ""
 
 
@@ -141,13 +133,13 @@ def test_make_backfill_demo(tmp_path: Path, trap: Trap) -> None:
     real_tool("prometheus")
     real_tool("promtool")
     demo = Stack(tmp_path, "backfill_demo.py", "--days=2", within=trap.directory)
-    with demo.running():
+    with demo:
         demo.says("Ready.")
-        demo.process.terminate()
-        assert demo.process.wait(30) == 0, demo.said
+        assert demo.stop() == 0, demo.log
     assert trap.ran == ""
 
 
+@pytest.mark.slow
 def test_the_recorders_server(trap: Trap) -> None:
     """The MCP server of recordings took modules from beside it, where the model's commands run."""
     server = trap.directory / "the_server.py"

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import apsw
 import pytest
 
+from harness.processes.process import LineProcess
 from harness.support import PATIENCE_S, SOON_S, real_opencode
 from opencode_exporter import demo as package
 from opencode_exporter.demo import Demo, store, world
@@ -185,6 +186,7 @@ def test_every_change_is_a_commit_of_its_own(tmp_path: Path) -> None:
         wait_for(look)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_skill_that_always_loaded_no_longer_does_once_the_demo_lives(
     tmp_path: Path, generation: Generation
@@ -214,19 +216,15 @@ def test_stop_ends_it_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - began < SOON_S
 
 
+@pytest.mark.slow
 def test_process_ends_when_its_input_does(tmp_path: Path) -> None:
     """The demo as a process dies with the one that started it, and leaves skills on disk."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", package.__name__, "--directory", tmp_path, "--history-days", "0.1"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    with process:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        assert process.stdout.readline().startswith(b"ready ")
-        process.stdin.close()
-        assert process.wait(PATIENCE_S) == 0
+    words = ["--directory", str(tmp_path), "--history-days", "0.1"]
+    with LineProcess([sys.executable, "-m", package.__name__, *words]) as agent:
+        assert agent.answer().startswith("ready ")
+        assert agent.process.stdin is not None
+        agent.process.stdin.close()
+        assert agent.wait() == 0
     skills = {path.parent.name for path in tmp_path.glob("config/opencode/skills/*/SKILL.md")}
     assert skills == {skill.name for skill in world.SKILLS + world.UNUSED_SKILLS}
 

@@ -12,12 +12,13 @@ import httpx
 import pytest
 
 from harness.processes.command import ANYWHERE, Place
-from harness.support import PATIENCE_S, Bench, Exposed, exposed, wait_for
+from harness.support import Bench, Exposed, exposed, wait_for
 from opencode_exporter.demo import Demo
 
 GENERATIONS: tuple[Literal["v1", "v2"], ...] = ("v1", "v2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_history_is_counted_as_the_agent_tallied_it(
     generation: Literal["v1", "v2"], bench: Bench
@@ -65,6 +66,7 @@ def test_live_work_is_counted_too(generation: Literal["v1", "v2"], bench: Bench)
     demo.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_demo_command_serves_rising_counters(generation: str, tmp_path: Path) -> None:
     """`demo` is ready within seconds, its counters rise, and it leaves nothing behind."""
@@ -80,6 +82,5 @@ def test_demo_command_serves_rising_counters(generation: str, tmp_path: Path) ->
         found = re.search(r"<code>(/.+)/opencode[.]db</code>", httpx.get(f"{url}/").text)
         assert found is not None
         assert Path(found[1]).exists()
-        process.terminate()
-        assert process.wait(PATIENCE_S) == 0
+        assert process.stop() == 0
     assert not Path(found[1]).exists()

@@ -46,6 +46,7 @@ def place(tmp_path: Path) -> Place:
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [["check"], ["report"], ["report", "--format=json"], ["once"], ["once", "--log.format=logfmt"]],
@@ -59,6 +60,7 @@ def test_what_a_database_holds_is_text_alone(words: list[str], place: Place) -> 
     assert acting(done.stderr) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["terminal", "json"])
 def test_a_report_on_a_project_is_text_alone(form: str, place: Place) -> None:
     """The name that was asked for is on the page, and one in Latin-1 could not be encoded."""
@@ -70,6 +72,7 @@ def test_a_report_on_a_project_is_text_alone(form: str, place: Place) -> None:
         assert acting(done.stdout) == set()
 
 
+@pytest.mark.slow
 def test_the_landing_page_is_text_alone(place: Place, bench: Bench) -> None:
     """A browser obeys marks of direction."""
     exporter = bench.exporter(source_paths=(place.source,), in_memory=True)
@@ -81,6 +84,7 @@ def test_the_landing_page_is_text_alone(place: Place, bench: Bench) -> None:
     assert acting(row.state + row.path) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["check", "report", "once"])
 @pytest.mark.parametrize("form", ["logfmt", "json"])
 def test_what_is_told_of_a_path_is_text_alone(command: str, form: str, place: Place) -> None:
@@ -93,6 +97,7 @@ def test_what_is_told_of_a_path_is_text_alone(command: str, form: str, place: Pl
     assert acting(done.stdout + done.stderr) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -122,6 +127,7 @@ def test_what_is_said_of_a_command_line_is_text_alone(words: list[str], place: P
     assert acting(done.stdout + done.stderr) == set()
 
 
+@pytest.mark.slow
 def test_a_configuration_file_is_quoted_as_text(place: Place) -> None:
     """Its path, its keys and its values, which may be anything that TOML can spell."""
     evil = place.home / f"config{EVIL}.toml"
@@ -138,6 +144,7 @@ def test_a_configuration_file_is_quoted_as_text(place: Place) -> None:
         assert acting(done.stderr) == set()
 
 
+@pytest.mark.slow
 def test_the_environment_is_quoted_as_text(place: Place) -> None:
     """Where to push may be anything, too."""
     done = place.run("serve", *ANYWHERE, OTEL_EXPORTER_OTLP_ENDPOINT=f"htp://x{EVIL}")

@@ -17,6 +17,8 @@ from contract.oracle.reading import read
 from harness.processes.command import Place
 from harness.support import Exposed, unpack
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def recorded(tmp_path: Path) -> Place:

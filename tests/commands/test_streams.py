@@ -15,7 +15,7 @@ import pytest
 
 from commands.backfill_flags import LABELS, flags
 from harness.processes.command import ANYWHERE, Place
-from harness.processes.prometheus import free_port
+from harness.processes.ports import free_port
 from harness.support import PATIENCE_S, unpack, wait_for
 from opencode_exporter.commands.cli import cli
 
@@ -46,8 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     unpack("turns-2.0.15", place.source.parent)
     with place.running("serve", *flags(place), *ANYWHERE) as (process, _):
         wait_for(lambda: "history counted" in place.log.read_text())
-        process.terminate()
-        assert process.wait(PATIENCE_S) == 0
+        assert process.stop() == 0
     return place
 
 
@@ -83,6 +82,7 @@ def test_every_command_is_tried() -> None:
     }
 
 
+@pytest.mark.slow
 @each_that_prints
 @pytest.mark.parametrize(
     ("redirected", "sentence"),
@@ -104,6 +104,7 @@ def test_output_that_cannot_be_written_is_one_sentence(
     assert (code, said) == (1, [f"opencode-exporter: {sentence}"])
 
 
+@pytest.mark.slow
 @each_that_prints
 def test_reader_that_has_gone_is_no_trouble(name: str, place: Place) -> None:
     """As behind `head -1`: it ends, not with 0, and says nothing."""
@@ -123,6 +124,7 @@ def test_reader_that_has_gone_is_no_trouble(name: str, place: Place) -> None:
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+@pytest.mark.slow
 @each_that_prints
 @pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/full", "<&- 2>&-"])
 def test_log_that_cannot_be_written_changes_nothing(
@@ -135,6 +137,7 @@ def test_log_that_cannot_be_written_changes_nothing(
     assert out.stat().st_size > 30
 
 
+@pytest.mark.slow
 def test_output_that_is_full_for_a_while_is_waited_for(place: Place) -> None:
     """A pipe that does not block, as some programs leave theirs, gets all the same."""
     ours, theirs = os.pipe()
@@ -190,6 +193,7 @@ def open_files(process: subprocess.Popen[bytes]) -> dict[int, str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("redirected", "closed"),
     [
@@ -211,6 +215,7 @@ def test_serve_needs_no_stream(redirected: str, closed: set[int], place: Place) 
         assert process.wait(PATIENCE_S) == 0
 
 
+@pytest.mark.slow
 def test_serve_goes_on_when_nobody_reads_its_log(place: Place) -> None:
     """A pipe whose reader has gone costs the log, and nothing else."""
     ours, theirs = os.pipe()

@@ -18,6 +18,7 @@ from opencode_exporter.decode.languages import language_of
 NAMES = sorted(path.parent.name for path in RECORDINGS.glob("*/truth.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("name", NAMES)
 def test_row_by_row_with_restarts_in_between(name: str, seed: int, bench: Bench) -> None:

@@ -177,6 +177,7 @@ def _is_printed(amount: float, printed: str) -> bool:
     return abs(amount - shown) <= rounding + 1e-9
 
 
+@pytest.mark.slow
 def test_sessions_and_messages_are_those_that_opencode_prints(both: Both) -> None:
     """Sessions, but for empty ones, and messages of both roles agree to the last one."""
     sessions = both.page.total("opencode_sessions_total") + both.apart.empty
@@ -185,6 +186,7 @@ def test_sessions_and_messages_are_those_that_opencode_prints(both: Both) -> Non
     assert both.printed.figures["Messages"] == stats_page.count(messages)
 
 
+@pytest.mark.slow
 def test_tokens_are_those_that_opencode_prints(both: Both) -> None:
     """Four types agree as printed; reasoning has no line, but is in the tokens per session."""
     used, printed = _usage(both.page), both.printed.figures
@@ -201,6 +203,7 @@ def test_tokens_are_those_that_opencode_prints(both: Both) -> None:
     }
 
 
+@pytest.mark.slow
 def test_cost_is_what_opencode_prints(both: Both) -> None:
     """The dollars agree to the cent, and no other printed figure is left uncompared."""
     assert _is_printed(
@@ -211,6 +214,7 @@ def test_cost_is_what_opencode_prints(both: Both) -> None:
     assert both.printed.figures.keys() == compared | kinds | UNCOUNTED
 
 
+@pytest.mark.slow
 def test_models_are_those_that_opencode_prints(both: Both) -> None:
     """Steps, tokens and dollars of each model agree; its output holds the reasoning."""
     steps = _by_model(both.page, "opencode_steps_total") + both.apart.unfinished
@@ -229,6 +233,7 @@ def test_models_are_those_that_opencode_prints(both: Both) -> None:
         }
 
 
+@pytest.mark.slow
 def test_tools_are_those_that_opencode_prints(both: Both) -> None:
     """Calls of each tool agree, whatever their status, but for typed and invalid ones."""
     calls: Counter[str] = Counter()
@@ -244,6 +249,7 @@ def test_tools_are_those_that_opencode_prints(both: Both) -> None:
     assert both.printed.tools == +shown
 
 
+@pytest.mark.slow
 def test_what_lies_between_is_known(both: Both) -> None:
     """In recordings what is counted differently by definition is no more than was explained."""
     assert both.apart == APART.get(both.name, both.apart)

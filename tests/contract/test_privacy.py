@@ -65,6 +65,7 @@ def files_in(directory: Path) -> Mapping[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
 
 
+@pytest.mark.slow
 def test_served_pages_ledger_and_log_hold_no_secret(planted: Planted, tmp_path: Path) -> None:
     """Pages in every format, the ledger's files and a log in full detail, while it works."""
     state = tmp_path / "state"
@@ -121,6 +122,7 @@ def test_spans_and_exemplars_hold_no_secret_and_no_id(
         assert kind not in sent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [("once", *DEBUG), ("check",), ("report", *DEBUG), ("report", "--format", "json", *DEBUG)],
@@ -136,6 +138,7 @@ def test_what_a_command_prints_holds_no_secret(words: tuple[str, ...], planted: 
     planted.assert_clean(stdout=done.stdout, stderr=done.stderr)
 
 
+@pytest.mark.slow
 def test_failure_of_ours_is_told_without_row_content(
     planted: Planted,
     monkeypatch: pytest.MonkeyPatch,

@@ -31,6 +31,7 @@ SESSION_TABLES = {
     "session_message": "session_id",
 }
 """Which column of a table names the session."""
+pytestmark = pytest.mark.slow  # not each of them, but all the scenes together
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ cannot hide one here.
 
 import json
 import lzma
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import Any
 import apsw
 import pytest
 
-from contract.recorder import Dialect, Sandbox, find, scenes, wait_for
+from contract.recorder import Dialect, Sandbox, scenes, wait_for
 from harness.places import RECORDINGS, ROOT
+from harness.real_tools import real_opencode
 
 NAMES = sorted(path.parent.name for path in RECORDINGS.glob("*/truth.json"))
 STATUSES = {"completed", "error", "denied", "aborted", "abandoned"}
@@ -137,11 +137,7 @@ def test_deleted_calls_are_gone(name: str, source: apsw.Connection) -> None:
 @pytest.mark.parametrize("version", ["1.18.33", "2.0.15"])
 def test_live_database_shows_a_running_call(version: str, tmp_path: Path) -> None:
     """A test can watch the database while a call runs, end it, and know the truth."""
-    binary = find(version)
-    if binary is None:
-        if os.environ.get("REQUIRE_REAL"):
-            pytest.fail(f"OpenCode {version} is missing: python -m contract.recorder fetch")
-        pytest.skip(f"no OpenCode {version}")
+    binary = real_opencode(version)
     with Sandbox(binary, tmp_path) as oc:
         running = oc.start(scenes.sleeping(Dialect(binary, oc.project), "nap", 2))
         wait_for((oc.project / "nap.started").exists)

@@ -7,7 +7,6 @@ exporter, and compared with what the scripted provider was asked and answered.
 
 import json
 import lzma
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,9 +16,9 @@ from typing import Any
 import apsw
 import pytest
 
-from contract.recorder import find
 from contract.recorder.turn_recording import record_turns
 from harness.places import RECORDINGS
+from harness.real_tools import real_opencode
 
 NAMES = sorted(path.parent.name for path in RECORDINGS.glob("turns-*/truth.json"))
 OUTCOMES = {"succeeded", "failed", "interrupted", "abandoned"}
@@ -255,12 +254,7 @@ def story(truth: dict[str, Any]) -> list[tuple[Any, ...]]:
 @pytest.mark.timeout(900)  # a real OpenCode does all of it once more
 def test_recorder_records_the_same_turns_again(tmp_path: Path) -> None:
     """A recording from scratch tells the same story as the one that is kept."""
-    binary = find("2.0.15")
-    if binary is None:
-        if os.environ.get("REQUIRE_REAL"):
-            pytest.fail("OpenCode 2.0.15 is missing: python -m contract.recorder fetch")
-        pytest.skip("no OpenCode 2.0.15")
-    record_turns(binary, tmp_path / "again")
+    record_turns(real_opencode("2.0.15"), tmp_path / "again")
     again = json.loads((tmp_path / "again" / "truth.json").read_text())
     kept = json.loads((RECORDINGS / "turns-2.0.15" / "truth.json").read_text())
     assert sorted(story(again), key=str) == sorted(story(kept), key=str)  # some go on side by side

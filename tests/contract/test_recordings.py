@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness.places import RECORDINGS, TESTS
+from harness.rereading import forget_cursors
 from harness.support import HOUR_MS, Bench, Exposed, exposed, truth, unpack
 from opencode_exporter.chunk import Chunk
 from opencode_exporter.source.opencode import tailer
@@ -111,8 +112,8 @@ def test_reading_all_again_counts_nothing_twice(recording: str, bench: Bench) ->
     """Without its cursors the exporter reads everything anew and recognises every call."""
     first = bench.exporter()
     first.poll()
-    first.ledger._store._db.execute("DELETE FROM cursor")
     first.close()
+    forget_cursors(bench.ledger)
     second = bench.exporter()
     second.poll()
     assert_matches(recording, exposed(second))
@@ -129,6 +130,7 @@ def test_source_is_left_as_it_was(recording: str, bench: Bench) -> None:
     assert before == after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_once_prints_the_same_and_exits_0(name: str, bench: Bench) -> None:
     """The command `once` prints the metrics of a recording on stdout and exits 0."""
@@ -137,6 +139,7 @@ def test_once_prints_the_same_and_exits_0(name: str, bench: Bench) -> None:
     assert_matches(name, once(bench, "--abandon-after", "1ms"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_once_holds_back_what_may_still_end(name: str, bench: Bench) -> None:
     """Calls of killed processes count as soon as they are six hours old, and no others wait."""
@@ -211,6 +214,7 @@ def test_several_sources_add_up(bench: Bench) -> None:
     assert page.value("opencode_exporter_copies_skipped_total", cause="fork") == copies
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_sigkill_in_the_first_read_loses_and_repeats_nothing(name: str, bench: Bench) -> None:
     """An exporter killed while it reads the history goes on where its ledger ends."""

@@ -83,6 +83,7 @@ def statuses(series: Mapping[Labels, Value]) -> dict[Labels, Value]:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(st.lists(calls(), max_size=60), st.integers(0, 60))
 def test_executions_add_up_to_the_durations_of_tools(events: list[Invocation], cut: int) -> None:
@@ -93,6 +94,7 @@ def test_executions_add_up_to_the_durations_of_tools(events: list[Invocation], c
     assert cells(statuses(executed), 0, 1) == cells(durations, 0, 1)
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(st.lists(calls(), max_size=60), st.integers(11, 20))
 def test_executions_beyond_the_limit_of_series_are_not_lost(

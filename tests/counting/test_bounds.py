@@ -77,6 +77,7 @@ def work_v2(database: V2, poll: Callable[[], None]) -> None:
     poll()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generation", [V1, V2])
 def test_nothing_is_kept_of_sessions_that_are_over(
     generation: type[V1 | V2], bench: Bench, monkeypatch: pytest.MonkeyPatch

@@ -6,6 +6,7 @@ import pytest
 
 from counting.copied_sessions import BOTH, Generation, copies, start, work
 from harness.pages import counted, polled, running
+from harness.rereading import forget_cursors
 from harness.support import Bench
 
 
@@ -74,8 +75,8 @@ def test_original_deleted_after_the_fork_was_read(bench: Bench, generation: Gene
         db.fork(session)
         polled(exporter)
         db.delete_session(session)
-        exporter.ledger._store._db.execute("DELETE FROM cursor")
         exporter.close()
+        forget_cursors(bench.ledger)
         exporter = bench.exporter()
         page = polled(exporter)
     assert counted(page) == {("read", "completed"): 1}

@@ -7,6 +7,7 @@ import pytest
 from counting.copied_sessions import BOTH, Generation, copies, start, work
 from harness.databases import V1, V2, call
 from harness.pages import CALLS, counted, polled, running
+from harness.rereading import forget_cursors
 from harness.support import Bench
 from opencode_exporter.chunk import Chunk
 from opencode_exporter.source.opencode import tailer
@@ -38,8 +39,8 @@ def test_skipped_history_starts_at_zero(bench: Bench, generation: Generation) ->
         work(db, fork, "call_3")
         page = polled(exporter)
         assert counted(page) == {("read", "completed"): 3}
-    exporter.ledger._store._db.execute("DELETE FROM cursor")
     exporter.close()
+    forget_cursors(bench.ledger)
     exporter = bench.exporter(history="skip")
     assert counted(polled(exporter)) == {("read", "completed"): 3}
     exporter.close()

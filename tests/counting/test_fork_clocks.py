@@ -79,6 +79,7 @@ def test_fork_of_such_a_fork(bench: Bench, generation: type[Database], *, betwee
     exporter.close()
 
 
+@pytest.mark.slow
 @BOTH
 @BETWEEN
 def test_fork_that_is_read_before_its_origin(

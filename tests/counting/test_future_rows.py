@@ -112,7 +112,13 @@ def test_recording_that_is_read_before_its_time(
 
 
 @BOTH
-@pytest.mark.parametrize("ahead", [False, True], ids=["alone", "read ahead"])
+@pytest.mark.parametrize(
+    "ahead",
+    [
+        pytest.param(False, id="alone"),
+        pytest.param(True, id="read ahead", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("most", [3, 500])
 def test_rows_of_the_future_in_a_database_that_is_read_already(
     bench: Bench,

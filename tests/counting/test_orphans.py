@@ -52,7 +52,13 @@ RESTART = pytest.mark.parametrize("restart", [False, True], ids=["serving", "res
 
 
 @RESTART
-@pytest.mark.parametrize("ahead", [False, True], ids=["alone", "read ahead"])
+@pytest.mark.parametrize(
+    "ahead",
+    [
+        pytest.param(False, id="alone"),
+        pytest.param(True, id="read ahead", marks=pytest.mark.slow),
+    ],
+)
 def test_part_before_its_message_counts_once(
     bench: Bench, database: V1, monkeypatch: pytest.MonkeyPatch, *, ahead: bool, restart: bool
 ) -> None:

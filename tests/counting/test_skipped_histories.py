@@ -48,6 +48,7 @@ def exporter(request: pytest.FixtureRequest, bench: Bench) -> Iterator[Exporter]
     found.close()
 
 
+@pytest.mark.slow
 @BOTH
 def test_history_of_a_database_that_was_locked_is_skipped(
     bench: Bench, exporter: Exporter, generation: Generation
@@ -66,7 +67,13 @@ def test_history_of_a_database_that_was_locked_is_skipped(
 
 
 @BOTH
-@pytest.mark.parametrize("ahead", [False, True], ids=["alone", "read ahead"])
+@pytest.mark.parametrize(
+    "ahead",
+    [
+        pytest.param(False, id="alone"),
+        pytest.param(True, id="read ahead", marks=pytest.mark.slow),
+    ],
+)
 def test_history_of_a_database_that_appears_later_is_skipped(
     bench: Bench,
     exporter: Exporter,

@@ -173,6 +173,7 @@ def test_recorded_calls_are_about_what_they_name_and_change_what_they_say(
     assert_same_partition(pairs)
 
 
+@pytest.mark.slow
 @given(st.lists(CALLS, min_size=1, max_size=6))
 def test_targets_are_equal_where_the_texts_are(given_calls: list[tuple[Any, ...]]) -> None:
     """Whatever way a path is written in, one file has one hash; other tools have none."""
@@ -211,6 +212,7 @@ def test_edits_of_both_generations_add_up(
     assert [lines.total(), tool] == [theirs[1].total(), tool]
 
 
+@pytest.mark.slow
 @given(TOOLS, ODD, ODD | st.dictionaries(st.sampled_from(Recorded.__struct_fields__), ODD), ODD)
 def test_odd_calls_say_nothing_and_never_fail(tool: str, asked: Any, meta: Any, value: Any) -> None:
     """Values of any type, in any place, are as if they were not there."""

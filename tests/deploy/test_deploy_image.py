@@ -19,7 +19,7 @@ from harness.support import Exposed, unpack, wait_for
 RECORDING = "turns-2.0.15"
 CALLS = "opencode_tool_invocations_total"
 # The first test waits for the base and the build.
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real, pytest.mark.root, pytest.mark.timeout(900)]
 _BUILD_TOOLS = ("pip", "pip3", "gcc", "cc", "g++", "make", "ld", "hatchling", "uv", "git", "npm")
 
 

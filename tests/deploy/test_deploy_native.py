@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from harness.places import DEPLOY
-from harness.processes.prometheus import free_port
+from harness.processes.ports import free_port
+from harness.processes.process import Process
 from harness.processes.served import Served
 from harness.support import PATIENCE_S, real_tool, unpack, wait_for
 
@@ -24,18 +25,23 @@ _SECONDS = 60.0
 pytestmark = pytest.mark.real
 
 
-class Server(NamedTuple):
-    """A server that was started: where it listens, and how it is asked."""
+class Server(Process):
+    """A server of Prometheus' family, which says itself that it is ready."""
 
-    target: str
-    client: httpx.Client
+    def __init__(
+        self, program: str, target: str, folder: Path, client: httpx.Client, *more: str
+    ) -> None:
+        command = [program, f"--web.listen-address={target}", "--log.level=warn", *more]
+        super().__init__(command, folder / f"{Path(program).name}.log")
+        self.target = target
+        self.client = client
 
     def ask(self, path: str) -> Any:
         """Return what an API of it answers."""
         return self.client.get(f"http://{self.target}{path}").raise_for_status().json()
 
-    def is_ready(self) -> bool:
-        """Return whether it says that it is."""
+    def is_up(self) -> bool:
+        """Return whether it says that it is ready."""
         try:
             return self.client.get(f"http://{self.target}/-/ready").status_code == 200
         except httpx.TransportError:
@@ -71,15 +77,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
                 "--cluster.listen-address=",
             ),
         )
-        servers = [Server(port, client) for port in ports]
-        for program, port, more in zip(programs, ports, flags, strict=True):
-            command = [program, f"--web.listen-address={port}", "--log.level=warn", *more]
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-            running.callback(process.wait, 30)
-            running.callback(process.kill)
-        for server in servers:
-            wait_for(server.is_ready, _SECONDS)
-        yield Stack(exporter, *servers)
+        yield Stack(
+            exporter,
+            *(
+                running.enter_context(Server(program, port, folder, client, *more))
+                for program, port, more in zip(programs, ports, flags, strict=True)
+            ),
+        )
 
 
 def lay_out(folder: Path, exporter: str, prometheus: str, alertmanager: str) -> Path:

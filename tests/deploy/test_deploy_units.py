@@ -145,6 +145,7 @@ def test_the_agent_says_what_launchd_knows() -> None:
     assert agent["Umask"] == 0o077
 
 
+@pytest.mark.slow
 def test_the_agent_starts_the_exporter_of_its_user(home: Path) -> None:
     """What it runs finds the installed program below the home, and logs to the user's logs."""
     program = home / INSTALLED

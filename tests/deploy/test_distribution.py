@@ -10,26 +10,25 @@ import pytest
 
 from harness.installed import run
 from harness.places import ROOT
+from harness.real_tools import built_wheel
 from harness.support import missing, unpack
 from opencode_exporter import __version__
 
 COMPLETE: Final = "_OPENCODE_EXPORTER_COMPLETE"
-pytestmark = pytest.mark.timeout(600)  # it installs all that is needed
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]  # it installs all that is needed
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the command, installed from the built wheel into a new environment."""
-    wheels = sorted((ROOT / "dist").glob("opencode_exporter-*.whl"))
-    if not wheels:
-        missing("there is no wheel: `make unit` builds it")
+    wheel = built_wheel()
     folder = tmp_path_factory.mktemp("clean")
     locked = ("--require-hashes", "-r", ROOT / "exporter" / "requirements.txt")
     python = folder / "bin" / "python"
     for command in (
         (sys.executable, "-m", "venv", folder),
         (python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *locked),
-        (python, "-m", "pip", "install", "-q", "--no-deps", wheels[-1]),
+        (python, "-m", "pip", "install", "-q", "--no-deps", wheel),
     ):
         done = run(*command)
         assert done.returncode == 0, done.stderr

@@ -25,6 +25,7 @@ from harness.otlp.receivers import PROTOCOLS, each_protocol
 from harness.otlp.span_pushes import QUICK, SPANS, TRACES
 from harness.places import GOLDEN, ROOT
 from harness.processes.served import Served
+from harness.real_tools import built_wheel
 from harness.support import Exposed, missing, unpack, wait_for
 from harness.web_server import hashed
 
@@ -54,9 +55,7 @@ def uv(*words: str | Path) -> str:
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the Python of an environment with the wheel and the oldest versions."""
-    wheels = sorted((ROOT / "dist").glob("opencode_exporter-*.whl"))
-    if not wheels:
-        missing("there is no wheel: `make unit` builds it")
+    wheel = built_wheel()
     folder = tmp_path_factory.mktemp("oldest")
     oldest, environment = folder / "oldest.txt", folder / "environment"
     python = environment / "bin" / "python"
@@ -67,7 +66,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     uv("venv", "--python", sys.executable, environment)
     into = ("pip", "install", "--link-mode=copy", "--python", python)
     uv(*into, "--requirements", oldest)
-    uv(*into, "--no-deps", wheels[-1])
+    uv(*into, "--no-deps", wheel)
     return python
 
 

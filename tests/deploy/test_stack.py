@@ -14,7 +14,7 @@ import yaml
 
 from harness.places import DEPLOY
 from harness.processes.scripts import STACK, Stack
-from harness.support import missing, real_tool, wait_for
+from harness.support import real_tool, wait_for
 from opencode_exporter.demo import world
 
 ALERTMANAGERS = ("prometheus-alertmanager", "alertmanager")
@@ -41,12 +41,11 @@ def committed_rules() -> set[str]:
 def test_stack_comes_up_whole_and_leaves_nothing(tmp_path: Path) -> None:
     """Every target is up, every rule loaded, alerts have a receiver; after SIGTERM all is gone."""
     real_tool("prometheus")
-    if not any(map(shutil.which, ALERTMANAGERS)):
-        missing("Alertmanager is not installed: see .ci/run")
+    real_tool(*ALERTMANAGERS)
     stack = Stack(tmp_path)
-    with stack.running():
+    with stack:
         stack.says("Ready.")
-        assert all(f"http://127.0.0.1:{port}/" in stack.said for port in stack.ports.values())
+        assert all(f"http://127.0.0.1:{port}/" in stack.log for port in stack.ports.values())
         wait_for(lambda: healths(stack) == dict.fromkeys(JOBS, "up"), 40)
         groups = stack.prometheus("rules")["groups"]
         rules = [rule for group in groups for rule in group["rules"]]
@@ -55,8 +54,7 @@ def test_stack_comes_up_whole_and_leaves_nothing(tmp_path: Path) -> None:
         receivers = stack.prometheus("alertmanagers")["activeAlertmanagers"]
         assert [str(stack.ports["alertmanager"]) in one["url"] for one in receivers] == [True]
         assert len(stack.pids()) == 3
-        stack.process.terminate()
-        assert stack.process.wait(30) == 0, stack.said
+        assert stack.stop() == 0, stack.log
     assert stack.leaves_nothing()
 
 
@@ -73,17 +71,15 @@ def each_second(directory: Path) -> str:
 def test_stack_shows_the_alert_that_it_speaks_of(tmp_path: Path) -> None:
     """The skill that the demo breaks alerts, by the shipped rules but for how often they look."""
     real_tool("prometheus")
-    if not any(map(shutil.which, ALERTMANAGERS)):
-        missing("Alertmanager is not installed: see .ci/run")
+    real_tool(*ALERTMANAGERS)
     stack = Stack(tmp_path, each_second(tmp_path), OPENCODE_EXPORTER_DEMO_PACE="10")
-    with stack.running():
+    with stack:
         stack.says("Ready.")
-        assert f"the alert {ALERT} fires" in stack.said
-        assert f"the skill {world.BROKEN}," in stack.said
-        assert f"http://127.0.0.1:{stack.ports['prometheus']}/alerts" in stack.said
+        assert f"the alert {ALERT} fires" in stack.log
+        assert f"the skill {world.BROKEN}," in stack.log
+        assert f"http://127.0.0.1:{stack.ports['prometheus']}/alerts" in stack.log
         wait_for(lambda: (ALERT, world.BROKEN) in told(stack), 90, every=0.5)
-        stack.process.terminate()
-        assert stack.process.wait(30) == 0, stack.said
+        assert stack.stop() == 0, stack.log
 
 
 def told(stack: Stack) -> set[tuple[str, str]]:
@@ -97,10 +93,10 @@ def test_stack_ends_in_order_while_it_is_starting(tmp_path: Path, number: signal
     """A signal that comes before all programs have started ends them as well."""
     real_tool("prometheus")
     stack = Stack(tmp_path)
-    with stack.running():
+    with stack:
         stack.says("started (pid=")
-        stack.process.send_signal(number)
-        assert stack.process.wait(30) == 0, stack.said
+        stack.send(number)
+        assert stack.wait() == 0, stack.log
     assert stack.leaves_nothing()
 
 
@@ -111,35 +107,37 @@ def test_stack_goes_on_without_alertmanager_and_ends_with_any_other_program(tmp_
     programs.mkdir()
     (programs / "prometheus").symlink_to(real_tool("prometheus"))
     stack = Stack(tmp_path, PATH=str(programs))
-    with stack.running():
+    with stack:
         stack.says("Ready.")
-        assert "Alertmanager is not installed" in stack.said
+        assert "Alertmanager is not installed" in stack.log
         wait_for(lambda: set(healths(stack)) == JOBS - {"alertmanager"})
         assert stack.prometheus("alertmanagers")["activeAlertmanagers"] == []
         os.kill(stack.pids()["prometheus"], signal.SIGKILL)
-        assert stack.process.wait(30) == 1
-    assert "prometheus ended, so everything did." in stack.said
+        assert stack.wait() == 1
+    assert "prometheus ended, so everything did." in stack.log
     assert stack.leaves_nothing()
 
 
+@pytest.mark.slow
 def test_stack_says_that_prometheus_is_missing(tmp_path: Path) -> None:
     """It says what to install, starts nothing, and fails."""
     stack = Stack(tmp_path, PATH=str(tmp_path))
-    with stack.running():
-        assert stack.process.wait(30) == 1
-    assert "Prometheus is not installed." in stack.said
-    assert "apt install prometheus" in stack.said
+    with stack:
+        assert stack.wait() == 1
+    assert "Prometheus is not installed." in stack.log
+    assert "apt install prometheus" in stack.log
     assert stack.leaves_nothing()
 
 
+@pytest.mark.real
 def test_stack_says_that_a_port_is_in_use(tmp_path: Path) -> None:
     """It names the port and the flag for another one, before it starts anything."""
     real_tool("prometheus")
     with socket.create_server(("127.0.0.1", 0)) as other:
         stack = Stack(tmp_path)
         stack.ports["prometheus"] = port = other.getsockname()[1]
-        with stack.running():
-            assert stack.process.wait(30) == 1
-    assert f"Port {port} is in use" in stack.said
-    assert "--prometheus-port" in stack.said
+        with stack:
+            assert stack.wait() == 1
+    assert f"Port {port} is in use" in stack.log
+    assert "--prometheus-port" in stack.log
     assert stack.pids() == {}

@@ -1,4 +1,4 @@
-"""Rules of the code that no linter knows: who reads clocks, and who opens databases."""
+"""Rules of the code that no linter knows: who reads clocks, opens databases, lends to others."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import opencode_exporter
+from harness.places import TESTS
 
 PACKAGE: Final = Path(opencode_exporter.__file__).parent
 FILES: Final = sorted(
@@ -101,3 +102,15 @@ def test_no_signal_handler_sets_an_event() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "signal.signal":
                 assert ".set(" not in ast.unparse(node), path
+
+
+def test_no_test_lends_to_others() -> None:
+    """A test module that is imported is there twice; what tests share is in a module of its own."""
+    borrowing = {
+        f"{path.relative_to(TESTS)}: {name}"
+        for path in TESTS.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8"), str(path)))
+        for name in modules_named(node)
+        if any(part.startswith("test_") for part in name.split("."))
+    }
+    assert borrowing == set()

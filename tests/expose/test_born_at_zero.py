@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 import apsw
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -152,6 +153,7 @@ def test_a_ledger_begun_anew_keeps_nobodys_mark(bench: Bench) -> None:
     exporter.close()
 
 
+@pytest.mark.slow
 def test_only_so_many_servers_are_known(bench: Bench) -> None:
     """Who invents user agents does not make the ledger grow; the forgotten see what is true."""
     exporter = bench.exporter()
@@ -207,6 +209,7 @@ class Watched:
         seen(self.exporter, (A, B)[viewer], arrives=False)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(history=st.integers(0, 3), moves=MOVES)
 def test_whatever_happens_the_steps_add_up(history: int, moves: list[tuple[str, int]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -90,13 +91,20 @@ def test_scrapes_at_the_same_time_do_not_mix() -> None:
 def test_few_formats_are_kept() -> None:
     """A client that asks for ever new versions gets each of them, and takes no more memory."""
     renderer = Renderer()
-    series: AllSeries = {c.BASELINE: {(): 1_795_000_000_000}}
-    for number in range(20):
-        accept = f"application/openmetrics-text;version=1.{number}.0"
-        rendered = renderer.render(snapshot_of(series), accept, process=False)
-        assert f"version=1.{number}.0;" in rendered.content_type
-        assert rendered.body.endswith(b"# EOF\n")
-    assert len(renderer._kept) < 10
+    names = [(f"tool_{number}", "completed") for number in range(200)]
+    series: AllSeries = {c.TOOL_INVOCATIONS: dict.fromkeys(names, 1)}
+    memory = []
+    tracemalloc.start()
+    try:
+        for number in range(40):
+            accept = f"application/openmetrics-text;version=1.{number}.0"
+            rendered = renderer.render(snapshot_of(series), accept, process=False)
+            assert f"version=1.{number}.0;" in rendered.content_type
+            assert rendered.body.endswith(b"# EOF\n")
+            memory.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert memory[-1] - memory[9] < len(rendered.body)
 
 
 @pytest.mark.parametrize(

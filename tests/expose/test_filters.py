@@ -163,6 +163,7 @@ def place(tmp_path: Path) -> Place:
     return made
 
 
+@pytest.mark.slow
 def test_flag_wins_over_environment_wins_over_file(place: Place) -> None:
     """Patterns come from wherever other settings come from, in the same order."""
     file = place.home / "exporter.toml"
@@ -181,6 +182,7 @@ def test_flag_wins_over_environment_wins_over_file(place: Place) -> None:
     assert tools(*once, "--tool.exclude=", "--tool.include=read") == {"read"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["tool.include", "tool.exclude", "skill.include", "skill.exclude"])
 def test_bad_expression_exits_2_and_names_its_flag(flag: str, place: Place) -> None:
     """A pattern that is none is a sentence on stderr, wherever it was given."""
@@ -198,6 +200,7 @@ def test_bad_expression_exits_2_and_names_its_flag(flag: str, place: Place) -> N
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_both_patterns_of_a_kind_exit_2(place: Place) -> None:
     """Include and exclude of one kind are refused with a sentence, from wherever they come."""
     done = place.run("serve", "--skill.include=a", OPENCODE_EXPORTER_SKILL_EXCLUDE="b")

@@ -16,6 +16,7 @@ from harness.rereading import CALLS, SECRET, add_call, state
 from harness.support import Bench, wait_for
 
 """Far less than the timer's 30 s: what happens within it was told by the watcher."""
+pytestmark = pytest.mark.slow
 
 
 def a_minute_ago() -> int:

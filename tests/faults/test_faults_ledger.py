@@ -12,6 +12,7 @@ from typing import Any, Final
 import apsw
 import pytest
 
+from harness import mounts
 from harness.processes.command import ANYWHERE, Place
 from harness.processes.served import Served
 from harness.processes.work import (
@@ -21,7 +22,6 @@ from harness.processes.work import (
     a_minute_ago,
     counts,
     damage_keys,
-    mounted,
     overwrite,
     serve,
     working,
@@ -98,6 +98,7 @@ def check_in_process(bench: Bench, calls: int, **settings: Any) -> None:
         exporter.close()
 
 
+@pytest.mark.slow
 def test_ledger_damaged_while_we_were_away(bench: Bench) -> None:
     """The real process says loudly what it found, keeps it, and serves on."""
     with working(bench, 300) as work, serve(bench) as served:
@@ -129,6 +130,7 @@ def check_kept_aside(served: Served, bench: Bench, damaged: bytes | None = None)
     assert not list(bench.ledger.parent.glob("*.new-*"))
 
 
+@pytest.mark.slow
 def test_wal_of_the_ledger_lost(bench: Bench) -> None:
     """Commits that are gone are made again from the source: the totals are exact all the same."""
     with working(bench, 300) as work, serve(bench) as served:
@@ -147,6 +149,7 @@ def test_wal_of_the_ledger_lost(bench: Bench) -> None:
             assert not list(copy.parent.glob("ledger.db.corrupt-*"))
 
 
+@pytest.mark.slow
 def test_damage_that_shows_while_we_serve(bench: Bench) -> None:
     """Pages that are read long after the start may be damaged too: the same is done then."""
     with working(bench, MANY) as work, serve(bench) as served:
@@ -183,6 +186,7 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
+@pytest.mark.slow
 def test_ledger_of_a_newer_version_is_refused(bench: Bench, place: Place) -> None:
     """One sentence and exit code 1; no byte of the file or of its WAL changes."""
     bench.exporter().close()
@@ -202,6 +206,7 @@ def test_ledger_of_a_newer_version_is_refused(bench: Bench, place: Place) -> Non
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.slow
 def test_database_of_others_stays_as_it_is(bench: Bench, place: Place) -> None:
     """A database that is no ledger is refused, and not even its journal mode changes."""
     other = bench.directory / "other.db"
@@ -216,13 +221,14 @@ def test_database_of_others_stays_as_it_is(bench: Bench, place: Place) -> None:
     assert [path.name for path in bench.directory.glob("other.db*")] == ["other.db"]
 
 
-@pytest.mark.parametrize("why", ["read-only", "in the way"])
+@pytest.mark.slow
+@pytest.mark.parametrize("why", [pytest.param("read-only", marks=pytest.mark.root), "in the way"])
 def test_ledger_directory_that_cannot_be_written(why: str, bench: Bench, place: Place) -> None:
     """One sentence and exit code 1: without a ledger nothing would be counted exactly once."""
     directory = bench.directory / "state"
     with contextlib.ExitStack() as later:
         if why == "read-only":
-            later.enter_context(mounted(directory, "-o", "ro"))
+            later.enter_context(mounts.small(directory, "-o", "ro"))
         else:
             directory.write_text("a file")
         done = place.run("serve", "--ledger.path", str(bench.ledger), *ANYWHERE)

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -128,19 +127,7 @@ def ask(served: Served, request: bytes) -> bytes:
     return received
 
 
-def files_of(served: Served) -> int:
-    """Return how many files the process has open."""
-    assert served.process is not None
-    return len([*Path(f"/proc/{served.process.pid}/fd").iterdir()])
-
-
-def megabytes(served: Served) -> int:
-    """Return the memory that the process has."""
-    assert served.process is not None
-    status = Path(f"/proc/{served.process.pid}/status").read_text("ascii")
-    return int(status.split("VmRSS:")[1].split()[0]) // 1024
-
-
+@pytest.mark.slow
 def test_odd_requests_get_a_fitting_answer(served: Served, work: Work) -> None:
     """Bodies, floods of headers and tricks with paths are answered by 200 or 4xx, never 500."""
     for name, (request, fitting) in ODD.items():
@@ -151,6 +138,7 @@ def test_odd_requests_get_a_fitting_answer(served: Served, work: Work) -> None:
     assert shown(served) == (1, work.calls)
 
 
+@pytest.mark.slow
 def test_flood_of_bad_requests_does_not_flood_the_log(served: Served) -> None:
     """Hundreds of requests that are no HTTP leave one line in the log."""
     for _ in range(300):
@@ -174,6 +162,7 @@ def test_line_held_back_is_counted() -> None:
     assert all(throttle.filter(line(at, "opencode_exporter.service.poller")) for at in times)
 
 
+@pytest.mark.slow
 def test_fifty_scrapes_at_once(served: Served, work: Work) -> None:
     """All are answered, all hold what was committed before them, and they share few polls."""
     before = polls(served.page())
@@ -199,9 +188,10 @@ def polls(page: Exposed) -> float:
     return page.value("opencode_exporter_polls_total", source=SOURCE, result="ok") or 0
 
 
+@pytest.mark.slow
 def test_stuck_clients_block_nobody(served: Served, work: Work) -> None:
     """Whoever sends nothing, half a request or a byte now and then, or never reads, waits alone."""
-    before = megabytes(served)
+    before = served.memory()
     stuck = {
         "silent": b"",
         "half a request": b"GET /metrics HTTP/1.1\r\nX-Slow: ",
@@ -224,9 +214,10 @@ def test_stuck_clients_block_nobody(served: Served, work: Work) -> None:
             began = time.monotonic()
             assert f" {work.add()}.0".encode() in ask(served, SCRAPE)
             assert time.monotonic() - began < SOON_S, number
-        assert megabytes(served) - before < 30
+        assert served.memory() - before < 30_000_000
 
 
+@pytest.mark.slow
 def test_out_of_files(served: Served, work: Work) -> None:
     """Without a file to open it says so on connections that it has, and recovers by itself."""
     counts(served, work.calls)
@@ -240,36 +231,36 @@ def test_out_of_files(served: Served, work: Work) -> None:
     wait_for(lambda: ask(served, SCRAPE).startswith(b"HTTP/1.1 200 "))
 
 
+@pytest.mark.slow
 def test_process_takes_the_files_that_it_may_have(served: Served) -> None:
     """Its soft limit is raised, as that of a program in Go is."""
-    assert served.process is not None
-    soft, hard = resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE)
+    soft, hard = resource.prlimit(served.pid, resource.RLIMIT_NOFILE)
     assert soft == min(hard, 65_536)
 
 
+@pytest.mark.slow
 def test_more_clients_than_files(served: Served, work: Work) -> None:
     """The oldest of too many idle connections make room: scrapes and polls go on."""
-    before = files_of(served)
+    before = served.files()
     with few_files(served, 64), contextlib.ExitStack() as held:
         for number in range(200):
             held.enter_context(connect(served))
             if not number % 50:
                 assert f" {work.add()}.0".encode() in ask(served, SCRAPE)
-        assert files_of(served) < 64
+        assert served.files() < 64
         assert f" {work.add()}.0".encode() in ask(served, SCRAPE)
-    wait_for(lambda: files_of(served) <= before + 1)
+    wait_for(lambda: served.files() <= before + 1)
 
 
 @contextlib.contextmanager
 def few_files(served: Served, most: int) -> Iterator[None]:
     """Limit how many files the process may have open."""
-    assert served.process is not None
-    old = resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE, (most, old[1]))
+    old = resource.prlimit(served.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(served.pid, resource.RLIMIT_NOFILE, (most, old[1]))
     try:
         yield
     finally:
-        resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE, old)
+        resource.prlimit(served.pid, resource.RLIMIT_NOFILE, old)
 
 
 # How long the stuck ones are borne: the same server in our process, with less patience.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import mounts
 from harness.processes.command import ANYWHERE, Place
 from harness.processes.served import Served
 from harness.processes.work import (
@@ -19,7 +20,6 @@ from harness.processes.work import (
     a_minute_ago,
     counts,
     damage_keys,
-    mounted,
     serve,
     shown,
     working,
@@ -47,9 +47,8 @@ def limited(bench: Bench) -> Iterator[SetRoom]:
     """Yield what takes a process the room to write, and gives it back: a limit of its files."""
 
     def set_room(served: Served, room: bool) -> None:
-        assert served.process is not None
         most = resource.RLIM_INFINITY if room else wal_of(bench.ledger).stat().st_size + 20_000
-        resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+        resource.prlimit(served.pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
 
     yield set_room
 
@@ -65,11 +64,18 @@ def crowded(bench: Bench) -> Iterator[SetRoom]:
             return
         fill(filler)
 
-    with mounted(bench.ledger.parent, "-o", "size=4m"):
+    with mounts.small(bench.ledger.parent, "-o", "size=4m"):
         yield set_room
 
 
-@pytest.mark.parametrize("full", [limited, crowded], ids=["limit", "disk"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "full",
+    [
+        pytest.param(limited, id="limit"),
+        pytest.param(crowded, id="disk", marks=pytest.mark.root),
+    ],
+)
 def test_no_room_for_the_ledger(
     full: Callable[[Bench], AbstractContextManager[SetRoom]], bench: Bench
 ) -> None:
@@ -94,10 +100,11 @@ def test_no_room_for_the_ledger(
         counts(served, 5030)
 
 
+@pytest.mark.root
 def test_no_room_for_the_history(bench: Bench) -> None:
     """A first read that does not fit is shown as that, and comes whole when there is room."""
     ledger = bench.ledger.parent
-    with mounted(ledger, "-o", "size=160k"), working(bench, 5000), serve(bench) as served:
+    with mounts.small(ledger, "-o", "size=160k"), working(bench, 5000), serve(bench) as served:
         wait_for(lambda: "the ledger cannot be written" in served.get("/").text)
         assert shown(served) == (0, 0)
         assert "the ledger cannot be written" in served.get("/-/ready").text
@@ -106,20 +113,22 @@ def test_no_room_for_the_history(bench: Bench) -> None:
         assert served.is_ready()
 
 
+@pytest.mark.root
 def test_no_room_at_the_first_start(bench: Bench, tmp_path: Path) -> None:
     """A ledger that cannot be made is one sentence, and leaves nothing that looks like one."""
-    with mounted(bench.ledger.parent, "-o", "size=8k"):
+    with mounts.small(bench.ledger.parent, "-o", "size=8k"):
         done = Place(tmp_path).run("serve", "--ledger.path", str(bench.ledger), *ANYWHERE)
         assert done.returncode == 1
         assert "cannot be created" in done.stderr
         assert list(bench.ledger.parent.iterdir()) == []
 
 
+@pytest.mark.root
 def test_no_room_for_an_empty_ledger_after_damage(bench: Bench) -> None:
     """A ledger found damaged on a full disk stays in its place until there is room for another."""
     bench.clock.ms = a_minute_ago() + 60_000
     filler = bench.ledger.parent / "filler"
-    with mounted(bench.ledger.parent, "-o", "size=4m"), working(bench, 3000) as work:
+    with mounts.small(bench.ledger.parent, "-o", "size=4m"), working(bench, 3000) as work:
         bench.exporter().close()
         exporter = bench.exporter()
         exporter.poll()

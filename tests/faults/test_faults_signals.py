@@ -17,6 +17,7 @@ from typing import Final
 
 import apsw
 import httpx
+import pytest
 
 from faults.endings import end
 from harness.processes.command import ANYWHERE
@@ -26,6 +27,7 @@ from harness.support import SOON_S, Bench, Exposed, wait_for
 
 LONG: Final = 60_000
 READ: Final = "opencode_exporter_rows_read_total"
+pytestmark = pytest.mark.slow
 
 
 def multiply(work: Work, times: int) -> None:
@@ -132,16 +134,15 @@ def test_ended_while_a_password_is_compared(bench: Bench) -> None:
             assert served.get("/").status_code == 401  # it came later
             assert end(served) < SOON_S
     finally:
-        served._end()
+        served.close()
 
 
 def test_ended_by_every_signal_at_once(bench: Bench) -> None:
     """Impatience changes nothing: told ten times, it ends once and well."""
     with working(bench, 10), serve(bench) as served:
         counts(served, 10)
-        assert served.process is not None
         for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) * 3:
-            served.process.send_signal(name)
+            served.send(name)
         assert end(served) < SOON_S
         assert "Traceback" not in served.log
 
@@ -205,5 +206,4 @@ def test_reload_at_the_start_does_not_end_it(bench: Bench) -> None:
 
 def hang_up(served: Served) -> None:
     """Send SIGHUP."""
-    assert served.process is not None
-    served.process.send_signal(signal.SIGHUP)
+    served.send(signal.SIGHUP)

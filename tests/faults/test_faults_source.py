@@ -21,6 +21,7 @@ ODD: Final = "CAST(x'6964ff5f' || CAST(rowid AS BLOB) AS TEXT)"
 """SQL of an id that is no valid UTF-8."""
 
 
+@pytest.mark.slow
 def test_source_deleted_and_made_again(bench: Bench) -> None:
     """Its counts stay; another database adds what it holds, the same one adds nothing."""
     kept = bench.directory / "kept.tmp"
@@ -73,6 +74,7 @@ def delete(source: Path) -> None:
         path.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("restart", [False, True], ids=["serving", "restarted"])
 def test_source_replaced_by_a_copy_and_by_a_backup(restart: bool, bench: Bench) -> None:
     """Rows that come back are known; rows that take the rowids of lost ones count."""
@@ -103,6 +105,7 @@ def test_source_replaced_by_a_copy_and_by_a_backup(restart: bool, bench: Bench) 
         work.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("generation", "column", "ahead"),
     [

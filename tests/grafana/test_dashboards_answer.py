@@ -22,7 +22,8 @@ from grafana.promql import Selector, declared, labels_of, parsed
 from grafana.shown import Series, Shown
 from grafana.templating import Times
 from harness.processes.command import Place
-from harness.processes.prometheus import Prometheus, free_port
+from harness.processes.ports import free_port
+from harness.processes.prometheus import Prometheus
 from harness.support import wait_for
 
 each = pytest.mark.parametrize("uid", UIDS)
@@ -75,8 +76,7 @@ def demo(directory: Path, address: str, generation: str) -> Iterator[None]:
     words = [word for flag, text in flags.items() for word in (f"--{flag}", text)]
     with Place(directory).running("demo", *words) as (process, _):
         yield
-        process.terminate()  # it removes its database
-        process.wait(20)
+        process.stop()  # it removes its database
 
 
 def watched(prometheus: Prometheus, instance: str, times: int) -> bool:
@@ -178,6 +178,7 @@ def test_queries_filter_by_what_a_user_can_choose(uid: str) -> None:
 # What is answered.
 
 
+@pytest.mark.slow
 @real
 @each
 def test_every_variable_offers_something(uid: str, shown: Shown) -> None:
@@ -188,6 +189,7 @@ def test_every_variable_offers_something(uid: str, shown: Shown) -> None:
     assert set(offered["instance"]) == set(shown.instances)
 
 
+@pytest.mark.slow
 @real
 @each
 def test_every_query_is_answered(uid: str, shown: Shown) -> None:
@@ -202,6 +204,7 @@ def test_every_query_is_answered(uid: str, shown: Shown) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.slow
 @real
 @each
 def test_every_annotation_is_answered(uid: str, shown: Shown) -> None:
@@ -223,6 +226,7 @@ def maps_nan(panel: Json) -> bool:
     return bool({"nan", "null+nan"} & set(matches))
 
 
+@pytest.mark.slow
 @real
 @each
 def test_answers_are_numbers(uid: str, shown: Shown) -> None:
@@ -246,6 +250,7 @@ def named(legend: str, series: Series) -> str:
     return re.sub(r"{{\s*(\w+)\s*}}", lambda found: series.labels.get(found[1], ""), legend)
 
 
+@pytest.mark.slow
 @real
 @each
 def test_legends_name_their_lines(uid: str, shown: Shown) -> None:

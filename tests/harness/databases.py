@@ -23,7 +23,7 @@ from opencode_exporter.demo.store import connect, schema
 __all__ = ["AUTO", "BEGIN_MS", "V1", "V2", "call", "fresh", "schema", "tool_part"]
 
 BEGIN_MS: Final = 1_794_990_000_000
-"""When the first row is written: 10 000 s before `support.FakeClock` begins."""
+"""When the first row is written: 10 000 s before `clock.FakeClock` begins."""
 _HOUR_MS: Final = 3_600_000
 _numbers = itertools.count(1)
 

@@ -37,9 +37,7 @@ def readings(bench: Bench, touch: Callable[[], object]) -> Iterator[Exposed]:
         touch()
     first.close()
     yield from _restarted(bench)
-    with_ledger = apsw.Connection(str(bench.ledger))
-    with_ledger.execute("DELETE FROM cursor")
-    with_ledger.close()
+    forget_cursors(bench.ledger)
     touch()
     yield from _restarted(bench)
 
@@ -49,6 +47,13 @@ def _restarted(bench: Bench) -> Iterator[Exposed]:
     exporter.poll()
     yield exposed(exporter)
     exporter.close()
+
+
+def forget_cursors(ledger: Path) -> None:
+    """Let the next exporter on a ledger read all again; none may be open on it."""
+    database = apsw.Connection(str(ledger))
+    database.execute("DELETE FROM cursor")
+    database.close()
 
 
 def problem(exporter: Exporter, source: str = "opencode.db") -> str:

@@ -13,6 +13,7 @@ import pytest
 
 from harness.pages import counted, polled
 from harness.places import TESTS
+from harness.processes.process import LineProcess
 from harness.support import Bench, exposed
 from ledger.ledger_files import add, mode
 from opencode_exporter.errors import LedgerBusyError, LedgerError
@@ -63,22 +64,13 @@ def rows(ledger: Path) -> dict[str, list[object]]:
     return found
 
 
+@pytest.mark.slow
 def test_second_exporter_on_a_ledger_is_refused(bench: Bench) -> None:
     """While another process holds the ledger it is busy; when that is killed, it is free."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(bench.ledger)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        try:
-            with pytest.raises(LedgerBusyError, match="another exporter holds the ledger") as said:
-                Store(bench.ledger)
-            assert "--ledger.path" in said.value.hint
-        finally:
-            holder.kill()
+    with LineProcess([sys.executable, "-c", HOLDER, bench.ledger], "held"):
+        with pytest.raises(LedgerBusyError, match="another exporter holds the ledger") as said:
+            Store(bench.ledger)
+        assert "--ledger.path" in said.value.hint
     Store(bench.ledger).close()
 
 
@@ -150,6 +142,7 @@ def test_ledger_is_for_its_owner_alone(bench: Bench) -> None:
         os.umask(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["1", "2", "9", "21", "22", "24", "27", "30", "COMMIT", ""])
 def test_killed_between_two_statements_all_or_nothing(bench: Bench, at: str) -> None:
     """SIGKILL before any statement of a write leaves all of the batch or nothing."""

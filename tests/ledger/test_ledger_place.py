@@ -19,6 +19,7 @@ from harness.pages import counted
 from harness.places import TESTS
 from harness.processes.command import ANYWHERE, Place
 from harness.processes.work import PAGE, damage_keys, overwrite
+from harness.real_tools import missing
 from harness.support import Bench, Exposed, exposed, not_utf8, unpack
 from ledger.ledger_files import add, mode
 from opencode_exporter.errors import ConfigError, LedgerError
@@ -47,7 +48,7 @@ def device(path: Path) -> None:
     try:
         os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
     except PermissionError:
-        pytest.skip("making devices is not permitted here")
+        missing("making devices is not permitted here: needs root", "root")
 
 
 def listener(path: Path) -> None:
@@ -79,6 +80,7 @@ def lost(path: Path) -> None:
     path.with_name(f"{path.name}-wal").write_bytes(WAL_BEGINS)
 
 
+ROOT: Final = pytest.mark.root
 KINDS: Final[dict[str, tuple[Callable[[Path], object], str]]] = {
     "a device": (device, "is no regular file"),
     "a pipe": (os.mkfifo, "is no regular file"),
@@ -103,7 +105,10 @@ def all_of(directory: Path) -> dict[str, tuple[int, int, bytes]]:
     return found
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=ROOT if kind == "a device" else ()) for kind in KINDS],
+)
 @pytest.mark.parametrize("is_link", [False, True], ids=["named", "linked"])
 def test_what_is_no_ledger_stays_as_it_is(kind: str, *, is_link: bool, bench: Bench) -> None:
     """A device, a letter or a link was replaced by a ledger, and a pipe waited for for ever."""
@@ -122,6 +127,7 @@ def test_what_is_no_ledger_stays_as_it_is(kind: str, *, is_link: bool, bench: Be
     assert all_of(place) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["a pipe", "a letter"])
 def test_serve_says_so_in_a_sentence(kind: str, bench: Bench) -> None:
     """Exit code 1 and one line, as for other settings that cannot be used."""
@@ -186,6 +192,7 @@ def test_an_empty_file_becomes_the_ledger(name: str, *, is_link: bool, bench: Be
     assert not list(bench.directory.rglob("*.corrupt-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [*map(str, range(1, 25)), ""])
 def test_killed_while_an_empty_file_becomes_the_ledger(at: str, bench: Bench) -> None:
     """SIGKILL at any statement leaves what the next start makes a ledger of."""
@@ -264,6 +271,7 @@ def test_names_that_are_not_utf8(bench: Bench, caplog: pytest.LogCaptureFixture)
     exporter.close()
 
 
+@pytest.mark.slow
 def test_backfill_makes_no_ledger_of_an_empty_file(bench: Bench) -> None:
     """It only reads: that there is none is what it says, and the file stays empty."""
     place = Place(bench.directory)

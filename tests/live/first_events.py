@@ -12,7 +12,6 @@ import argparse
 import json
 import random
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -24,6 +23,7 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
+from harness.processes.process import LineProcess
 from harness.processes.prometheus import Prometheus
 from harness.processes.served import Served
 from harness.support import Exposed, Labels, wait_for
@@ -68,19 +68,13 @@ class Scene:
         return Prometheus(self.exporter.target, self._directory / "prometheus")
 
     @contextmanager
-    def agent(self) -> Iterator[subprocess.Popen[str]]:
+    def agent(self) -> Iterator[LineProcess]:
         """Run the agent; it has written its history, and waits for SIGCONT to go on."""
         (self._directory / "agent").mkdir(parents=True)
-        with subprocess.Popen(
-            self._agent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as agent:
-            assert agent.stdout
-            assert agent.stdout.readline().startswith("ready")
-            agent.send_signal(signal.SIGSTOP)
-            try:
-                yield agent
-            finally:
-                agent.kill()
+        with LineProcess(self._agent) as agent:
+            assert agent.answer().startswith("ready")
+            agent.send(signal.SIGSTOP)
+            yield agent
 
     def play(self, seconds: float, seed: int = 1) -> list[Seen]:
         """Let it all run, with restarts, and return what Prometheus has seen."""
@@ -91,13 +85,12 @@ class Scene:
                 running.enter_context(self.exporter)
                 wait_for(self.exporter.is_ready)
                 prometheus.scraped(time.time())
-                agent.send_signal(signal.SIGCONT)
+                agent.send(signal.SIGCONT)
                 self._live(prometheus, time.monotonic() + seconds / 2, rng)
             _pause(rng.uniform(2, 4))
             with self.prometheus() as prometheus:
                 self._live(prometheus, time.monotonic() + seconds / 2, rng)
-                agent.terminate()
-                agent.wait(30)
+                agent.stop()
                 return self._compared(prometheus)
 
     def _live(self, prometheus: Prometheus, until: float, rng: random.Random) -> None:

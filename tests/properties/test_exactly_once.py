@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from typing import Any, Final
 from unittest.mock import patch
 
-import apsw
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
+from harness.rereading import forget_cursors
 from harness.support import Exposed, exposed
 from opencode_exporter import chunk as chunks
 from opencode_exporter.service import source_poll
@@ -217,9 +217,7 @@ class Machine(Working):
         self.poll(due=True)
         before = showing.counts(self._look())
         self._restart()
-        ledger = apsw.Connection(str(self.bench.ledger))
-        ledger.execute("DELETE FROM cursor")
-        ledger.close()
+        forget_cursors(self.bench.ledger)
         self.poll(due=True)
         after = showing.counts(self._look())
         assert after == before, set(after.items()) ^ set(before.items())

@@ -9,16 +9,13 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import Final
 
 import pytest
 
-import opencode_exporter
-from harness.places import TESTS
+from harness.processes.process import LineProcess, with_our_modules
 from harness.support import HOUR_MS, Bench, exposed
 from properties import showing
 from properties.account import ENDS
@@ -28,24 +25,22 @@ from properties.truth import Truth
 ROUNDS: Final = int(os.environ.get("PROPERTY_ROUNDS", "1"))
 KILLS: Final = 6
 _FIRST_READ_S: Final = 0.15  # it takes about so long
+pytestmark = pytest.mark.slow
 
 
 def killed_while_polling(bench: Bench, after_s: float) -> None:
     """Start a process that polls, and kill it some time later."""
-    paths = (str(Path(opencode_exporter.__file__).parents[1]), str(TESTS))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "properties.polling", str(bench.directory), str(bench.clock.ms)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-        stdout=subprocess.PIPE,
-    )
-    with process:
-        try:
-            assert process.stdout
-            assert process.stdout.readline() == b"polling\n"
-            threading.Event().wait(after_s)
-        finally:
-            process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+    command = [
+        sys.executable,
+        "-m",
+        "properties.polling",
+        str(bench.directory),
+        str(bench.clock.ms),
+    ]
+    with LineProcess(command, "polling", environment=with_our_modules()) as polling:
+        threading.Event().wait(after_s)
+        polling.kill()
+    assert polling.process.returncode == -signal.SIGKILL
 
 
 def work(world: OpenCode, random_: random.Random, calls: int) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import apsw
 import pytest
 
 from harness.databases import V1, call
 from harness.pages import counted, polled
+from harness.rereading import forget_cursors
 from harness.support import Bench
 from harness.upgraded import import_step, upgraded
 
@@ -187,9 +187,7 @@ def test_step_that_goes_on_in_1x_after_the_upgrade(bench: Bench) -> None:
         bench.clock.advance(ms=61_000)
         before = polled(exporter).by("opencode_messages_total", "role")
         exporter.close()
-        with apsw.Connection(str(bench.ledger)) as ledger:
-            ledger.execute("DELETE FROM cursor")
-        ledger.close()
+        forget_cursors(bench.ledger)
         exporter = bench.exporter()
         assert polled(exporter).by("opencode_messages_total", "role") == before
     exporter.close()

@@ -6,21 +6,14 @@ Owns starting, ending and measuring them; knows nothing of what they count.
 
 from __future__ import annotations
 
-import os
-import re
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
-from typing import Final
 
+from harness.processes.process import Process, with_our_modules
 from harness.processes.served import Served
 from harness.support import wait_for
 from soak.place import Place
-
-_TESTS: Final = str(Path(__file__).parents[1])
-_MEMORY: Final = re.compile(r"^VmRSS:\s*(\d+) kB$", re.MULTILINE)
 
 
 class Exporter(Served):
@@ -59,27 +52,8 @@ class Exporter(Served):
 
     def reload(self) -> None:
         """Send SIGHUP."""
-        if self.process:
-            self.process.send_signal(signal.SIGHUP)
-
-    def memory(self) -> int:
-        """Return the resident bytes, 0 if nobody tells."""
-        try:
-            found = _MEMORY.search(Path(f"/proc/{self._pid}/status").read_text(encoding="ascii"))
-        except OSError:  # ended meanwhile, or no Linux
-            return 0
-        return int(found[1]) * 1024 if found else 0
-
-    def descriptors(self) -> int:
-        """Return how many files it has open, 0 if nobody tells."""
-        try:
-            return len(os.listdir(f"/proc/{self._pid}/fd"))  # noqa: PTH208  # only their number
-        except OSError:
-            return 0
-
-    @property
-    def _pid(self) -> int:
-        return self.process.pid if self.process else 0
+        if self.is_running:
+            self.send(signal.SIGHUP)
 
 
 class Writers:
@@ -90,26 +64,25 @@ class Writers:
         self._seed = seed
         self._rate = rate / count
         self._lives = 0
-        self._processes: list[subprocess.Popen[bytes] | None] = [None] * count
+        self._processes: list[Process | None] = [None] * count
         self.killed = 0
 
     def start(self, number: int, generation: str) -> None:
         """Start a writer at a place."""
         self._lives += 1
         words = [str(number), str(self._lives), generation, str(self._seed), str(self._rate)]
-        paths = [_TESTS, *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._processes[number] = subprocess.Popen(
-            [sys.executable, "-m", "soak.writer", str(self._place.directory), *words],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            stdin=subprocess.DEVNULL,
+        writer = Process(
+            [sys.executable, "-m", "soak.writer", self._place.directory, *words],
+            environment=with_our_modules(),
         )
+        writer.launch()
+        self._processes[number] = writer
 
     def kill(self, number: int) -> None:
         """Send SIGKILL to the writer at a place."""
         process = self._processes[number]
         if process:
             process.kill()
-            process.wait()
             self.killed += 1
 
     def kill_all(self) -> None:
@@ -119,10 +92,11 @@ class Writers:
 
     def stop_all(self) -> None:
         """Let all writers finish what they do and close the database."""
-        for process in filter(None, self._processes):
-            process.terminate()
-        for process in filter(None, self._processes):
-            process.wait(30)
+        writers = [process for process in self._processes if process]
+        for writer in writers:
+            writer.send(signal.SIGTERM)
+        for writer in writers:
+            writer.wait(30)
         self.dead()
 
     def dead(self) -> list[int]:
@@ -132,7 +106,7 @@ class Writers:
         Raises:
             RuntimeError: One failed.
         """
-        codes = [one.poll() if one else None for one in self._processes]
+        codes = [one.process.poll() if one else None for one in self._processes]
         for number, code in enumerate(codes):
             if code not in (None, 0, -signal.SIGKILL, -signal.SIGTERM):
                 raise RuntimeError(f"writer {number} failed; its reason stands above")

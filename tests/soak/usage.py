@@ -60,7 +60,7 @@ class Usage:
     def look(self, life: int, calls: int) -> None:
         """Measure now, in a life of the exporter that has counted so many calls."""
         self.memory.note(self._exporter.memory())
-        self.descriptors.note(self._exporter.descriptors())
+        self.descriptors.note(self._exporter.files())
         self.source.note(_size(self._place.source))
         self.wal.note(_size(self._place.source.with_name("opencode.db-wal")))
         self.ledger.note(_size(self._place.directory / "exporter" / "ledger.db"))

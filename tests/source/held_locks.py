@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from harness.support import PATIENCE_S
+from harness.processes.process import LineProcess
 
 HOLD: Final = """
 import sys, apsw
@@ -30,15 +29,7 @@ LOCKS: Final = {
 @contextmanager
 def held(path: Path, *statements: str) -> Iterator[None]:
     """Let another process run these statements and hold what they lock."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path), *statements],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout
-        assert process.stdout.readline() == "held\n"
-        try:
-            yield
-        finally:
-            process.communicate("\n", timeout=PATIENCE_S)
+    with LineProcess([sys.executable, "-c", HOLD, path, *statements], "held") as holder:
+        yield
+        holder.tell("let go")
+        holder.wait()

@@ -14,6 +14,7 @@ import pytest
 from decode.messages_v1 import USED, put, read, step, table
 from harness.databases import V1, V2, call
 from harness.pages import counted
+from harness.rereading import forget_cursors
 from harness.support import Bench, FakeClock, exposed
 from opencode_exporter.chunk import Chunk
 from opencode_exporter.clock import Patience
@@ -73,6 +74,7 @@ def test_a_batch_is_bounded_by_its_events(bench: Bench, monkeypatch: pytest.Monk
     assert max(waiting) < 4 * (EACH + 2)
 
 
+@pytest.mark.slow
 def test_a_summary_is_bounded_by_its_events(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A window of a thousand messages was one; those that read ahead took 240 MB."""
     monkeypatch.setattr(source_poll, "WORTH_IT_ROWS", 1)
@@ -93,8 +95,8 @@ def test_a_summary_is_bounded_by_its_events(bench: Bench, monkeypatch: pytest.Mo
         page = exposed(exporter)
         assert counted(page) == {("read", "completed"): 40 * 600}
         assert page.total("opencode_messages_total") == 40
-        exporter.ledger._store._db.execute("DELETE FROM cursor")  # all is read again
         exporter.close()
+        forget_cursors(bench.ledger)
     assert len(held) >= 2
     assert max(held) <= read_ahead._SUMMED
 

@@ -106,6 +106,7 @@ MADE: Final[dict[str, tuple[Callable[[Path], None], int]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
 def test_a_row_of_any_size_counts_within_the_memory_that_is_promised(
     name: str, tmp_path: Path
@@ -120,6 +121,7 @@ def test_a_row_of_any_size_counts_within_the_memory_that_is_promised(
     assert most < MOST_MB
 
 
+@pytest.mark.slow
 def test_many_large_rows_are_not_in_memory_at_once(tmp_path: Path) -> None:
     """The parts of 64 messages are read together; as large ones they took a gigabyte."""
     with V1(tmp_path / "opencode.db") as database, database.db:
@@ -147,6 +149,7 @@ BROKEN: Final[dict[str, tuple[str, str, str]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_huge_row_that_cannot_be_used_is_set_aside(name: str, tmp_path: Path) -> None:
     """It counts as rejected, with a cause; the row beside it counts."""

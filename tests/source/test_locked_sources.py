@@ -11,6 +11,7 @@ from harness.support import Bench, exposed
 from source.held_locks import LOCKS, held
 
 GOOD: Final = {("read", "completed"): 1}
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("name", LOCKS)

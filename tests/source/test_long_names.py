@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from harness.databases import V1, V2, call
-from harness.rereading import CALLS, REJECTED
+from harness.rereading import CALLS, REJECTED, forget_cursors
 from harness.support import Bench, FakeClock, exposed
 from opencode_exporter.chunk import Chunk
 from opencode_exporter.decode.values import id_of
@@ -119,8 +119,8 @@ def test_calls_with_long_ids_are_told_apart(generation: type[V1 | V2], bench: Be
         exporter = bench.exporter()
         exporter.poll()
         assert exposed(exporter).total(CALLS) == 3
-        exporter.ledger._store._db.execute("DELETE FROM cursor")  # all is read again
         exporter.close()
+        forget_cursors(bench.ledger)
 
 
 @pytest.mark.parametrize("table", ["part", "message", "session_message"])

@@ -42,6 +42,7 @@ def scraping(exporter: Served, per_second: int) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_second", [0, 10])
 def test_nothing_is_left_behind_by_the_last_close(per_second: int, tmp_path: Path) -> None:
     """While we serve, with and without scrapes, each last close leaves the one file."""
@@ -72,6 +73,7 @@ def read_unnoticed(path: Path, meanwhile: Callable[[Reader], object]) -> None:
         meanwhile(reader)
 
 
+@pytest.mark.slow
 def test_close_in_the_middle_of_a_poll(tmp_path: Path) -> None:
     """A poll does not keep the last close from folding, and what it read is dropped."""
     source = tmp_path / SOURCE
@@ -98,6 +100,7 @@ def test_database_closed_before_our_locks_are_taken(
     assert [path.name for path in tmp_path.iterdir()] == [SOURCE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statement", ["wal_checkpoint(TRUNCATE)", "wal_checkpoint(RESTART)"])
 def test_read_that_a_checkpoint_overtook_is_dropped(statement: str, tmp_path: Path) -> None:
     """A checkpoint of commits that the read does not know of, or a new WAL, ends the read."""
@@ -116,6 +119,7 @@ def test_read_that_a_checkpoint_overtook_is_dropped(statement: str, tmp_path: Pa
             read_unnoticed(source, overtake)
 
 
+@pytest.mark.slow
 def test_poll_that_was_overtaken_is_repeated_at_once(bench: Bench) -> None:
     """Whatever a writer does while a poll reads, the same poll brings every call."""
     exporter = bench.exporter()
@@ -144,6 +148,7 @@ def test_poll_that_was_overtaken_is_repeated_at_once(bench: Bench) -> None:
     exporter.close()
 
 
+@pytest.mark.slow
 def test_whoever_has_the_database_for_himself_is_not_read_over(tmp_path: Path) -> None:
     """A writer that keeps its index to itself cannot be verified: no read goes past its lock."""
     source = tmp_path / SOURCE
@@ -162,6 +167,7 @@ def test_whoever_has_the_database_for_himself_is_not_read_over(tmp_path: Path) -
         assert us.query("SELECT count(*) FROM part").get == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_long", [True, False], ids=["long WAL", "not lockless"])
 def test_poll_takes_locks_where_it_cannot_do_without(
     is_long: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -177,6 +183,7 @@ def test_poll_takes_locks_where_it_cannot_do_without(
             assert us.query("SELECT count(*) FROM part").get == 3
 
 
+@pytest.mark.slow
 def test_what_was_read_unnoticed_is_of_one_state(tmp_path: Path) -> None:
     """Beside checkpoints and closes at any moment, no torn read passes for a whole one."""
     source, done = tmp_path / "data" / SOURCE, tmp_path / "done"
@@ -184,7 +191,7 @@ def test_what_was_read_unnoticed_is_of_one_state(tmp_path: Path) -> None:
     with Neighbour(source) as opencode:
         opencode.ask("commit", "200")
         opencode.ask("sql", "UPDATE part SET time_updated = 0")
-        opencode.tell("seesaw", str(done), "7")
+        opencode.begin("seesaw", str(done), "7")
         until = time.monotonic() + SEESAW_S
         while time.monotonic() < until:
             try:
@@ -198,7 +205,7 @@ def test_what_was_read_unnoticed_is_of_one_state(tmp_path: Path) -> None:
             except SourceChangedError:
                 overtaken += 1
         done.touch()
-        assert opencode.answer() > 0
+        assert opencode.finish() > 0
     assert whole > 10
     assert overtaken > 0
 

@@ -11,7 +11,6 @@ polls leave the ``-shm`` alone, too.
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +18,11 @@ from typing import Final
 
 import pytest
 
+from harness import mounts
 from harness.processes.opencode_writer import Neighbour
 from harness.processes.served import Served
 from harness.rereading import CALLS, SOURCE
-from harness.support import Bench, exposed, missing, wait_for
+from harness.support import Bench, exposed, wait_for
 from opencode_exporter.commands.check import examine
 from opencode_exporter.source.opencode.source import Source
 
@@ -60,6 +60,7 @@ def names(source: Path) -> list[str]:
     return sorted(path.name for path in source.parent.glob(f"{SOURCE}*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", STATES)
 def test_polls_scrapes_and_checks_change_nothing(state: str, bench: Bench) -> None:
     """First read, further polls, scrapes, `once` and `check` leave every byte as it was."""
@@ -79,6 +80,7 @@ def test_polls_scrapes_and_checks_change_nothing(state: str, bench: Bench) -> No
         assert names(bench.source) == sorted(there + made)
 
 
+@pytest.mark.slow
 def test_polls_leave_the_index_of_the_wal_alone(bench: Bench) -> None:
     """From the second poll on nothing is written at all, and no file is open for writing."""
     exporter = bench.exporter()
@@ -94,6 +96,7 @@ def test_polls_leave_the_index_of_the_wal_alone(bench: Bench) -> None:
     exporter.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["closed", "open"])
 def test_exporter_killed_while_it_reads_leaves_nothing(state: str, tmp_path: Path) -> None:
     """Killed at once, at any moment of its first read or later, it leaves no file of its own."""
@@ -113,27 +116,14 @@ def test_exporter_killed_while_it_reads_leaves_nothing(state: str, tmp_path: Pat
         assert names(source) == [SOURCE]
 
 
-@contextmanager
-def seen_read_only(directory: Path, at: Path) -> Iterator[None]:
-    """Mount a directory at another place, read-only, or skip."""
-    at.mkdir()
-    mount = ["mount", "--bind", str(directory), str(at)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        missing("mounting is not permitted here: needs root with CAP_SYS_ADMIN")
-    try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", str(at)], check=True)
-        yield
-    finally:
-        subprocess.run(["umount", str(at)], check=True)
-
-
+@pytest.mark.root
 def test_live_database_through_a_read_only_mount(tmp_path: Path) -> None:
     """In a container on the same kernel, say: new calls are seen, and the close is clean."""
     source, shown = tmp_path / "data" / SOURCE, tmp_path / "shown"
     with Neighbour(source) as opencode:
         opencode.ask("commit", "1")
         with (
-            seen_read_only(source.parent, shown),
+            mounts.read_only(source.parent, shown),
             Served(shown / SOURCE, tmp_path / "exporter", home=tmp_path) as exporter,
         ):
             wait_for(exporter.is_ready)

@@ -21,8 +21,8 @@ from typing import Any, Final
 
 import pytest
 
-from harness.places import BENCH
 from harness.processes.opencode_writer import Neighbour
+from harness.processes.process import with_our_modules
 from harness.processes.served import Served
 from harness.rereading import CALLS, SOURCE
 from harness.support import SOON_S, wait_for
@@ -30,7 +30,7 @@ from opencode_exporter.service.read_ahead import WORTH_IT_ROWS
 
 PARTS: Final = WORTH_IT_ROWS + 10_000
 LAST_POLL: Final = "opencode_exporter_last_successful_poll_timestamp_seconds"
-GENERATE: Final = BENCH / "generate.py"
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,8 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copyfile(given, path)
         return path
     flags = ["--parts", str(PARTS), "--out", str(path)]
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, str(GENERATE), *flags], check=True, env=environ)
+    environ = with_our_modules()
+    subprocess.run([sys.executable, "-m", "bench.generate", *flags], check=True, env=environ)
     return path
 
 
@@ -77,14 +77,13 @@ def test_writer_is_free_while_history_is_read(history: Path, tmp_path: Path) -> 
     done = tmp_path / "done"
     with Neighbour(history) as opencode:
         opencode.ask("commit", "1")
-        opencode.tell("storm", str(done))
+        opencode.begin("storm", str(done))
         with Served(history, tmp_path / "exporter", home=tmp_path) as exporter:
-            assert exporter.process
-            pid = exporter.process.pid
+            pid = exporter.pid
             wait_for(lambda: len(children(pid)) >= 2, every=0.005)  # or this proves little
             wait_for(exporter.is_ready, 120)
             done.touch()
-            found = opencode.answer()
+            found = opencode.finish()
             polled_since(exporter)
             calls = exporter.page().total(CALLS)
             assert opencode.ask("sql", "SELECT max(rowid) FROM part")[0][0][0] > WORTH_IT_ROWS
@@ -112,12 +111,12 @@ def test_writer_is_free_while_we_poll(tmp_path: Path) -> None:
         opencode.ask("commit", "1")
         with Served(source, tmp_path / "exporter", home=tmp_path) as exporter:
             wait_for(exporter.is_ready)
-            opencode.tell("storm", str(done))
+            opencode.begin("storm", str(done))
             for _ in range(60):
                 exporter.page()
                 threading.Event().wait(0.02)
             done.touch()
-            found = opencode.answer()
+            found = opencode.finish()
             for statement in (
                 "BEGIN EXCLUSIVE; UPDATE session SET title = 'x'; COMMIT",
                 "PRAGMA wal_checkpoint(RESTART)",
@@ -138,8 +137,7 @@ def test_exporter_killed_while_others_read_for_it(history: Path, tmp_path: Path)
     """Killed in the middle of a first read it leaves no file and no process behind."""
     before = history.stat()
     with Served(history, tmp_path / "exporter", home=tmp_path) as exporter:
-        assert exporter.process
-        pid = exporter.process.pid
+        pid = exporter.pid
         readers = wait_for(lambda: (found := children(pid)) and len(found) >= 2 and found)
         exporter.kill()
         wait_for(lambda: not any(Path(f"/proc/{reader}/cwd").exists() for reader in readers))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from harness import mounts
 from harness.databases import V1
 from harness.processes.command import Place
-from harness.processes.work import mounted
 from harness.support import Bench, Exposed, exposed, not_utf8, unpack
 from opencode_exporter.commands.check import filesystem
 from opencode_exporter.commands.check import mounted as listed
@@ -141,6 +141,7 @@ def place(tmp_path: Path) -> Place:
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["once", "report", "check"])
 def test_commands_in_a_home_that_is_not_utf8(command: str, place: Place) -> None:
     """They find all that is in it, and print its name in a way that anybody can read."""
@@ -159,14 +160,14 @@ def test_commands_in_a_home_that_is_not_utf8(command: str, place: Place) -> None
     assert r"/Zo\xeb/home/config.toml cannot be read" in done.stderr
 
 
+@pytest.mark.slow
 def test_serve_in_a_home_that_is_not_utf8(place: Place) -> None:
     """Its ledger, its web configuration and its log are there as anywhere."""
     web = place.home / "web.yml"
     web.write_text("http_server_config:\n  headers:\n    X-Frame-Options: deny\n")
     words = ("--web.listen-address=127.0.0.1:0", "--web.config.file", str(web))
     with place.running("serve", *words) as (process, _):
-        process.terminate()
-        assert process.wait(60) == 0, place.log.read_text()
+        assert process.stop() == 0, place.log.read_text()
     assert (place.home / ".local" / "state" / "opencode-exporter" / "ledger.db").exists()
     web.write_text("[")
     done = place.run("serve", *words)
@@ -174,22 +175,24 @@ def test_serve_in_a_home_that_is_not_utf8(place: Place) -> None:
     assert r"/Zo\xeb/home/web.yml: not valid YAML" in done.stderr
 
 
+@pytest.mark.slow
 def test_demo_where_temporary_files_are_not_in_utf8(place: Place) -> None:
     """Its agent could not make a database there."""
     words = ("demo", "--demo.history=1d", "--web.listen-address=127.0.0.1:0")
     with place.running(*words, TMPDIR=str(place.home)) as (process, _):
-        process.terminate()
-        assert process.wait(60) == 0, place.log.read_text()
+        assert process.stop() == 0, place.log.read_text()
     assert not list(place.home.glob("opencode-exporter-demo-*"))
 
 
+@pytest.mark.root
 def test_check_beside_a_mount_that_is_not_utf8(place: Place) -> None:
     """The name of a mount that it had nothing to do with ended `check`."""
-    with mounted(place.home / "mount"):
+    with mounts.small(place.home / "mount"):
         done = place.run("check")
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_mounts_with_odd_names(tmp_path: Path) -> None:
     """The kernel escapes blanks and the like in the list of mounts."""
     place = tmp_path / "a b\tc\\d"

@@ -112,6 +112,7 @@ def test_row_committed_between_two_statements_of_a_chunk(
         exporter.close()
 
 
+@pytest.mark.slow
 def test_rowids_given_again_while_others_read_ahead(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

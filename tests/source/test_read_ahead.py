@@ -7,12 +7,14 @@ import pytest
 from harness.databases import V1, V2, call
 from harness.pages import counted
 from harness.places import RECORDINGS
+from harness.rereading import forget_cursors
 from harness.support import HOUR_MS, Bench, Exposed, exposed, truth, unpack
 from opencode_exporter.service import read_ahead, source_poll
 
 ABOUT_READING = ("opencode_exporter_poll", "opencode_exporter_last", "opencode_exporter_ledger")
 NAMES = sorted(str(path.parent.relative_to(RECORDINGS)) for path in RECORDINGS.rglob("truth.json"))
 WINDOW = read_ahead._WINDOW_ROWS
+pytestmark = pytest.mark.slow  # others read, in processes of their own
 
 
 @pytest.fixture
@@ -60,8 +62,8 @@ def test_namesake_in_a_later_window(bench: Bench) -> None:
         exporter = bench.exporter()
         exporter.poll()
         assert counted(exposed(exporter)) == {("read", "completed"): WINDOW + 12}
-        exporter.ledger._store._db.execute("DELETE FROM cursor")  # all is read again
         exporter.close()
+        forget_cursors(bench.ledger)
 
 
 @pytest.mark.usefixtures("_ahead")

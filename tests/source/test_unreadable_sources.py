@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from harness import mounts
 from harness.databases import V1, V2
+from harness.processes.process import with_our_modules
 from harness.rereading import SOURCE, add_call, fill
-from harness.support import missing
 
 FORBIDDEN: Final = (
     "a file of the database cannot be read (Permission denied): "
@@ -72,7 +71,7 @@ class Elsewhere:
             text=True,
             check=False,
             timeout=60,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env=with_our_modules(),
         )
         assert done.returncode == 0, done.stderr
         if not self.data.stat().st_mode & stat.S_IWOTH:
@@ -98,21 +97,7 @@ def elsewhere() -> Iterator[Elsewhere]:
         place.data.chmod(0o755)
 
 
-@contextmanager
-def mounted_read_only(directory: Path) -> Iterator[None]:
-    """Mount a directory over itself, read-only, or skip."""
-    mount = ["mount", "--bind", str(directory), str(directory)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        missing("mounting is not permitted here: needs root with CAP_SYS_ADMIN")
-    try:
-        subprocess.run(
-            ["mount", "-o", "remount,bind,ro", str(directory)], capture_output=True, check=True
-        )
-        yield
-    finally:
-        subprocess.run(["umount", str(directory)], check=True)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("generation", [V1, V2])
 def test_cold_database_in_a_directory_that_cannot_be_written(
     generation: type[V1 | V2], elsewhere: Elsewhere
@@ -123,6 +108,7 @@ def test_cold_database_in_a_directory_that_cannot_be_written(
     assert elsewhere.read() == (1, 1, "")
 
 
+@pytest.mark.slow
 def test_cold_database_in_a_directory_that_can_be_written(elsewhere: Elsewhere) -> None:
     """A cleanly closed database is left alone also where -wal and -shm could be made."""
     fill(elsewhere.source)
@@ -131,6 +117,7 @@ def test_cold_database_in_a_directory_that_can_be_written(elsewhere: Elsewhere) 
     assert names(elsewhere.data) == {SOURCE}
 
 
+@pytest.mark.slow
 def test_empty_wal_in_a_directory_that_cannot_be_written(elsewhere: Elsewhere) -> None:
     """A WAL without rows does not make a database unreadable."""
     fill(elsewhere.source)
@@ -139,6 +126,7 @@ def test_empty_wal_in_a_directory_that_cannot_be_written(elsewhere: Elsewhere) -
     assert elsewhere.read() == (1, 1, "")
 
 
+@pytest.mark.slow
 def test_live_database_in_a_directory_that_cannot_be_written(elsewhere: Elsewhere) -> None:
     """With -wal and -shm beside it a database is read, newest rows included."""
     with V1(elsewhere.source) as database:
@@ -148,6 +136,7 @@ def test_live_database_in_a_directory_that_cannot_be_written(elsewhere: Elsewher
             assert elsewhere.read() == (1, count, "")
 
 
+@pytest.mark.slow
 def test_wal_with_its_index_in_a_directory_that_cannot_be_written(elsewhere: Elsewhere) -> None:
     """What a killed writer left is read, newest rows included."""
     elsewhere.leave_wal(index=True)
@@ -155,6 +144,7 @@ def test_wal_with_its_index_in_a_directory_that_cannot_be_written(elsewhere: Els
     assert elsewhere.read() == (1, 1, "")
 
 
+@pytest.mark.slow
 def test_wal_without_its_index_in_a_directory_that_cannot_be_written(elsewhere: Elsewhere) -> None:
     """Rows that are in the WAL alone are never skipped: the source is down, with a hint."""
     elsewhere.leave_wal(index=False)
@@ -167,6 +157,7 @@ def test_wal_without_its_index_in_a_directory_that_cannot_be_written(elsewhere: 
     )
 
 
+@pytest.mark.slow
 def test_wal_without_its_index_in_a_directory_that_can_be_written(elsewhere: Elsewhere) -> None:
     """SQLite makes the index of a WAL that is there, and its rows are read."""
     elsewhere.leave_wal(index=False)
@@ -176,6 +167,7 @@ def test_wal_without_its_index_in_a_directory_that_can_be_written(elsewhere: Els
     assert elsewhere.read() == (1, 1, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 def test_file_that_may_not_be_read(suffix: str, elsewhere: Elsewhere) -> None:
     """A file that is closed to our user is named as that, whichever of the three it is."""
@@ -188,6 +180,7 @@ def test_file_that_may_not_be_read(suffix: str, elsewhere: Elsewhere) -> None:
         assert elsewhere.read() == (1, 1, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [0o000, 0o644])
 def test_directory_that_may_not_be_entered(mode: int, elsewhere: Elsewhere) -> None:
     """A closed directory is named as that, stops nothing, and is read once it is open."""
@@ -198,6 +191,7 @@ def test_directory_that_may_not_be_entered(mode: int, elsewhere: Elsewhere) -> N
     assert elsewhere.read() == (1, 1, "")
 
 
+@pytest.mark.slow
 def test_directory_that_may_not_be_listed(elsewhere: Elsewhere) -> None:
     """The database is named: its directory need not tell what else is there."""
     fill(elsewhere.source)
@@ -205,6 +199,7 @@ def test_directory_that_may_not_be_listed(elsewhere: Elsewhere) -> None:
     assert elsewhere.read() == (1, 1, "")
 
 
+@pytest.mark.root
 @pytest.mark.parametrize(
     ("left", "up", "words"),
     [("cold", 1, ""), ("wal and index", 1, ""), ("wal alone", 0, NO_INDEX)],
@@ -215,7 +210,7 @@ def test_read_only_mount(left: str, up: int, words: str, elsewhere: Elsewhere) -
         fill(elsewhere.source)
     else:
         elsewhere.leave_wal(index=left == "wal and index")
-    with mounted_read_only(elsewhere.data):
+    with mounts.read_only(elsewhere.data, elsewhere.data):
         assert elsewhere.read(as_root=True)[:2] == (up, up)
         found = elsewhere.read()
     assert found[:2] == (up, up)

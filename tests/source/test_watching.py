@@ -34,6 +34,7 @@ def committed(ledger: Path) -> float:
     return max(path.stat().st_mtime for path in ledger.parent.glob("ledger.db*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("--watch.force-polling",)], ids=["told", "looking"])
 def test_changes_wake_the_process(bench: Bench, flags: tuple[str, ...]) -> None:
     """A new database, and each commit after, is read though timer and scrape are silent."""
@@ -51,6 +52,7 @@ def test_changes_wake_the_process(bench: Bench, flags: tuple[str, ...]) -> None:
             assert served.page().total(CALLS) == 2
 
 
+@pytest.mark.slow
 def test_changes_behind_a_link_wake_the_process(bench: Bench) -> None:
     """A database that is linked to from elsewhere is watched where it lies."""
     link, run = bench.directory / "here" / "opencode.db", bench.directory / "run"
@@ -68,6 +70,7 @@ def test_changes_behind_a_link_wake_the_process(bench: Bench) -> None:
         wait_for(lambda: committed(run / "ledger.db") > before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "is_there"),
     [((), False), ((), True), (("--watch.force-polling",), False)],
@@ -103,6 +106,7 @@ def lines(served: Served, message: str) -> list[dict[str, Any]]:
     return [line for line in found if line["msg"] == message]
 
 
+@pytest.mark.slow
 def test_a_directory_that_cannot_be_watched_keeps_none_from_it(bench: Bench) -> None:
     """One whose name is Latin-1 ended the process; the others are watched, and it is polled."""
     odd, run = not_utf8(bench.directory, "café") / "opencode.db", bench.directory / "run"
@@ -190,6 +194,7 @@ def test_what_to_watch_need_not_be_known(
     assert "cannot watch, polling by timer" in caplog.text
 
 
+@pytest.mark.slow
 def test_page_holds_what_was_committed_before_it(bench: Bench) -> None:
     """Each page has every call that was committed when it was asked for, without a delay."""
     run = bench.directory / "run"

@@ -191,6 +191,7 @@ def test_number_of_connections_follows_the_files(monkeypatch: pytest.MonkeyPatch
         assert most_connections() == most
 
 
+@pytest.mark.slow
 def test_file_limit_is_raised() -> None:
     """A login shell gives 1024 files, and a service manager too: the process takes more."""
     code = """if True:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import subprocess
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ import httpx
 import pytest
 import trustme
 
+from harness.processes.process import LineProcess
 from harness.processes.served import Served
 from harness.support import PATIENCE_S, SOON_S, unpack
 from harness.web_server import hashed
@@ -34,7 +34,7 @@ CROWDS: Final = {
     "guessing": ["wrong:110"],
     "all of them": ["idle:1200", "unread:128", "wrong:110"],
 }
-pytestmark = pytest.mark.timeout(300 + SECONDS)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + SECONDS)]
 
 
 class Guarded(Served):
@@ -75,35 +75,15 @@ class Guarded(Served):
         assert 'opencode_up{source="opencode.db"} 1.0' in answer.text
         return took
 
-    def files(self) -> int:
-        """Return how many files the process has open."""
-        assert self.process is not None
-        return len([*Path(f"/proc/{self.process.pid}/fd").iterdir()])
-
-    def megabytes(self) -> int:
-        """Return the memory that the process has."""
-        assert self.process is not None
-        status = Path(f"/proc/{self.process.pid}/status").read_text("ascii")
-        return int(status.split("VmRSS:")[1].split()[0]) // 1024
-
 
 @contextmanager
 def crowd(served: Guarded, kinds: list[str], *, tls: bool) -> Iterator[None]:
     """Have a crowd insist on being served, until the block ends."""
     command = [sys.executable, str(CROWD), served.target.split(":")[1], str(int(tls)), *kinds]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        try:
-            assert process.stdout.readline() == "here\n"
-            yield
-            process.stdin.write("\n")
-            process.stdin.flush()
-            print(process.stdout.readline().strip())  # noqa: T201  # for who asks with -s
-        finally:
-            process.kill()
+    with LineProcess(command, "here") as all_of_them:
+        yield
+        all_of_them.tell("how was it?")
+        print(all_of_them.answer())  # noqa: T201  # for who asks with -s
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
@@ -127,7 +107,7 @@ def test_honest_scrape_is_answered_beside_a_crowd(name: str, tmp_path: Path, *, 
             took.append(served.scrape())
             pause.wait(EVERY_S - min(took[-1], EVERY_S))
             assert served.files() < 2200
-            assert served.megabytes() < 300
+            assert served.memory() < 300_000_000
         longest = max(took)
         print(f"{name}: {len(took)} scrapes, the longest {longest:.2f} s")  # noqa: T201
         assert longest < SOON_S

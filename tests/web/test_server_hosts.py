@@ -121,6 +121,7 @@ def test_name_that_can_be_none_is_refused_with_a_sentence(name: str) -> None:
     assert "*.example.com" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_flag_reaches_the_server(bench: Bench) -> None:
     """`--web.allowed-host` is repeatable, and a wrong one ends the start with a sentence."""
     names = ("--web.allowed-host=one.example", "--web.allowed-host=*.two.example")

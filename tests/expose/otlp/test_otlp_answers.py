@@ -33,6 +33,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[HttpReceiver]:
 # Redirects.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 305, 307, 308])
 def test_redirect_is_an_error_that_is_told_once(
     status: int, receiver: HttpReceiver, bench: Bench
@@ -142,6 +143,7 @@ def basic(name: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("proxied", [False, True])
 def test_netrc_is_not_read(
     receiver: HttpReceiver, bench: Bench, monkeypatch: pytest.MonkeyPatch, *, proxied: bool
@@ -164,6 +166,7 @@ def test_netrc_is_not_read(
     assert headers[":path"] == place
 
 
+@pytest.mark.slow
 def test_cookies_are_not_kept(receiver: HttpReceiver, bench: Bench) -> None:
     """Every cookie was kept and sent back: an endpoint could fill the memory with them."""
     receiver.cookie = "a=b; Path=/; Max-Age=9999"
@@ -172,6 +175,7 @@ def test_cookies_are_not_kept(receiver: HttpReceiver, bench: Bench) -> None:
             assert "cookie" not in receiver.next().headers
 
 
+@pytest.mark.slow
 def test_credentials_of_the_url_are_sent(
     receiver: HttpReceiver, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

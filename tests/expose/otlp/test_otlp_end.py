@@ -10,6 +10,8 @@ from harness.otlp.receivers import PROTOCOLS, each_protocol
 from harness.processes.work import CALLS, counts, serve, working
 from harness.support import SOON_S, Bench, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 @each_protocol
 def test_end_pushes_what_was_counted_since(

@@ -188,6 +188,7 @@ def test_scope_and_resource_say_who_counts(snapshots: dict[str, Snapshot], route
     }
 
 
+@pytest.mark.slow
 def test_many_series_go_in_requests_that_receivers_take(route: Route) -> None:
     """What is too large for one request is cut into several, and arrives whole."""
     held = Histogram([10**9] * (len(c.TOOL_DURATION.buckets) + 1), 10**9)

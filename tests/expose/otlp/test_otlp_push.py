@@ -21,6 +21,7 @@ from harness.processes.work import counts, serve, working
 from harness.support import Bench, unpack, wait_for
 
 GEN_AI = "gen_ai_execute_tool_duration_seconds"
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -251,6 +251,7 @@ def test_words_are_hidden_as_they_may_be_written() -> None:
     assert cleaned("anything", {}) == "anything"
 
 
+@pytest.mark.slow
 def test_process_says_nothing_of_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does anything else that the process writes, at the level that says most."""
     with HttpReceiver(status=401) as receiver, working(bench):

@@ -16,10 +16,12 @@ from harness.otlp.receivers import PROTOCOLS, HttpReceiver, Receiver, each_proto
 from harness.otlp.span_pushes import QUICK, SPANS, TRACES, add
 from harness.otlp.traced_exporter import spans_of
 from harness.processes.command import ANYWHERE, Place
-from harness.processes.prometheus import free_port
+from harness.processes.ports import free_port
 from harness.processes.served import Served
 from harness.processes.work import counts, serve, working
 from harness.support import SOON_S, Bench, wait_for
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -191,6 +193,5 @@ def test_queue_that_is_none_ends_the_start_with_a_sentence(
             served = serve(bench, TRACES)
             (bench.directory / "run").mkdir(exist_ok=True)
             served.launch()
-            assert served.process
-            assert served.process.wait(20) == code
+            assert served.wait(20) == code
             assert told in served.log

@@ -58,6 +58,7 @@ def times_of(spans: Iterable[Span]) -> dict[Labels, list[int]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_spans_are_what_the_histogram_counts(
     name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
@@ -89,6 +90,7 @@ _CALLS = {
 """What says how many calls have ended in each session, by the table of these."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sessions"),
     [

@@ -37,7 +37,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
     add_TraceServiceServicer_to_server,
 )
 
-from harness.processes.prometheus import free_port
+from harness.processes.ports import free_port
 from harness.support import PATIENCE_S, wait_for
 
 

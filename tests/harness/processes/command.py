@@ -15,6 +15,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from harness.markers import demand_time
+from harness.processes.process import Process
 from harness.support import wait_for
 
 ANYWHERE = ("--web.listen-address", "127.0.0.1:0")
@@ -36,6 +38,7 @@ class Place:
 
     def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run the command to its end."""
+        demand_time()
         return subprocess.run(
             [sys.executable, "-m", "opencode_exporter", *words],
             capture_output=True,
@@ -46,19 +49,10 @@ class Place:
         )
 
     @contextlib.contextmanager
-    def running(self, *words: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    def running(self, *words: str, **variables: str) -> Iterator[tuple[Process, str]]:
         """Run the command until the block ends; yield it and where it listens."""
-        with (
-            self.log.open("w") as log,
-            subprocess.Popen(
-                [sys.executable, "-m", "opencode_exporter", *words],
-                stderr=log,
-                env=self.environment(variables),
-                text=True,
-            ) as process,
-        ):
-            try:
-                wait_for(lambda: process.poll() is not None or "listening" in self.log.read_text())
-                yield process, " ".join(re.findall(r"http://[\d.:]+", self.log.read_text()))
-            finally:
-                process.kill()
+        self.log.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "opencode_exporter", *words]
+        with Process(command, self.log, environment=self.environment(variables)) as process:
+            wait_for(lambda: not process.is_running or "listening" in process.log)
+            yield process, " ".join(re.findall(r"http://[\d.:]+", process.log))

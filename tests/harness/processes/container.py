@@ -22,15 +22,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from harness.places import ROOT
-from harness.support import Exposed, missing, real_tool, wait_for
+from harness.processes.process import Process
+from harness.real_tools import need_root, real_tool
+from harness.support import Exposed
 
 PORT = 10777
 STATE = "/var/lib/opencode-exporter"
-_SECONDS = 60.0
 _SUITE = "bookworm"
 _PYTHON = "3.11"  # of that Debian
 _PACKAGES = "python3,python3-venv"
@@ -77,8 +77,7 @@ class Store:
 @contextmanager
 def built_image() -> Iterator[Image]:
     """Build the image, and remove it when the block ends; the stand-in stays."""
-    if os.geteuid() != 0:
-        missing("building an image in a chroot needs root")
+    need_root("building an image in a chroot needs root")
     for tool in ("buildah", "debootstrap", "unshare", "nsenter"):
         real_tool(tool)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -185,12 +184,12 @@ class Image:
         return config
 
 
-class Container:
+class Container(Process):
     """
     A running container: the image's own entry point, user, port and health check.
 
-    Use it as a context manager. Of what it may write only the ledger's directory
-    stays outside of it; the data directory is mounted read-only.
+    Of what it may write only the ledger's directory stays outside of it; the data
+    directory is mounted read-only.
     """
 
     def __init__(
@@ -198,40 +197,24 @@ class Container:
     ) -> None:
         self._image = image
         self._config = image.config
-        self._log = directory / "container.log"
         words = command or tuple(self._config["Cmd"])
-        self._command = [*self._config["Entrypoint"], *words]
         self.ledger = directory / "ledger"
-        self._options = [
-            *("--isolation=chroot", "--cap-drop=all"),
-            *(f"--volume={data}:/data/opencode:ro",),
-            *(f"--volume={self.ledger}:{STATE}",),
+        run = image.store.buildah(
+            *("run", "--isolation=chroot", "--cap-drop=all"),
+            f"--volume={data}:/data/opencode:ro",
+            f"--volume={self.ledger}:{STATE}",
             *([f"--user={user}"] if user else []),
-        ]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            sys.stderr.write(self._log.read_text(errors="replace")[-4000:])
-        self._end()
+            *(image.name, "--", *self._config["Entrypoint"], *words),
+        )
+        shell = f'{sys.executable} -c "$0" && exec "$@"'
+        super().__init__(
+            ["unshare", "--net", "sh", "-c", shell, _UP, *run], directory / "container.log"
+        )
 
     @property
     def pid(self) -> int:
-        """Return the exporter's process: a chroot has the numbers of the machine."""
-        lines = map(json.loads, self._log.read_text(encoding="utf-8").splitlines())
+        """The exporter's process: a chroot has the numbers of the machine."""
+        lines = map(json.loads, self.log.splitlines())
         return next(int(line["pid"]) for line in lines if "pid" in line)
 
     def get(self, path: str) -> tuple[int, str]:
@@ -255,40 +238,26 @@ class Container:
 
     def stop(self) -> int:
         """Send the image's stop signal, and return the exit code."""
-        assert self._process
         os.kill(self.pid, getattr(signal, self._config["StopSignal"]))
-        return self._process.wait(_SECONDS)
+        return self.wait()
 
-    def _start(self) -> None:
+    def launch(self) -> None:
+        """Start it with an empty ledger."""
         # As a named volume is new: with the mode that the image gives the directory.
         self.ledger.mkdir()
         self.ledger.chmod((self._image.files / STATE[1:]).stat().st_mode & 0o7777)
-        run = self._image.store.buildah(
-            "run", *self._options, self._image.name, "--", *self._command
-        )
-        shell = f'{sys.executable} -c "$0" && exec "$@"'
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                ["unshare", "--net", "sh", "-c", shell, _UP, *run],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        wait_for(self._answers, _SECONDS, every=0.2)
+        super().launch()
 
-    def _answers(self) -> bool:
-        assert self._process
-        if self._process.poll() is not None:
-            raise RuntimeError(self._log.read_text(errors="replace")[-4000:])
-        return "listening" in self._log.read_text() and self.get("/-/healthy")[0] == 200
+    def is_up(self) -> bool:
+        """Return whether it answers."""
+        return "listening" in self.log and self.get("/-/healthy")[0] == 200
+
+    def kill(self) -> None:
+        """End buildah, which takes what runs inside along; killed, it would leave that."""
+        super().stop()
 
     def _inside(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         network = ["nsenter", f"--net=/proc/{self.pid}/ns/net", "--"]
         return subprocess.run(
             [*network, *command], capture_output=True, text=True, check=False, timeout=60
         )
-
-    def _end(self) -> None:
-        if self._process and self._process.poll() is None:
-            self._process.terminate()  # buildah takes what runs inside along
-            self._process.wait(_SECONDS)

@@ -12,69 +12,47 @@ a reader would take the writer for dead, and clear the index under its feet.
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 from random import Random
-from typing import Any, Self
+from typing import Any
 
 import apsw
 
 from harness.databases import V1
+from harness.processes.process import LineProcess, with_our_modules
 from harness.rereading import add_call
 
 _PATIENCE_S = 1.0  # within which a checkpoint must have succeeded, however often it is tried
 _COMMITS_BETWEEN = 5
 
 
-class Neighbour:
-    """A process with the database open. Use it as a context manager."""
+class Neighbour(LineProcess):
+    """A process with the database open; killed, it leaves its WAL and its index as they are."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__([sys.executable, __file__, path], environment=with_our_modules())
         self.path = path
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, str(path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Start it, and let it open the database."""
+        super().start()
         self.ask("open")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream:
-                stream.close()
 
     def ask(self, command: str, *words: str) -> Any:
         """Give a command and return its answer."""
-        self.tell(command, *words)
-        return self.answer()
+        self.begin(command, *words)
+        return self.finish()
 
-    def tell(self, command: str, *words: str) -> None:
+    def begin(self, command: str, *words: str) -> None:
         """Give a command."""
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps([command, *words]) + "\n")
-        self._process.stdin.flush()
+        self.tell(json.dumps([command, *words]))
 
-    def answer(self) -> Any:
+    def finish(self) -> Any:
         """Return the answer to the command that was given last."""
-        assert self._process.stdout
-        return json.loads(self._process.stdout.readline())
-
-    def kill(self) -> None:
-        """Send SIGKILL: its WAL and its index stay as they are."""
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+        return json.loads(self.answer())
 
 
 class _Writer:

@@ -8,15 +8,15 @@ and is gone when its block ends. Nothing here knows what a test asserts.
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
+from harness.processes.ports import free_port
+from harness.processes.process import Process
 from harness.support import PATIENCE_S, Labels, real_tool, wait_for
 
 _CONFIG = """
@@ -27,20 +27,13 @@ scrape_configs:
 """
 
 
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Prometheus:
+class Prometheus(Process):
     """
     A Prometheus server that scrapes one target, and others beside it, under one job.
 
-    Use it as a context manager.  Moments are Unix seconds; an instant query without
-    one is answered as of now.  A file of OpenMetrics may give it samples from the start,
-    or the blocks that lie in ``data`` below its directory; without a target these are all.
+    Moments are Unix seconds; an instant query without one is answered as of now. A file
+    of OpenMetrics may give it samples from the start, or the blocks that lie in ``data``
+    below its directory; without a target these are all.
     """
 
     def __init__(
@@ -55,51 +48,41 @@ class Prometheus:
         features: Sequence[str] = (),
     ) -> None:
         self._directory = directory
-        self._features = features
         self._history = history
-        self._retention = retention
         targets = json.dumps([address for address in (target, *beside) if address])
         self._config = _CONFIG.format(targets=targets, interval=interval)
         self._client = httpx.Client(trust_env=False, timeout=PATIENCE_S)
         self._url = f"http://127.0.0.1:{free_port()}"
-        self._process: subprocess.Popen[bytes] | None = None
+        command = [
+            real_tool("prometheus"),
+            f"--config.file={directory / 'prometheus.yml'}",
+            f"--storage.tsdb.path={directory / 'data'}",
+            f"--storage.tsdb.retention.time={retention}",
+            f"--web.listen-address={self._url.removeprefix('http://')}",
+            "--log.level=warn",
+            *(f"--enable-feature={feature}" for feature in features),
+        ]
+        super().__init__(command, directory / "log")
 
-    def __enter__(self) -> Self:
-        program = real_tool("prometheus")
+    def launch(self) -> None:
+        """Start it, with its configuration and the history in its directory."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        config = self._directory / "prometheus.yml"
-        config.write_text(self._config, encoding="utf-8")
+        (self._directory / "prometheus.yml").write_text(self._config, encoding="utf-8")
         if self._history:
             self._take(self._history)
-        with (self._directory / "log").open("wb") as log:
-            self._process = subprocess.Popen(
-                [
-                    program,
-                    f"--config.file={config}",
-                    f"--storage.tsdb.path={self._directory / 'data'}",
-                    f"--storage.tsdb.retention.time={self._retention}",
-                    f"--web.listen-address={self._url.removeprefix('http://')}",
-                    "--log.level=warn",
-                    *(f"--enable-feature={feature}" for feature in self._features),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            wait_for(self._ready, PATIENCE_S)
-        except BaseException:
-            self._end()
-            raise
-        return self
+        super().launch()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._end()
+    def is_up(self) -> bool:
+        """Return whether it says that it is ready."""
+        try:
+            return self._client.get(f"{self._url}/-/ready").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def close(self) -> None:
+        """End it and the connections to it; safe to call again."""
+        self._client.close()
+        super().close()
 
     def query(self, promql: str, at: float | None = None) -> dict[Labels, float]:
         """Return the value of each series that an instant query answers with."""
@@ -142,22 +125,7 @@ class Prometheus:
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def _ready(self) -> bool:
-        assert self._process is not None
-        if self._process.poll() is not None:
-            raise RuntimeError((self._directory / "log").read_text(errors="replace")[-2000:])
-        try:
-            return self._client.get(f"{self._url}/-/ready").status_code == 200
-        except httpx.TransportError:
-            return False
-
     def _ask(self, promql: str, at: float | None) -> list[dict[str, Any]]:
         asked = {"query": promql} | ({} if at is None else {"time": f"{at:.3f}"})
         found: list[dict[str, Any]] = self.api("query", asked)["result"]
         return found
-
-    def _end(self) -> None:
-        self._client.close()
-        if self._process:
-            self._process.kill()
-            self._process.wait(PATIENCE_S)

@@ -9,23 +9,22 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from harness.places import DEPLOY
-from harness.processes.prometheus import free_port
+from harness.processes.ports import free_port
+from harness.processes.process import Process
 from harness.support import wait_for
 
 STACK = "stack.py"
 
 
-class Stack:
+class Stack(Process):
     """
     The script in a process of its own, with ports and a temporary folder of its own.
 
@@ -44,49 +43,35 @@ class Stack:
         also = ["alertmanager"] if Path(script).name == STACK else []
         programs = ("exporter", "prometheus", *also)
         self.ports = {name: free_port() for name in programs}
-        self._words = [str(DEPLOY / script), *words]
-        self._within = within
         self.temporary = directory / "temporary"
         self.temporary.mkdir()
-        self._log = directory / "log"
-        self._environment = {**os.environ, "TMPDIR": str(self.temporary), **environment}
-        self.process: subprocess.Popen[bytes]
+        super().__init__(
+            [sys.executable, DEPLOY / script, *words],
+            directory / "log",
+            environment={**os.environ, "TMPDIR": str(self.temporary), **environment},
+            within=within,
+        )
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Start it, and see to it that it has ended after the block."""
-        ports = [f"--{name}-port={port}" for name, port in self.ports.items()]
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *self._words, *ports],
-                cwd=self._within,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            yield
-        finally:
-            self.process.kill()
-            self.process.wait()
-            for pid in self.pids().values():
-                with suppress(ProcessLookupError):
-                    os.killpg(pid, signal.SIGKILL)
+    def launch(self) -> None:
+        """Start it on its ports."""
+        self.command += [f"--{name}-port={port}" for name, port in self.ports.items()]
+        super().launch()
 
-    @property
-    def said(self) -> str:
-        """What it has written."""
-        return self._log.read_text("utf-8")
+    def close(self) -> None:
+        """End it, and all that it started."""
+        super().close()
+        for pid in self.pids().values():
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
 
     def says(self, text: str) -> None:
         """Wait until it writes something."""
-        wait_for(lambda: text in self.said or self.process.poll() is not None, 60)
-        assert text in self.said, self.said
+        wait_for(lambda: text in self.log or not self.is_running)
+        assert text in self.log, self.log
 
     def pids(self) -> dict[str, int]:
         """Return the processes of the programs that were started."""
-        return {name: int(pid) for name, pid in re.findall(r"(\w+) started \(pid=(\d+)", self.said)}
+        return {name: int(pid) for name, pid in re.findall(r"(\w+) started \(pid=(\d+)", self.log)}
 
     def leaves_nothing(self) -> bool:
         """Return whether its programs, and what they wrote, are gone."""

@@ -8,21 +8,19 @@ gone when its block ends. Nothing here knows what a test asserts.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import httpx
 
-from harness.processes.prometheus import free_port
-from harness.support import PATIENCE_S, Exposed, wait_for
+from harness.processes.ports import free_port
+from harness.processes.process import Process
+from harness.support import PATIENCE_S, Exposed
 
 
-class Served:
+class Served(Process):
     """
-    `opencode-exporter serve` over one database. Use it as a context manager.
+    `opencode-exporter serve` over one database.
 
     Args:
         source: The database.
@@ -33,7 +31,6 @@ class Served:
 
     Attributes:
         target: Host and port, as Prometheus wants them.
-        process: The running process, or the last one that ran.
     """
 
     def __init__(
@@ -44,78 +41,24 @@ class Served:
         home: Path,
         python: str | Path = sys.executable,
     ) -> None:
-        self._python = str(python)
         self.target = f"127.0.0.1:{free_port()}"
-        self._arguments = [
-            *("--source.path", str(source)),
-            *("--ledger.path", str(directory / "ledger.db")),
+        command = [
+            *(python, "-m", "opencode_exporter", "serve"),
+            *("--source.path", source),
+            *("--ledger.path", directory / "ledger.db"),
             *("--web.listen-address", self.target),
             *more,
         ]
-        self._directory = directory
         # The skills on disk are those of the home in which OpenCode runs.
         own = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config")}
         inherited = {key: text for key, text in os.environ.items() if "OPENCODE" not in key}
-        self._environment = {**inherited, **own}
+        super().__init__(command, directory / "log", environment={**inherited, **own})
         self._client = httpx.Client(
             base_url=f"http://{self.target}",
             trust_env=False,
             timeout=PATIENCE_S,
             headers={"accept": "*/*"},
         )
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        try:
-            self.start()
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            sys.stderr.write(self.log[-4000:])
-        self._end()
-
-    @property
-    def log(self) -> str:
-        """Return what it has logged so far, in all its lives."""
-        return (self._directory / "log").read_text(errors="replace")
-
-    def start(self) -> None:
-        """Start the process and wait until it answers."""
-        self.launch()
-        wait_for(self._answers, PATIENCE_S)
-
-    def launch(self) -> None:
-        """Start the process."""
-        with (self._directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [self._python, "-m", "opencode_exporter", "serve", *self._arguments],
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-
-    def kill(self) -> None:
-        """Send SIGKILL: it has no chance to put anything in order."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait(PATIENCE_S)
-
-    def stop(self) -> int:
-        """Ask it to end, as a service manager does; return its exit code."""
-        assert self.process is not None
-        self.process.terminate()
-        return self.process.wait(PATIENCE_S)
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         """Request a path; an underscore in a header's name stands for a dash."""
@@ -130,16 +73,14 @@ class Served:
         """Return whether it says that the history is in."""
         return self.get("/-/ready").status_code == 200
 
-    def _answers(self) -> bool:
-        assert self.process is not None
-        if self.process.poll() is not None:
-            raise RuntimeError(f"the exporter ended: {self.log[-2000:]}")
+    def is_up(self) -> bool:
+        """Return whether it answers."""
         try:
             return self.get("/-/healthy").status_code == 200
         except httpx.TransportError:
             return False
 
-    def _end(self) -> None:
+    def close(self) -> None:
+        """End it and the connections to it; safe to call again."""
         self._client.close()
-        if self.process and self.process.poll() is None:
-            self.kill()
+        super().close()

@@ -7,7 +7,6 @@ here knows which fault a test brings about.
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ import apsw
 
 from harness.databases import V1
 from harness.processes.served import Served
-from harness.support import Bench, missing, wait_for
+from harness.support import Bench, wait_for
 
 CALLS: Final = "opencode_tool_invocations_total"
 SOURCE: Final = "opencode.db"
@@ -85,19 +84,6 @@ def shown(served: Served) -> tuple[float | None, float]:
     """Return whether the source is up on a page, and the calls on it."""
     page = served.page()
     return page.value("opencode_up", source=SOURCE), page.total(CALLS)
-
-
-@contextmanager
-def mounted(directory: Path, *options: str) -> Iterator[None]:
-    """Mount a small file system in memory there, or skip."""
-    directory.mkdir(parents=True, exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", *options, "tmpfs", str(directory)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        missing("mounting is not permitted here: needs root with CAP_SYS_ADMIN")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(directory)], check=True)
 
 
 def overwrite(path: Path, start: int, end: int) -> None:

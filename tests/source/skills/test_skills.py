@@ -115,6 +115,7 @@ def test_broken_config_lists_nothing_or_text(text: str) -> None:
     assert all(isinstance(path, str) for path in parse_config(text.encode()).skill_paths)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(), st.text() | st.lists(st.text())), st.lists(st.text(min_size=1)))
 def test_comments_are_found_outside_strings_only(rest: dict[str, object], paths: list[str]) -> None:
     """Plain JSON means the same, whatever its strings look like."""
