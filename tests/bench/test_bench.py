@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from harness.processes.process import with_our_modules
-from harness.support import SOON_S
+from harness.waiting import SOON_S
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from prometheus_client.parser import text_fd_to_metric_families
 
-from harness.support import Bench, Exposed, Labels, exposed
+from harness.exporters import Bench, Exposed, Labels, exposed
 from opencode_exporter.commands.backfill import Job, Written, run
 from opencode_exporter.service.settings import Settings
 

@@ -9,8 +9,10 @@ import apsw
 import pytest
 
 from commands.backfilling import MINUTE_MS, Past, backfill_file, backfilled, first_page
+from harness.clock import HOUR_MS
+from harness.exporters import Bench, Exposed, Labels, exposed
+from harness.recordings import unpack
 from harness.replaying import Replay
-from harness.support import HOUR_MS, Bench, Exposed, Labels, exposed, unpack
 from ledger.expected_starts import NAMES, called, event_times, recorded
 from opencode_exporter import catalog as c
 from opencode_exporter.errors import ConfigError

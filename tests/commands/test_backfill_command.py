@@ -17,11 +17,14 @@ import pytest
 from commands.backfill_flags import LABELS, flags, ledger
 from commands.backfilling import SCRAPE, Past
 from harness import mounts
+from harness.clock import HOUR_MS
+from harness.exporters import Exposed
 from harness.processes.command import ANYWHERE, Place
 from harness.processes.process import Process
 from harness.processes.work import PAGE, overwrite
 from harness.real_tools import missing
-from harness.support import HOUR_MS, Exposed, unpack, wait_for
+from harness.recordings import unpack
+from harness.waiting import wait_for
 from opencode_exporter.commands.backfill import Job, Written, advice
 from opencode_exporter.demo import Demo
 from opencode_exporter.ledger.place import take_after

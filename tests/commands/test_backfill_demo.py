@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.processes.scripts import Stack
-from harness.support import real_tool, wait_for
+from harness.real_tools import real_tool
+from harness.waiting import wait_for
 
 SCRIPT = "backfill_demo.py"
 CALLS = "sum(increase(opencode_tool_invocations_total{job='opencode'}[20d]))"

@@ -15,10 +15,12 @@ import httpx
 import pytest
 
 from contract.oracle.reading import read
+from harness.exporters import Exposed, Labels
 from harness.processes.command import Place
 from harness.processes.ports import free_port
 from harness.processes.prometheus import Prometheus
-from harness.support import Exposed, Labels, real_tool, wait_for
+from harness.real_tools import real_tool
+from harness.waiting import wait_for
 from ledger.expected_starts import event_times
 from opencode_exporter import catalog as c
 from opencode_exporter.demo import Demo

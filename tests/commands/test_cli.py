@@ -13,8 +13,10 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
+from harness.exporters import Exposed
 from harness.processes.command import Place
-from harness.support import Exposed, unpack, wait_for
+from harness.recordings import unpack
+from harness.waiting import wait_for
 from opencode_exporter import __version__
 from opencode_exporter.commands.cli import cli
 from opencode_exporter.errors import ConfigError

@@ -19,7 +19,8 @@ import pytest
 
 from harness.processes.command import ANYWHERE, Place
 from harness.processes.process import Process
-from harness.support import SOON_S, unpack, wait_for
+from harness.recordings import unpack
+from harness.waiting import SOON_S, wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -20,7 +20,8 @@ from harness.places import DEPLOY
 from harness.processes.command import ANYWHERE, Place
 from harness.processes.process import Process
 from harness.processes.scripts import STACK, Stack
-from harness.support import PATIENCE_S, real_tool, wait_for
+from harness.real_tools import real_tool
+from harness.waiting import PATIENCE_S, wait_for
 from opencode_exporter.service.read_ahead import WORTH_IT_ROWS
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "opencode-exporter"

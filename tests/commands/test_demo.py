@@ -19,7 +19,8 @@ import apsw
 import pytest
 
 from harness.processes.process import LineProcess
-from harness.support import PATIENCE_S, SOON_S, real_opencode
+from harness.real_tools import real_opencode
+from harness.waiting import PATIENCE_S, SOON_S
 from opencode_exporter import demo as package
 from opencode_exporter.demo import Demo, store, world
 

@@ -11,8 +11,9 @@ from typing import Literal
 import httpx
 import pytest
 
+from harness.exporters import Bench, Exposed, exposed
 from harness.processes.command import ANYWHERE, Place
-from harness.support import Bench, Exposed, exposed, wait_for
+from harness.waiting import wait_for
 from opencode_exporter.demo import Demo
 
 GENERATIONS: tuple[Literal["v1", "v2"], ...] = ("v1", "v2")

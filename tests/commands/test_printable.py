@@ -14,8 +14,8 @@ from rich.console import Console
 
 from commands.backfilling import SCRAPE
 from harness.databases import V1
+from harness.exporters import Bench
 from harness.processes.command import ANYWHERE, Place
-from harness.support import Bench
 from opencode_exporter.commands import logs
 from opencode_exporter.commands.backfill import Job, Written, advice
 from opencode_exporter.commands.terminal import ProgressBar

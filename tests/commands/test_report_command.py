@@ -14,8 +14,9 @@ import pytest
 from rich.cells import cell_len
 
 from contract.oracle.reading import read
+from harness.exporters import Exposed
 from harness.processes.command import Place
-from harness.support import Exposed, unpack
+from harness.recordings import unpack
 
 pytestmark = pytest.mark.slow
 

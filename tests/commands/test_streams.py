@@ -16,7 +16,8 @@ import pytest
 from commands.backfill_flags import LABELS, flags
 from harness.processes.command import ANYWHERE, Place
 from harness.processes.ports import free_port
-from harness.support import PATIENCE_S, unpack, wait_for
+from harness.recordings import unpack
+from harness.waiting import PATIENCE_S, wait_for
 from opencode_exporter.commands.cli import cli
 
 COMMANDS = cli.commands

@@ -7,8 +7,10 @@ import pytest
 from contract.oracle.comparing import cells_of, differences
 from contract.oracle.executions import executions
 from contract.oracle.totals import expected
+from harness.clock import HOUR_MS
+from harness.exporters import Bench
 from harness.places import RECORDINGS
-from harness.support import HOUR_MS, Bench, truth, unpack
+from harness.recordings import truth, unpack
 from opencode_exporter import catalog as c
 from opencode_exporter.decode.languages import language_of
 

@@ -9,9 +9,10 @@ import pytest
 from contract.oracle.comparing import cells_of, differences
 from contract.oracle.executions import executions
 from contract.oracle.totals import expected
+from harness.exporters import Bench, exposed
 from harness.places import RECORDINGS
+from harness.recordings import unpack
 from harness.replaying import Replay
-from harness.support import Bench, exposed, unpack
 from opencode_exporter import catalog as c
 from opencode_exporter.decode.languages import language_of
 

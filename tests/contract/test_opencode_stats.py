@@ -22,7 +22,10 @@ from contract.opencode_stats_page import Page
 from contract.oracle.parsing import is_typed, load, obj, word
 from contract.oracle.reading import read
 from contract.recorder.provision import MODEL
-from harness.support import Bench, Exposed, FakeClock, real_opencode, unpack
+from harness.clock import FakeClock
+from harness.exporters import Bench, Exposed
+from harness.real_tools import real_opencode
+from harness.recordings import unpack
 from opencode_exporter.demo import Demo
 
 VERSION = "1.18.33"

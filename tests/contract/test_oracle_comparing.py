@@ -8,7 +8,7 @@ import pytest
 
 from contract.oracle.comparing import LABELS, differences
 from contract.oracle.totals import of_sessions
-from harness.support import Exposed
+from harness.exporters import Exposed
 
 PAGE = """\
 # TYPE opencode_turns_total counter

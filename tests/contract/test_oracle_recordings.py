@@ -14,7 +14,7 @@ from contract.oracle.runs import skill_runs
 from contract.oracle.totals import expected
 from contract.oracle.turns import turns
 from harness.places import RECORDINGS
-from harness.support import truth, unpack
+from harness.recordings import truth, unpack
 
 NAMES = sorted(path.parent.name for path in RECORDINGS.glob("*/truth.json"))
 PLAYED = [name for name in NAMES if "turns" in truth(name)]

@@ -12,12 +12,14 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 
 from contract.odd_secrets import OddRows
 from contract.planting import PREFIX, Planter, leaks
+from harness.exporters import Bench
 from harness.otlp.receivers import HttpReceiver
 from harness.otlp.traced_exporter import spans_of, tracing
 from harness.processes.command import Place
 from harness.processes.served import Served
+from harness.recordings import truth, unpack
 from harness.replaying import Replay
-from harness.support import Bench, truth, unpack, wait_for
+from harness.waiting import wait_for
 from opencode_exporter.commands.cli import cli
 
 RECORDINGS = ("turns-1.18.33", "turns-2.0.15", "upgrade-1.18.33-2.0.15")

@@ -15,8 +15,11 @@ import pytest
 from contract.oracle.comparing import differences
 from contract.oracle.totals import expected
 from contract.recorder.provider_recording import record_provider
+from harness.clock import HOUR_MS
+from harness.exporters import Bench, Exposed
 from harness.places import RECORDINGS
-from harness.support import HOUR_MS, Bench, Exposed, real_opencode, truth, unpack
+from harness.real_tools import real_opencode
+from harness.recordings import truth, unpack
 from opencode_exporter.decode.languages import language_of
 
 NAMES = sorted(

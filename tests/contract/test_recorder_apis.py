@@ -10,7 +10,7 @@ import pytest
 from contract.recorder.apis import APIS, Api, spoken
 from contract.recorder.model import ScriptedModel
 from contract.recorder.script import Call, Scene, Step, Usage
-from harness.support import PATIENCE_S
+from harness.waiting import PATIENCE_S
 
 PATHS = {
     "anthropic": "/scripted/v1/messages",

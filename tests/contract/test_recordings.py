@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from harness.clock import HOUR_MS
+from harness.exporters import Bench, Exposed, exposed
 from harness.places import RECORDINGS, TESTS
+from harness.recordings import truth, unpack
 from harness.rereading import forget_cursors
-from harness.support import HOUR_MS, Bench, Exposed, exposed, truth, unpack
 from opencode_exporter.chunk import Chunk
 from opencode_exporter.source.opencode import tailer
 

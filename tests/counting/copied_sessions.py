@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.databases import V1, V2, call
-from harness.support import Exposed
+from harness.exporters import Exposed
 
 BOTH = pytest.mark.parametrize("generation", [V1, V2])
 Database = V1 | V2

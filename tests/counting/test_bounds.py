@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from harness.databases import V1, V2, call
-from harness.support import Bench, exposed
+from harness.exporters import Bench, exposed
 from opencode_exporter.counting.fork_prints import FULL
 from opencode_exporter.counting.tally import Tally
 from opencode_exporter.counting.turns import cache, turns

@@ -9,9 +9,10 @@ from typing import Final
 import apsw
 import pytest
 
+from harness.clock import HOUR_MS
 from harness.databases import V1, V2, call
+from harness.exporters import Bench, Exposed
 from harness.pages import CALLS, LATE, polled
-from harness.support import HOUR_MS, Bench, Exposed
 from opencode_exporter.service.exporter import Exporter
 
 Database = V1 | V2

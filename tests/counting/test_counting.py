@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from harness.databases import V1, V2, call
+from harness.exporters import Bench
 from harness.pages import DURATION, LATE, counted, polled, running
 from harness.rereading import forget_cursors
-from harness.support import Bench
 
 
 def test_v1_part_rewritten_in_place_counts_at_its_end(bench: Bench) -> None:

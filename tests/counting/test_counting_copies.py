@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from counting.copied_sessions import BOTH, Generation, copies, start, work
+from harness.exporters import Bench
 from harness.pages import counted, polled, running
 from harness.rereading import forget_cursors
-from harness.support import Bench
 
 
 @BOTH

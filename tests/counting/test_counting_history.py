@@ -6,9 +6,9 @@ import pytest
 
 from counting.copied_sessions import BOTH, Generation, copies, start, work
 from harness.databases import V1, V2, call
+from harness.exporters import Bench
 from harness.pages import CALLS, counted, polled, running
 from harness.rereading import forget_cursors
-from harness.support import Bench
 from opencode_exporter.chunk import Chunk
 from opencode_exporter.source.opencode import tailer
 

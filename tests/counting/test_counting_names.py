@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from harness.databases import V1, V2, call
+from harness.exporters import Bench, Exposed
 from harness.pages import CALLS, counted, polled
-from harness.support import Bench, Exposed
 
 OVERFLOW = "opencode_exporter_label_overflow_total"
 LOADS = "opencode_skill_invocations_total"

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from harness.databases import V1, V2, call
+from harness.exporters import Bench
 from harness.pages import counted, polled
-from harness.support import Bench
 from opencode_exporter.chunk import Chunk, OpenRow
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.tailer import Tailer

@@ -6,8 +6,8 @@ import pytest
 
 from counting.copied_sessions import copies
 from harness.databases import call
+from harness.exporters import Bench
 from harness.pages import DURATION, LATE, counted, polled, running
-from harness.support import Bench
 from harness.upgraded import import_step, upgraded
 
 INTERRUPTED = {"type": "tool.interrupted", "message": "Tool execution interrupted: read"}

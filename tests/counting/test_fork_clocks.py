@@ -9,9 +9,10 @@ import pytest
 
 from counting.copied_sessions import copies
 from counting.turn_rows import TABLES, Database, turn
+from harness.clock import HOUR_MS
 from harness.databases import V1, V2, call
+from harness.exporters import Bench, Exposed
 from harness.pages import counted, polled, running
-from harness.support import HOUR_MS, Bench, Exposed
 from opencode_exporter.service import source_poll
 
 BOTH = pytest.mark.parametrize("generation", [V1, V2])

@@ -8,10 +8,12 @@ from typing import Any, Final
 import pytest
 
 from counting.turn_rows import TABLES, Database, turn
+from harness.clock import HOUR_MS
 from harness.databases import V1, V2, call
+from harness.exporters import Bench, Exposed
 from harness.pages import counted, polled, running
+from harness.recordings import truth, unpack
 from harness.rereading import REJECTED
-from harness.support import HOUR_MS, Bench, Exposed, truth, unpack
 from opencode_exporter.ledger import waiting
 from opencode_exporter.service import source_poll
 from opencode_exporter.service.exporter import Exporter

@@ -8,8 +8,10 @@ from pathlib import Path
 import apsw
 import pytest
 
+from harness.clock import HOUR_MS
 from harness.databases import V1, V2
-from harness.support import HOUR_MS, Bench, exposed, truth, unpack
+from harness.exporters import Bench, exposed
+from harness.recordings import truth, unpack
 from opencode_exporter.ledger import store
 from opencode_exporter.service.exporter import Exporter
 

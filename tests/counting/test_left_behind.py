@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from contract.oracle.building import USED
+from harness.clock import HOUR_MS
 from harness.databases import V1, V2, call
-from harness.support import HOUR_MS, Bench, Exposed, exposed
+from harness.exporters import Bench, Exposed, exposed
 
 CALLS = "opencode_tool_invocations_total"
 TURNS = "opencode_turns_total"

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.databases import V1, V2, call
+from harness.exporters import Bench, Exposed
 from harness.pages import CALLS, polled
 from harness.skill_files import put
-from harness.support import Bench, Exposed
 from opencode_exporter.counting.labels import Slots, limit_of
 from opencode_exporter.events import OVERFLOW
 from opencode_exporter.service.exporter import Exporter

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from harness.databases import V1
+from harness.exporters import Bench
 from harness.pages import counted, polled, running
-from harness.support import Bench
 from opencode_exporter.service import source_poll
 from opencode_exporter.service.exporter import Exporter
 

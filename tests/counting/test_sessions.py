@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.databases import V1, V2, call
-from harness.support import Bench, Exposed, exposed
+from harness.exporters import Bench, Exposed, exposed
 from opencode_exporter.service.exporter import Exporter
 
 SESSIONS = "opencode_session_tool_invocations"

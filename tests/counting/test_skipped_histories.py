@@ -11,8 +11,8 @@ import pytest
 
 from counting.copied_sessions import BOTH, Generation, start, work
 from harness.databases import V1, V2
+from harness.exporters import Bench, exposed
 from harness.pages import CALLS, counted, polled, running
-from harness.support import Bench, exposed
 from opencode_exporter.service import source_poll
 from opencode_exporter.service.exporter import Exporter
 from source.held_locks import LOCKS, held

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from harness.clock import FakeClock
 from harness.databases import V1
-from harness.support import FakeClock
 from opencode_exporter.chunk import Chunk
 from opencode_exporter.clock import SystemClock
 from opencode_exporter.demo.rows import text

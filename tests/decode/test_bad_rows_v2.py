@@ -9,9 +9,9 @@ from typing import Any, Final
 import pytest
 
 from harness.databases import BEGIN_MS, V2, call, schema
+from harness.exporters import Bench, exposed
 from harness.rereading import CALLS, REJECTED, SECRET, problem, readings, stored
 from harness.row_shapes import timed
-from harness.support import Bench, exposed
 
 NOW: Final = 1_795_000_000_000
 DAY: Final = 86_400_000

@@ -9,9 +9,9 @@ from typing import Any, Final
 import pytest
 
 from harness.databases import BEGIN_MS, V1, V2, call, schema, tool_part
+from harness.exporters import Bench, Exposed
 from harness.pages import counted, polled
 from harness.row_shapes import timed
-from harness.support import Bench, Exposed
 
 HALF: Final = "\ud83d"
 ODD: Final[dict[str, Callable[[str], bytes]]] = {

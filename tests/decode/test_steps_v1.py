@@ -15,9 +15,10 @@ from contract.oracle.model import Row
 from contract.oracle.parsing import load, v1_row
 from contract.oracle.reading import _add_parts
 from decode.messages_v1 import USED, only, put, read, step, table
+from harness.clock import FakeClock
 from harness.databases import V1
 from harness.places import RECORDINGS
-from harness.support import FakeClock, unpack
+from harness.recordings import unpack
 from opencode_exporter.demo.rows import text
 from opencode_exporter.events import Event, Rejection, Remark, Step, StepCall
 from opencode_exporter.source.opencode.tables.table import WITHOUT_BOUNDS, Taken

@@ -10,8 +10,9 @@ import apsw
 import pytest
 
 from decode.messages_v1 import USED, only, put, read, step, table
+from harness.clock import FakeClock
 from harness.databases import V1
-from harness.support import FakeClock, unpack
+from harness.recordings import unpack
 from opencode_exporter.chunk import Anchor
 from opencode_exporter.clock import Patience
 from opencode_exporter.events import Rejection, Session, Step

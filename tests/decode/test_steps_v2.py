@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from contract.oracle import edits, model, reading, runs
-from harness.support import unpack
+from harness.recordings import unpack
 from opencode_exporter.decode.languages import language_of
 from opencode_exporter.decode.opencode.origins import V1, V2
 from opencode_exporter.decode.opencode.v2.rows import ROW_TYPES, decode

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.oracle import parsing
+from harness.clock import FakeClock
 from harness.databases import BEGIN_MS, V2
 from harness.row_shapes import call
-from harness.support import FakeClock
 from opencode_exporter.decode.opencode.v2.rows import ROW_TYPES, decode
 from opencode_exporter.decode.opencode.v2.shapes import Row
 from opencode_exporter.decode.values import Unusable

@@ -16,9 +16,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import ResourceMetrics
 
+from harness.exporters import Labels
 from harness.otlp.published_rules import Samples, add_metric, attributes_of
 from harness.places import DEPLOY
-from harness.support import Labels
 
 FOLDER: Final = DEPLOY / "otel-collector"
 _EMPTIED: Final = re.compile(r'set\(scope\.(name|version), ""\)')

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from harness.places import DEPLOY
-from harness.support import real_tool
+from harness.real_tools import real_tool
 
 
 def composed(env: str) -> dict[str, Any]:

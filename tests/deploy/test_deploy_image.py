@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.exporters import Exposed
 from harness.processes.container import PORT, STATE, Container, Image, built_image
 from harness.processes.opencode_writer import Neighbour
-from harness.support import Exposed, unpack, wait_for
+from harness.recordings import unpack
+from harness.waiting import wait_for
 
 RECORDING = "turns-2.0.15"
 CALLS = "opencode_tool_invocations_total"

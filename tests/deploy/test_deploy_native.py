@@ -17,7 +17,9 @@ from harness.places import DEPLOY
 from harness.processes.ports import free_port
 from harness.processes.process import Process
 from harness.processes.served import Served
-from harness.support import PATIENCE_S, real_tool, unpack, wait_for
+from harness.real_tools import real_tool
+from harness.recordings import unpack
+from harness.waiting import PATIENCE_S, wait_for
 
 RULES = DEPLOY / "prometheus" / "rules"
 CONFIG = DEPLOY / "alertmanager" / "alertmanager.yml"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.places import DEPLOY
-from harness.support import real_tool
+from harness.real_tools import real_tool
 from opencode_exporter.service.settings import state_directory
 
 UNIT = DEPLOY / "systemd" / "opencode-exporter.service"

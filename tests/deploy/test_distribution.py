@@ -10,8 +10,8 @@ import pytest
 
 from harness.installed import run
 from harness.places import ROOT
-from harness.real_tools import built_wheel
-from harness.support import missing, unpack
+from harness.real_tools import built_wheel, missing
+from harness.recordings import unpack
 from opencode_exporter import __version__
 
 COMPLETE: Final = "_OPENCODE_EXPORTER_COMPLETE"

@@ -21,8 +21,9 @@ from deploy.two_routes import LENGTH_S, PUSHED, SCRAPED, STEP_S, TwoRoutes, two_
 from grafana.dashboards import UIDS, Query, dashboard
 from grafana.shown import Series, Shown
 from grafana.templating import Times
+from harness.exporters import Labels
 from harness.processes.prometheus import Prometheus
-from harness.support import Labels, real_tool
+from harness.real_tools import real_tool
 
 ONLY_SCRAPED = {"up"}
 """Series that no push has; `process_*` is one more, which the history leaves out."""

@@ -19,14 +19,16 @@ from typing import Any, Final
 import httpx
 import pytest
 
+from harness.exporters import Exposed
 from harness.installed import run
 from harness.otlp.pushes import EXPORTS, calls_of
 from harness.otlp.receivers import PROTOCOLS, each_protocol
 from harness.otlp.span_pushes import QUICK, SPANS, TRACES
 from harness.places import GOLDEN, ROOT
 from harness.processes.served import Served
-from harness.real_tools import built_wheel
-from harness.support import Exposed, missing, unpack, wait_for
+from harness.real_tools import built_wheel, missing
+from harness.recordings import unpack
+from harness.waiting import wait_for
 from harness.web_server import hashed
 
 RECORDING: Final = "2.0.15"

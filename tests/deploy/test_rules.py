@@ -25,7 +25,7 @@ from deploy.rules_reading import (
     take_apart,
 )
 from documents import home
-from harness.support import real_tool
+from harness.real_tools import real_tool
 from opencode_exporter.catalog import ON_PAGE
 from opencode_exporter.catalog.labels import LABELS
 

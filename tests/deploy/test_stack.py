@@ -14,7 +14,8 @@ import yaml
 
 from harness.places import DEPLOY
 from harness.processes.scripts import STACK, Stack
-from harness.support import real_tool, wait_for
+from harness.real_tools import real_tool
+from harness.waiting import wait_for
 from opencode_exporter.demo import world
 
 ALERTMANAGERS = ("prometheus-alertmanager", "alertmanager")

@@ -20,8 +20,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 
 from deploy.collecting import collected
+from harness.clock import HOUR_MS, FakeClock
+from harness.exporters import Bench, Exposed, Labels
 from harness.otlp.receivers import HttpReceiver
-from harness.support import HOUR_MS, Bench, Exposed, FakeClock, Labels, truth, unpack
+from harness.recordings import truth, unpack
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Histogram, Value, merge
 from opencode_exporter.expose.otlp.metrics_push import Sender

@@ -25,8 +25,9 @@ from rich.console import Console
 
 from documents import home, reference
 from documents.tables import table
+from harness.clock import FakeClock
+from harness.exporters import Bench
 from harness.places import DEPLOY, ROOT
-from harness.support import Bench, FakeClock
 from opencode_exporter.commands.cli import cli
 from opencode_exporter.commands.report import Asked, figures, render
 from opencode_exporter.demo import Demo

@@ -12,7 +12,10 @@ import yaml
 
 from documents import pages
 from documents.texts import PAGES, blocks
-from harness.support import HOUR_MS, Bench, real_tool, truth, unpack
+from harness.clock import HOUR_MS
+from harness.exporters import Bench
+from harness.real_tools import real_tool
+from harness.recordings import truth, unpack
 from opencode_exporter import catalog
 from opencode_exporter.commands.check import examine
 from opencode_exporter.source.opencode.source import Source

@@ -9,10 +9,12 @@ from typing import get_args
 import pytest
 
 from documents import reference
+from harness.exporters import Exposed
 from harness.processes.prometheus import Prometheus
 from harness.processes.served import Served
+from harness.recordings import unpack
 from harness.skill_files import put
-from harness.support import Exposed, unpack, wait_for
+from harness.waiting import wait_for
 from opencode_exporter import events, vocabulary
 from opencode_exporter.catalog import METRICS, ON_PAGE, Metric
 from opencode_exporter.catalog.labels import LABELS, TABLES

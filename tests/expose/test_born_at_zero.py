@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.clock import FakeClock
 from harness.databases import V1
-from harness.support import Bench, Exposed, FakeClock, exposed
+from harness.exporters import Bench, Exposed, exposed
 from opencode_exporter.ledger.viewers import MOST
 from opencode_exporter.service.exporter import Exporter
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.clock import HOUR_MS, FakeClock
+from harness.exporters import Bench
 from harness.otlp.published_rules import translated
 from harness.places import RECORDINGS
-from harness.support import HOUR_MS, Bench, FakeClock, truth, unpack
+from harness.recordings import truth, unpack
 from opencode_exporter import catalog
 from opencode_exporter.catalog import BY_NAME, METRICS, ON_PAGE, Metric
 from opencode_exporter.counting.labels import OPEN_LABELS, limit_of

@@ -7,8 +7,8 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from harness.exporters import Bench
 from harness.processes.prometheus import Prometheus
-from harness.support import Bench
 from harness.web_server import FakeBackend, endpoint, serving
 from ledger.expected_starts import (
     NAMES,

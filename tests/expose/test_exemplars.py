@@ -13,9 +13,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.samples import Exemplar
 
 from harness.databases import V1
+from harness.exporters import Bench
 from harness.otlp.receivers import HttpReceiver
 from harness.otlp.traced_exporter import TracedExporter, tracing
-from harness.support import Bench
 from opencode_exporter.expose.filters import Filters, NameFilter
 
 Found = dict[tuple[str, str, str], Exemplar]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 
 from harness.databases import V1
-from harness.support import Bench
+from harness.exporters import Bench
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Histogram
 from opencode_exporter.expose import prometheus

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from harness.databases import V1
+from harness.exporters import Bench, Exposed, exposed
 from harness.processes.command import Place
-from harness.support import Bench, Exposed, exposed, truth, unpack
+from harness.recordings import truth, unpack
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.expose.filters import Filters, NameFilter, parse_pattern
 

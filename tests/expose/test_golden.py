@@ -19,8 +19,11 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.parser import text_string_to_metric_families
 
+from harness.clock import HOUR_MS, FakeClock
+from harness.exporters import Bench
 from harness.places import GOLDEN, RECORDINGS
-from harness.support import HOUR_MS, Bench, FakeClock, real_tool, truth, unpack
+from harness.real_tools import real_tool
+from harness.recordings import truth, unpack
 
 NAMES = sorted(path.parent.name for path in RECORDINGS.glob("*/truth.json"))
 # Versions, the time that polls take, and how large SQLite makes the ledger.

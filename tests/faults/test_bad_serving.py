@@ -11,9 +11,10 @@ import httpx
 import pytest
 
 from harness.databases import V1
+from harness.exporters import Bench
 from harness.processes.served import Served
 from harness.rereading import CALLS, SECRET, add_call, state
-from harness.support import Bench, wait_for
+from harness.waiting import wait_for
 
 """Far less than the timer's 30 s: what happens within it was told by the watcher."""
 pytestmark = pytest.mark.slow

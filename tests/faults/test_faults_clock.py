@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from harness.clock import HOUR_MS, FakeClock
 from harness.databases import V1
+from harness.exporters import Bench, Exposed, exposed
 from harness.rereading import CALLS, REJECTED
-from harness.support import HOUR_MS, Bench, Exposed, FakeClock, exposed
 from opencode_exporter.service.exporter import Exporter
 
 YEAR_MS = 365 * 24 * HOUR_MS

@@ -13,6 +13,7 @@ import apsw
 import pytest
 
 from harness import mounts
+from harness.exporters import Bench, exposed
 from harness.processes.command import ANYWHERE, Place
 from harness.processes.served import Served
 from harness.processes.work import (
@@ -26,7 +27,7 @@ from harness.processes.work import (
     serve,
     working,
 )
-from harness.support import Bench, exposed, wait_for
+from harness.waiting import wait_for
 
 MANY: Final = 3000
 

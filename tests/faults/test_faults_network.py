@@ -14,9 +14,11 @@ from typing import Final
 
 import pytest
 
+from harness.clock import FakeClock
+from harness.exporters import Bench, Exposed
 from harness.processes.served import Served
 from harness.processes.work import CALLS, SOURCE, Work, counts, serve, shown, working
-from harness.support import PATIENCE_S, SOON_S, Bench, Exposed, FakeClock, wait_for
+from harness.waiting import PATIENCE_S, SOON_S, wait_for
 from harness.web_server import FakeBackend, endpoint, serving
 from opencode_exporter.commands.logs import Throttle
 from opencode_exporter.web import http_server as web_protocol

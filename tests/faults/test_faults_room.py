@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import mounts
+from harness.exporters import Bench, exposed
 from harness.processes.command import ANYWHERE, Place
 from harness.processes.served import Served
 from harness.processes.work import (
@@ -24,7 +25,7 @@ from harness.processes.work import (
     shown,
     working,
 )
-from harness.support import Bench, exposed, wait_for
+from harness.waiting import wait_for
 
 
 def fill(filler: Path) -> None:

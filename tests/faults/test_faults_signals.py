@@ -20,10 +20,11 @@ import httpx
 import pytest
 
 from faults.endings import end
+from harness.exporters import Bench, Exposed
 from harness.processes.command import ANYWHERE
 from harness.processes.served import Served
 from harness.processes.work import CALLS, SOURCE, Work, counts, serve, shown, working
-from harness.support import SOON_S, Bench, Exposed, wait_for
+from harness.waiting import SOON_S, wait_for
 
 LONG: Final = 60_000
 READ: Final = "opencode_exporter_rows_read_total"

@@ -12,9 +12,10 @@ from typing import Final
 import pytest
 
 from harness.databases import V1, V2
+from harness.exporters import Bench, exposed
 from harness.processes.work import QUICK, SOURCE, Work, counts, serve, shown, working
 from harness.rereading import CALLS, REJECTED, add_call, readings
-from harness.support import Bench, exposed, wait_for
+from harness.waiting import wait_for
 from opencode_exporter.service import source_poll
 
 ODD: Final = "CAST(x'6964ff5f' || CAST(rowid AS BLOB) AS TEXT)"

@@ -24,7 +24,7 @@ from grafana.templating import Times
 from harness.processes.command import Place
 from harness.processes.ports import free_port
 from harness.processes.prometheus import Prometheus
-from harness.support import wait_for
+from harness.waiting import wait_for
 
 each = pytest.mark.parametrize("uid", UIDS)
 real = pytest.mark.real

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.support import Exposed, exposed
+from harness.exporters import Exposed, exposed
 from opencode_exporter.service.exporter import Exporter
 
 CALLS = "opencode_tool_invocations_total"

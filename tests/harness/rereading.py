@@ -13,7 +13,7 @@ from pathlib import Path
 import apsw
 
 from harness.databases import V1, V2, call
-from harness.support import Bench, Exposed, exposed
+from harness.exporters import Bench, Exposed, exposed
 from opencode_exporter.service.exporter import Exporter
 
 SOURCE = "opencode.db"

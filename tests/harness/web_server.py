@@ -19,7 +19,7 @@ from pathlib import Path
 import bcrypt
 import httpx
 
-from harness.support import PATIENCE_S
+from harness.waiting import PATIENCE_S
 from opencode_exporter.expose.prometheus import Rendered
 from opencode_exporter.web.app import WebServer
 from opencode_exporter.web.landing import Landing, LandingRow

@@ -14,9 +14,11 @@ from typing import Any
 
 from contract.oracle.model import Call, Row, Session
 from contract.oracle.reading import read
+from harness.clock import HOUR_MS
 from harness.databases import V1
+from harness.exporters import Bench
 from harness.places import RECORDINGS
-from harness.support import HOUR_MS, Bench, truth, unpack
+from harness.recordings import truth, unpack
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Labels
 from opencode_exporter.expose.snapshot import Snapshot

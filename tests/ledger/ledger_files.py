@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 from harness.databases import V1
-from harness.support import Bench
+from harness.exporters import Bench
 
 
 def add(bench: Bench, calls: int) -> None:

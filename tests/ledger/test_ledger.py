@@ -11,10 +11,10 @@ from pathlib import Path
 import apsw
 import pytest
 
+from harness.exporters import Bench, exposed
 from harness.pages import counted, polled
 from harness.places import TESTS
 from harness.processes.process import LineProcess
-from harness.support import Bench, exposed
 from ledger.ledger_files import add, mode
 from opencode_exporter.errors import LedgerBusyError, LedgerError
 from opencode_exporter.ledger.file import SCHEMA_VERSION
@@ -32,7 +32,8 @@ DYING = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from harness.support import Bench, FakeClock
+from harness.clock import FakeClock
+from harness.exporters import Bench
 exporter = Bench(Path(sys.argv[2]), FakeClock(int(sys.argv[3]))).exporter()
 statements = 0
 def die(cursor, sql, bindings):

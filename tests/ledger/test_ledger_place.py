@@ -15,12 +15,13 @@ import apsw
 import pytest
 
 from harness.databases import V1
+from harness.exporters import Bench, Exposed, exposed
 from harness.pages import counted
-from harness.places import TESTS
+from harness.places import TESTS, not_utf8
 from harness.processes.command import ANYWHERE, Place
 from harness.processes.work import PAGE, damage_keys, overwrite
 from harness.real_tools import missing
-from harness.support import Bench, Exposed, exposed, not_utf8, unpack
+from harness.recordings import unpack
 from ledger.ledger_files import add, mode
 from opencode_exporter.errors import ConfigError, LedgerError
 

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.oracle.reading import read
+from harness.clock import HOUR_MS
 from harness.databases import V1, V2
+from harness.exporters import Bench
+from harness.recordings import unpack
 from harness.replaying import Replay
-from harness.support import HOUR_MS, Bench, unpack
 from ledger.expected_starts import (
     NAMES,
     NEW,

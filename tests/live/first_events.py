@@ -23,10 +23,11 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
+from harness.exporters import Exposed, Labels
 from harness.processes.process import LineProcess
 from harness.processes.prometheus import Prometheus
 from harness.processes.served import Served
-from harness.support import Exposed, Labels, wait_for
+from harness.waiting import wait_for
 from opencode_exporter import catalog as c
 
 OF_PROCESS: Final = frozenset(

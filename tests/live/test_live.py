@@ -18,9 +18,12 @@ import apsw
 import pytest
 
 from contract.recorder import Dialect, Running, Sandbox, Scene, Step, scenes
+from harness.exporters import Exposed
 from harness.processes.prometheus import Prometheus
 from harness.processes.served import Served
-from harness.support import PATIENCE_S, Exposed, real_opencode, truth, unpack, wait_for
+from harness.real_tools import real_opencode
+from harness.recordings import truth, unpack
+from harness.waiting import PATIENCE_S, wait_for
 
 TOOLS = "opencode_tool_invocations_total"
 SKILLS = "opencode_skill_invocations_total"

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from contract.recorder import Dialect, Sandbox, scenes
+from harness.clock import FakeClock
+from harness.exporters import Bench
 from harness.pages import CALLS, polled
-from harness.support import Bench, FakeClock, real_opencode
+from harness.real_tools import real_opencode
 
 pytestmark = [pytest.mark.real]
 

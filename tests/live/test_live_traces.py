@@ -14,7 +14,8 @@ from harness.otlp.receivers import HttpReceiver
 from harness.otlp.traced_exporter import spans_of
 from harness.processes.prometheus import Prometheus
 from harness.processes.served import Served
-from harness.support import real_opencode, wait_for
+from harness.real_tools import real_opencode
+from harness.waiting import wait_for
 
 pytestmark = [pytest.mark.real]
 

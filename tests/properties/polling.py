@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from harness.support import Bench, FakeClock
+from harness.clock import FakeClock
+from harness.exporters import Bench
 from opencode_exporter.service import source_poll
 from opencode_exporter.source.opencode import tailer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from harness.support import Exposed, Labels
+from harness.exporters import Exposed, Labels
 from properties.account import Call
 from properties.opencode import OpenCode
 from properties.truth import Truth

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from harness.support import Exposed
+from harness.exporters import Exposed
 from properties.account import Call, Work
 from properties.opencode import OpenCode
 

@@ -22,8 +22,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
+from harness.exporters import Exposed, exposed
 from harness.rereading import forget_cursors
-from harness.support import Exposed, exposed
 from opencode_exporter import chunk as chunks
 from opencode_exporter.service import source_poll
 from opencode_exporter.service.exporter import Exporter

@@ -15,8 +15,9 @@ from typing import Final
 
 import pytest
 
+from harness.clock import HOUR_MS
+from harness.exporters import Bench, exposed
 from harness.processes.process import LineProcess, with_our_modules
-from harness.support import HOUR_MS, Bench, exposed
 from properties import showing
 from properties.account import ENDS
 from properties.opencode import OpenCode

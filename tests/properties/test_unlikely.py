@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from harness.databases import V1, call
+from harness.exporters import Bench
 from harness.pages import counted, polled
 from harness.rereading import forget_cursors
-from harness.support import Bench
 from harness.upgraded import import_step, upgraded
 
 INTERRUPTED = {

@@ -13,7 +13,8 @@ from enum import IntEnum
 from itertools import combinations
 from typing import Final, NamedTuple
 
-from harness.support import HOUR_MS, Exposed
+from harness.clock import HOUR_MS
+from harness.exporters import Exposed
 from properties.account import Call, Step, Told
 from properties.opencode import OpenCode
 

@@ -14,7 +14,8 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from harness.support import HOUR_MS, Bench, FakeClock
+from harness.clock import HOUR_MS, FakeClock
+from harness.exporters import Bench
 from properties.account import ENDS, Session, Step, Told
 from properties.opencode import OpenCode
 from properties.taking import Taking

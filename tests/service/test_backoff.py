@@ -10,8 +10,8 @@ from typing import Final
 
 import pytest
 
+from harness.exporters import Bench, exposed
 from harness.rereading import CALLS, fill, problem
-from harness.support import Bench, exposed
 from opencode_exporter.service.exporter import Exporter
 from source.held_locks import LOCKS, held
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from harness.support import PATIENCE_S
+from harness.waiting import PATIENCE_S
 from opencode_exporter.service.poll_loop import PollLoop
 
 LONG_S: Final = 10 * PATIENCE_S

@@ -17,7 +17,7 @@ from random import Random
 from typing import Final
 
 from harness.skill_files import put
-from harness.support import SOON_S, wait_for
+from harness.waiting import SOON_S, wait_for
 from opencode_exporter.demo.store import connect
 from soak.place import Place
 from soak.processes import Exporter, Writers

@@ -12,7 +12,7 @@ import time
 
 from harness.processes.process import Process, with_our_modules
 from harness.processes.served import Served
-from harness.support import wait_for
+from harness.waiting import wait_for
 from soak.place import Place
 
 

@@ -11,8 +11,8 @@ from typing import Final
 import pytest
 
 from harness.databases import V1, V2, schema
+from harness.exporters import Bench, exposed
 from harness.rereading import CALLS, SECRET, SOURCE, add_call, fill, problem, state
-from harness.support import Bench, exposed
 from opencode_exporter.source.opencode.source import Source
 
 GOOD: Final = {("read", "completed"): 1}

@@ -10,8 +10,8 @@ import apsw
 import pytest
 
 from harness.databases import V1, V2, call
+from harness.exporters import Bench, Exposed, exposed
 from harness.rereading import CALLS, SOURCE, problem, state
-from harness.support import Bench, Exposed, exposed
 
 MESSAGES: Final = 120
 CALLS_A_MESSAGE: Final = 10

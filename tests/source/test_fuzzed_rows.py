@@ -20,7 +20,9 @@ from typing import Any, Final
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
-from harness.support import HOUR_MS, Bench, Exposed, exposed, truth, unpack
+from harness.clock import HOUR_MS
+from harness.exporters import Bench, Exposed, exposed
+from harness.recordings import truth, unpack
 from opencode_exporter.service import source_poll
 from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.source.opencode import tailer

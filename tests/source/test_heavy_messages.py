@@ -12,10 +12,11 @@ from typing import Any, Final
 import pytest
 
 from decode.messages_v1 import USED, put, read, step, table
+from harness.clock import FakeClock
 from harness.databases import V1, V2, call
+from harness.exporters import Bench, exposed
 from harness.pages import counted
 from harness.rereading import forget_cursors
-from harness.support import Bench, FakeClock, exposed
 from opencode_exporter.chunk import Chunk
 from opencode_exporter.clock import Patience
 from opencode_exporter.counting.summary import SummedChunk

@@ -12,8 +12,8 @@ from typing import Any, Final
 import pytest
 
 from harness.databases import BEGIN_MS, V1, V2, call, tool_part
+from harness.exporters import Bench, Exposed, exposed
 from harness.rereading import CALLS, REJECTED
-from harness.support import Bench, Exposed, exposed
 
 HUGE: Final = 100_000_000
 MOST_MB: Final = 160

@@ -6,8 +6,8 @@ from typing import Final
 
 import pytest
 
+from harness.exporters import Bench, exposed
 from harness.rereading import CALLS, fill, problem, state
-from harness.support import Bench, exposed
 from source.held_locks import LOCKS, held
 
 GOOD: Final = {("read", "completed"): 1}

@@ -13,9 +13,10 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from harness.clock import FakeClock
 from harness.databases import V1, V2, call
+from harness.exporters import Bench, exposed
 from harness.rereading import CALLS, REJECTED, forget_cursors
-from harness.support import Bench, FakeClock, exposed
 from opencode_exporter.chunk import Chunk
 from opencode_exporter.decode.values import id_of
 from opencode_exporter.demo.rows import text

@@ -10,8 +10,8 @@ import pytest
 
 from counting.copied_sessions import work
 from harness.databases import V1
+from harness.exporters import Bench, Exposed
 from harness.pages import counted, polled
-from harness.support import Bench, Exposed
 from opencode_exporter.counting.labels import limit_of
 
 POLLS: Final = "opencode_exporter_polls_total"

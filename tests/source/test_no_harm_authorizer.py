@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.databases import V1, V2
+from harness.recordings import unpack
 from harness.rereading import SOURCE, fill
-from harness.support import unpack
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.source import Source
 

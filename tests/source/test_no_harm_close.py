@@ -11,10 +11,11 @@ from typing import Final
 
 import pytest
 
+from harness.exporters import Bench, exposed
 from harness.processes.opencode_writer import Neighbour
 from harness.processes.served import Served
 from harness.rereading import CALLS, SOURCE, fill
-from harness.support import Bench, exposed, wait_for
+from harness.waiting import wait_for
 from opencode_exporter.errors import SourceChangedError
 from opencode_exporter.source.opencode import lockless
 from opencode_exporter.source.opencode.reader import Reader

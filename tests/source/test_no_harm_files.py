@@ -19,10 +19,11 @@ from typing import Final
 import pytest
 
 from harness import mounts
+from harness.exporters import Bench, exposed
 from harness.processes.opencode_writer import Neighbour
 from harness.processes.served import Served
 from harness.rereading import CALLS, SOURCE
-from harness.support import Bench, exposed, wait_for
+from harness.waiting import wait_for
 from opencode_exporter.commands.check import examine
 from opencode_exporter.source.opencode.source import Source
 

@@ -25,7 +25,7 @@ from harness.processes.opencode_writer import Neighbour
 from harness.processes.process import with_our_modules
 from harness.processes.served import Served
 from harness.rereading import CALLS, SOURCE
-from harness.support import SOON_S, wait_for
+from harness.waiting import SOON_S, wait_for
 from opencode_exporter.service.read_ahead import WORTH_IT_ROWS
 
 PARTS: Final = WORTH_IT_ROWS + 10_000

@@ -11,8 +11,10 @@ import pytest
 
 from harness import mounts
 from harness.databases import V1
+from harness.exporters import Bench, Exposed, exposed
+from harness.places import not_utf8
 from harness.processes.command import Place
-from harness.support import Bench, Exposed, exposed, not_utf8, unpack
+from harness.recordings import unpack
 from opencode_exporter.commands.check import filesystem
 from opencode_exporter.commands.check import mounted as listed
 from opencode_exporter.service import source_poll

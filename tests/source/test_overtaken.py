@@ -9,8 +9,8 @@ import apsw
 import pytest
 
 from harness.databases import V1, V2, call
+from harness.exporters import Bench, exposed
 from harness.processes.opencode_writer import Neighbour
-from harness.support import Bench, exposed
 from opencode_exporter.service import read_ahead, source_poll
 from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.source.opencode import tailer

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from harness.clock import HOUR_MS
 from harness.databases import V1, V2, call
+from harness.exporters import Bench, Exposed, exposed
 from harness.pages import counted
 from harness.places import RECORDINGS
+from harness.recordings import truth, unpack
 from harness.rereading import forget_cursors
-from harness.support import HOUR_MS, Bench, Exposed, exposed, truth, unpack
 from opencode_exporter.service import read_ahead, source_poll
 
 ABOUT_READING = ("opencode_exporter_poll", "opencode_exporter_last", "opencode_exporter_ledger")

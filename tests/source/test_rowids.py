@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.clock import FakeClock
 from harness.databases import V1, V2, call, schema
+from harness.exporters import Bench
 from harness.pages import counted, polled
 from harness.rereading import SOURCE, problem, readings, state
-from harness.support import Bench, FakeClock
 from opencode_exporter.clock import Patience
 from opencode_exporter.service import read_ahead, source_poll
 from opencode_exporter.service.exporter import Exporter

@@ -9,8 +9,8 @@ import apsw
 import pytest
 
 from harness.databases import V1, V2
+from harness.exporters import Bench, exposed
 from harness.rereading import CALLS, SOURCE, add_call, fill
-from harness.support import Bench, exposed
 from opencode_exporter.source.opencode.source import Source
 
 GOOD: Final = {("read", "completed"): 1}

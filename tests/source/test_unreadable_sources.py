@@ -29,7 +29,8 @@ from pathlib import Path
 from opencode_exporter.service.settings import Settings
 from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.source.watcher import watchable
-from harness.support import FakeClock, exposed
+from harness.clock import FakeClock
+from harness.exporters import exposed
 if os.geteuid() == 0 and sys.argv[3] == "nobody":
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 settings = Settings(source_paths=(Path(sys.argv[1]),))

@@ -16,8 +16,10 @@ import pytest
 from watchfiles import Change
 
 from harness.databases import V1, V2, call
+from harness.exporters import Bench, exposed
+from harness.places import not_utf8
 from harness.processes.served import Served
-from harness.support import Bench, exposed, not_utf8, wait_for
+from harness.waiting import wait_for
 from opencode_exporter.source import watcher
 
 CALLS = "opencode_tool_invocations_total"

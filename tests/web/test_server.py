@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from harness.support import wait_for
+from harness.waiting import wait_for
 from harness.web_server import (
     CONTENT_TYPE,
     PAGE,

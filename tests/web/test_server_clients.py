@@ -17,7 +17,7 @@ import httpx
 import pytest
 import trustme
 
-from harness.support import PATIENCE_S, SOON_S
+from harness.waiting import PATIENCE_S, SOON_S
 from harness.web_server import (
     FakeBackend,
     client_of,

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from harness.support import PATIENCE_S, SOON_S, FakeClock, wait_for
+from harness.clock import FakeClock
+from harness.waiting import PATIENCE_S, SOON_S, wait_for
 from harness.web_server import FakeBackend, client_of, endpoint, get_raw, raw_exchange, serving
 from opencode_exporter.web import connections as web_connections
 from opencode_exporter.web import http_server as web_protocol

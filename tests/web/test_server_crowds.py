@@ -22,7 +22,8 @@ import trustme
 
 from harness.processes.process import LineProcess
 from harness.processes.served import Served
-from harness.support import PATIENCE_S, SOON_S, unpack
+from harness.recordings import unpack
+from harness.waiting import PATIENCE_S, SOON_S
 from harness.web_server import hashed
 
 SECONDS: Final = float(os.environ.get("CROWD_SECONDS", "4"))

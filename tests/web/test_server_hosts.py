@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import pytest
 import yaml
 
+from harness.exporters import Bench
 from harness.places import DEPLOY
 from harness.processes.work import serve, working
-from harness.support import Bench
 from harness.web_server import FakeBackend, raw_exchange, serving
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.web.app import WebServer

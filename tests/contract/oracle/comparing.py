@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from contract.oracle.totals import Expected
 
 if TYPE_CHECKING:
-    from harness.support import Exposed
+    from harness.exporters import Exposed
 
 _MODEL = ("provider", "model")
 LABELS: Mapping[str, tuple[str, ...]] = {

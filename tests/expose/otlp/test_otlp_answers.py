@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from harness.clock import FakeClock
+from harness.exporters import Bench
 from harness.otlp.push_lines import pushing
 from harness.otlp.pushes import EXPORTS, lines
 from harness.otlp.receivers import PROTOCOLS, HttpReceiver, each_protocol
 from harness.otlp.span_pushes import QUICK, SPANS, TRACES, add
 from harness.otlp.traced_exporter import spans_of
 from harness.processes.work import counts, serve, working
-from harness.support import Bench, FakeClock, wait_for
+from harness.waiting import wait_for
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.expose.otlp.session import session
 

@@ -15,10 +15,11 @@ import pytest
 import trustme
 from opentelemetry.sdk.trace.export import SpanExportResult
 
+from harness.clock import FakeClock
 from harness.otlp.push_lines import FAILED
 from harness.otlp.raw_endpoints import speaking
 from harness.otlp.slow_pushes import name, pushing
-from harness.support import SOON_S, FakeClock
+from harness.waiting import SOON_S
 from opencode_exporter.expose.otlp.span_push import SpanSender
 from opencode_exporter.expose.otlp.target import span_target_of
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from faults.endings import end
+from harness.exporters import Bench
 from harness.otlp.published_rules import pushed
 from harness.otlp.receivers import PROTOCOLS, each_protocol
 from harness.processes.work import CALLS, counts, serve, working
-from harness.support import SOON_S, Bench, wait_for
+from harness.waiting import SOON_S, wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ import pytest
 
 from harness.installed import run
 from harness.places import ROOT
-from harness.support import missing
+from harness.real_tools import missing
 
 INSTALLED: Final = ""
 SUPPORTED: Final = ("1.43.0", "1.44.0", "1.45.2")

@@ -8,9 +8,10 @@ import threading
 import pytest
 from opentelemetry.sdk.metrics.export import MetricExportResult
 
+from harness.clock import FakeClock
 from harness.otlp.push_lines import FAILED, pushing, snapshot
 from harness.otlp.receivers import HttpReceiver
-from harness.support import PATIENCE_S, FakeClock, wait_for
+from harness.waiting import PATIENCE_S, wait_for
 from opencode_exporter.expose.snapshot import Snapshot
 
 

@@ -12,9 +12,11 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
+from harness.clock import HOUR_MS, FakeClock
+from harness.exporters import Bench, Exposed
 from harness.otlp.published_rules import attributes_of, kind_of, metrics_of, pushed, scraped
 from harness.otlp.receivers import PROTOCOLS, Receiver
-from harness.support import HOUR_MS, Bench, Exposed, FakeClock, truth, unpack
+from harness.recordings import truth, unpack
 from opencode_exporter import __version__
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Histogram, Labels, Value

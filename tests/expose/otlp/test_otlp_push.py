@@ -14,11 +14,13 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 
+from harness.exporters import Bench
 from harness.otlp.published_rules import Samples, attributes_of, metrics_of, pushed, scraped
 from harness.otlp.pushes import EXPORTS, calls_of, lines
 from harness.otlp.receivers import PROTOCOLS, HttpReceiver, Receiver, each_protocol
 from harness.processes.work import counts, serve, working
-from harness.support import Bench, unpack, wait_for
+from harness.recordings import unpack
+from harness.waiting import wait_for
 
 GEN_AI = "gen_ai_execute_tool_duration_seconds"
 pytestmark = pytest.mark.slow

@@ -12,13 +12,15 @@ from pathlib import Path
 import grpc  # type: ignore[import-untyped]
 import pytest
 
+from harness.clock import FakeClock
+from harness.exporters import Bench
 from harness.otlp.push_lines import FAILED
 from harness.otlp.pushes import lines
 from harness.otlp.raw_endpoints import speaking
 from harness.otlp.receivers import PROTOCOLS, HttpReceiver, each_protocol
 from harness.otlp.slow_pushes import name, pushing
 from harness.processes.work import serve, working
-from harness.support import Bench, FakeClock, wait_for
+from harness.waiting import wait_for
 from opencode_exporter.errors import ConfigError
 from opencode_exporter.expose.otlp.metrics_push import Sender
 from opencode_exporter.expose.otlp.secrets import cleaned, hidden

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from faults.endings import end
+from harness.exporters import Bench
 from harness.otlp.published_rules import attributes_of
 from harness.otlp.receivers import PROTOCOLS, HttpReceiver, Receiver, each_protocol
 from harness.otlp.span_pushes import QUICK, SPANS, TRACES, add
@@ -19,7 +20,7 @@ from harness.processes.command import ANYWHERE, Place
 from harness.processes.ports import free_port
 from harness.processes.served import Served
 from harness.processes.work import counts, serve, working
-from harness.support import SOON_S, Bench, wait_for
+from harness.waiting import SOON_S, wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -10,12 +10,13 @@ import apsw
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from harness.exporters import Bench
 from harness.otlp.published_rules import attributes_of
 from harness.otlp.receivers import HttpReceiver
 from harness.otlp.traced_exporter import TracedExporter, spans_of
 from harness.places import RECORDINGS
+from harness.recordings import unpack
 from harness.replaying import Replay
-from harness.support import Bench, unpack
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Histogram, Labels
 from opencode_exporter.service.exporter import Exporter

@@ -11,10 +11,10 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from harness.databases import V1, V2, call
+from harness.exporters import Bench, exposed
 from harness.otlp.published_rules import attributes_of
 from harness.otlp.receivers import PROTOCOLS, Receiver, each_protocol
 from harness.otlp.traced_exporter import spans_of, tracing
-from harness.support import Bench, exposed
 from opencode_exporter.errors import LedgerError
 from opencode_exporter.expose.filters import Filters, NameFilter
 from opencode_exporter.ledger.store import Store

@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import HistogramDataPoint, Metric
 
-from harness.support import Exposed, Labels
+from harness.exporters import Exposed, Labels
 
 _UNITS: Final = {"s": "seconds", "By": "bytes", "1": "ratio"}
 """How units are written out that metrics of ours have; others stay as they are."""

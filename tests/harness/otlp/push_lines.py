@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from harness.clock import FakeClock
 from harness.otlp.receivers import Receiver
-from harness.support import FakeClock
 from opencode_exporter import catalog as c
 from opencode_exporter.expose.otlp.metrics_push import Push
 from opencode_exporter.expose.otlp.target import target_of

@@ -38,7 +38,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 
 from harness.processes.ports import free_port
-from harness.support import PATIENCE_S, wait_for
+from harness.waiting import PATIENCE_S, wait_for
 
 
 class Received(NamedTuple):

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from harness.clock import FakeClock
 from harness.otlp.push_lines import snapshot
-from harness.support import FakeClock
 from opencode_exporter.expose.otlp.metrics_push import Push
 from opencode_exporter.expose.otlp.target import target_of
 

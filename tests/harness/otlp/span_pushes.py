@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.processes.served import Served
 from harness.processes.work import Work, counts
-from harness.support import wait_for
+from harness.waiting import wait_for
 
 SPANS = "opencode_exporter_otlp_spans_total"
 TRACES = "--otlp.traces"

@@ -14,8 +14,8 @@ from typing import Any
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from harness.exporters import Bench
 from harness.otlp.receivers import Receiver, Traced
-from harness.support import Bench
 from opencode_exporter.expose.otlp.span_push import Tracing
 from opencode_exporter.expose.otlp.target import span_target_of
 from opencode_exporter.service.exporter import Exporter

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from harness.markers import demand_time
 from harness.processes.process import Process
-from harness.support import wait_for
+from harness.waiting import wait_for
 
 ANYWHERE = ("--web.listen-address", "127.0.0.1:0")
 

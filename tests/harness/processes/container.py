@@ -24,10 +24,10 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
+from harness.exporters import Exposed
 from harness.places import ROOT
 from harness.processes.process import Process
 from harness.real_tools import need_root, real_tool
-from harness.support import Exposed
 
 PORT = 10777
 STATE = "/var/lib/opencode-exporter"

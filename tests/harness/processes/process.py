@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, Final, Self
 
 from harness.markers import demand_time
-from harness.support import PATIENCE_S, wait_for
+from harness.waiting import PATIENCE_S, wait_for
 
 _TAIL: Final = 4000
 _MEMORY: Final = re.compile(r"^VmRSS:\s*(\d+) kB$", re.MULTILINE)

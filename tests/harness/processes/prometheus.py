@@ -15,9 +15,11 @@ from typing import Any
 
 import httpx
 
+from harness.exporters import Labels
 from harness.processes.ports import free_port
 from harness.processes.process import Process
-from harness.support import PATIENCE_S, Labels, real_tool, wait_for
+from harness.real_tools import real_tool
+from harness.waiting import PATIENCE_S, wait_for
 
 _CONFIG = """
 global: {{scrape_interval: {interval}, scrape_timeout: {interval}}}

@@ -19,7 +19,7 @@ import httpx
 from harness.places import DEPLOY
 from harness.processes.ports import free_port
 from harness.processes.process import Process
-from harness.support import wait_for
+from harness.waiting import wait_for
 
 STACK = "stack.py"
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import httpx
 
+from harness.exporters import Exposed
 from harness.processes.ports import free_port
 from harness.processes.process import Process
-from harness.support import PATIENCE_S, Exposed
+from harness.waiting import PATIENCE_S
 
 
 class Served(Process):

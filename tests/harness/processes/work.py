@@ -16,8 +16,9 @@ from typing import Final
 import apsw
 
 from harness.databases import V1
+from harness.exporters import Bench
 from harness.processes.served import Served
-from harness.support import Bench, wait_for
+from harness.waiting import wait_for
 
 CALLS: Final = "opencode_tool_invocations_total"
 SOURCE: Final = "opencode.db"

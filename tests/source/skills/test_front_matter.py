@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.real_tools import real_opencode
 from harness.skill_files import found, put, seen_by
-from harness.support import real_opencode
 from opencode_exporter.counting.labels import clean
 from opencode_exporter.source.skills.front_matter import skill_name
 from source.skills.front_matters import BLOCKS, SPELLINGS

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.real_tools import real_opencode
 from harness.skill_files import found, put, seen_by
-from harness.support import real_opencode
 from opencode_exporter.source.opencode.config import parse_config
 from opencode_exporter.source.skills.scanner import SkillScanner
 from opencode_exporter.vocabulary import InstalledSkill

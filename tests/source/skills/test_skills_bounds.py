@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.skill_files import found, put
-from harness.support import PATIENCE_S
+from harness.waiting import PATIENCE_S
 from opencode_exporter.source.skills import scanner as scanning
 from opencode_exporter.source.skills.scanner import SkillScanner
 

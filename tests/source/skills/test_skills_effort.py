@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.clock import FakeClock
 from harness.skill_files import found, put
-from harness.support import PATIENCE_S, FakeClock
+from harness.waiting import PATIENCE_S
 from opencode_exporter.expose.shown import tool_labels
 from opencode_exporter.source.opencode.config import parse_config
 from opencode_exporter.source.skills import scanner as skills
