@@ -251,6 +251,7 @@ def test_what_is_left_out_of_pages_is_left_out_of_the_history(name: str, bench: 
     assert not tools & {"read", "shell"}
 
 
+@pytest.mark.slow
 def test_names_without_a_slot_stay_in_the_overflow(bench: Bench) -> None:
     """Which names are labels was decided when they were counted, and the ledger knows it."""
     for number in range(110):

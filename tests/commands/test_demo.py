@@ -139,6 +139,7 @@ def test_shipped_schema_is_that_of_a_fresh_database(tmp_path: Path, generation: 
     assert rows(ours, statement) == rows(real, statement)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_history_holds_the_calls_that_the_summary_names(
     tmp_path: Path, generation: Generation

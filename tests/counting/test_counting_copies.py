@@ -156,6 +156,7 @@ def test_rowids_of_a_deleted_session_are_given_again(
     exporter.close()
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("restart", [False, True], ids=["running", "restarted"])
 @pytest.mark.parametrize("new", [0, 1, 40, 41])

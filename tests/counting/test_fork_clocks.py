@@ -32,6 +32,7 @@ def work(page: Exposed) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @BOTH
 @BACK
 @BETWEEN
@@ -143,6 +144,7 @@ def start(db: Database, session: str, status: str = "running") -> Any:
     return lambda: db.rewrite(step, [call("call_open")])
 
 
+@pytest.mark.slow
 @BOTH
 @BETWEEN
 @BACK

@@ -58,6 +58,7 @@ def again(exporter: Exporter, bench: Bench, *, restart: bool, **settings: Any) -
     return bench.exporter(**settings)
 
 
+@pytest.mark.slow
 @BOTH
 @RESTART
 @pytest.mark.parametrize("most", [1, 7, 500])
@@ -96,6 +97,7 @@ def test_history_that_a_clock_could_not_believe_counts_when_it_is_right(
     exporter.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["1.18.33", "2.0.15", "turns-upgrade-1.18.33-2.0.15"])
 @pytest.mark.parametrize("most", [20, 500])
 def test_recording_that_is_read_before_its_time(

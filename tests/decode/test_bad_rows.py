@@ -114,6 +114,7 @@ def a_step(database: V1) -> str:
     return database.message(database.session())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD)
 def test_bad_row_is_set_aside_once_and_the_others_count(
     name: str, bench: Bench, database: V1, caplog: pytest.LogCaptureFixture

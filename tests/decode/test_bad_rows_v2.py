@@ -101,6 +101,7 @@ def database(bench: Bench) -> Iterator[V2]:
         yield database
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD_ITEMS)
 def test_bad_call_is_set_aside_and_the_others_of_its_row_count(
     name: str, bench: Bench, database: V2, caplog: pytest.LogCaptureFixture

@@ -64,6 +64,7 @@ def plain(labels: Labels) -> Labels:
     return frozenset((name, str(float(text)) if name == "le" else text) for name, text in labels)
 
 
+@pytest.mark.slow
 def test_series_are_the_same_by_both_routes(routes: TwoRoutes) -> None:
     """Each series has the same name and labels; only what is declared is on one route alone."""
     scraped, pushed = (

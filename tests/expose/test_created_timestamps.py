@@ -26,6 +26,7 @@ def parsed(page: Rendered) -> list[Metric]:
     return list(families)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_created_timestamps_are_the_starts(name: str, bench: Bench) -> None:
     """With the flag every counter and histogram of OpenMetrics says since when it counts."""

@@ -102,6 +102,7 @@ def test_promtool_has_nothing_to_say(name: str, bench: Bench) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_openmetrics_says_the_same(name: str, bench: Bench) -> None:
     """The OpenMetrics page parses by the standard's rules and holds the samples of the text."""

@@ -77,6 +77,7 @@ def test_restart_and_second_read_change_no_start(name: str, bench: Bench) -> Non
     assert {key: again[key] for key in of_events} == {key: before[key] for key in of_events}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", NAMES)
 def test_starts_stay_while_rows_come_in(name: str, seed: int, bench: Bench) -> None:

@@ -135,6 +135,7 @@ def test_slow_endpoint_holds_no_spans(clock: FakeClock, monkeypatch: pytest.Monk
     assert results == [SpanExportResult.FAILURE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", [b"gzip", b"deflate", b"br", b"gzip, gzip"])
 def test_answer_is_not_unpacked(
     encoding: bytes, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
