@@ -94,6 +94,7 @@ def test_counts_equal_what_the_model_issued(recording: str, bench: Bench) -> Non
     assert_matches(recording, bench.read_once())
 
 
+@pytest.mark.slow
 def test_restart_on_the_ledger_changes_nothing(recording: str, bench: Bench) -> None:
     """A second exporter on the same ledger shows the same page and counts nothing again."""
     first = bench.exporter()
@@ -110,6 +111,7 @@ def test_restart_on_the_ledger_changes_nothing(recording: str, bench: Bench) -> 
             assert before.samples[name] == after.samples[name]
 
 
+@pytest.mark.slow
 def test_reading_all_again_counts_nothing_twice(recording: str, bench: Bench) -> None:
     """Without its cursors the exporter reads everything anew and recognises every call."""
     first = bench.exporter()
@@ -170,6 +172,7 @@ def once(bench: Bench, *words: str) -> Exposed:
     return Exposed(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunks", [1, 3])
 def test_reading_in_two_steps_counts_the_same(
     recording: str, bench: Bench, chunks: int, monkeypatch: pytest.MonkeyPatch

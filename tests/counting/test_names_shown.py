@@ -51,6 +51,7 @@ def use(db: V1, *tools: str) -> None:
         db.tool(message, call=f"call_{tool}", tool=tool)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("restart", [False, True], ids=["serving", "restarted"])
 def test_built_in_tools_stay_when_the_slots_fill(bench: Bench, *, restart: bool) -> None:
     """Their series at 0 gave way to new names, so that the first call of one was not seen."""

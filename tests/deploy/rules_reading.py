@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -87,11 +88,12 @@ ALERTS: Final = tuple(rule for rule in EVERY if "alert" in rule.said)
 RECORDED: Final = tuple(rule for rule in EVERY if "record" in rule.said)
 
 
-def cases() -> Iterator[tuple[Path, dict[str, Any]]]:
+@cache
+def cases() -> tuple[tuple[Path, dict[str, Any]], ...]:
     """Return every promtool test with its file."""
-    for file in CASES:
-        for case in yaml.safe_load(file.read_text("utf-8"))["tests"]:
-            yield file, case
+    return tuple(
+        (file, case) for file in CASES for case in yaml.safe_load(file.read_text("utf-8"))["tests"]
+    )
 
 
 def anchors(markdown: str) -> set[str]:

@@ -77,6 +77,7 @@ def test_series_are_the_same_by_both_routes(routes: TwoRoutes) -> None:
     assert sum(map(len, scraped.values())) > 900
 
 
+@pytest.mark.slow
 def test_edges_are_written_as_each_route_does(routes: TwoRoutes) -> None:
     """A page says `1.0` and the collector `1`: whoever asked for one would miss the other."""
     edges = {

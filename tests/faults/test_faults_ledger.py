@@ -72,6 +72,7 @@ DAMAGE: Final[dict[str, Callable[[Path], object]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DAMAGE)
 def test_every_damage_is_known_as_one(name: str, bench: Bench) -> None:
     """Whatever happened to the file, it is kept byte for byte, and counting starts at zero."""

@@ -269,6 +269,7 @@ class Machine(Working):
             assert taking.all_said(told)[name] == pytest.approx(values), name
 
 
+@pytest.mark.slow
 def test_every_call_counts_exactly_once() -> None:
     """Any writes, any polls, any deaths: each call counts once, and no value ever falls."""
     run_state_machine_as_test(

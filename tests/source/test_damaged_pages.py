@@ -76,6 +76,7 @@ V1_PAGES: Final[dict[str, tuple[str, str, float, int]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", V1_PAGES)
 def test_what_lies_beside_a_damaged_page_counts(
     name: str, bench: Bench, caplog: pytest.LogCaptureFixture
@@ -162,6 +163,7 @@ def test_what_lies_beside_a_damaged_page_of_2x_counts(kind: str, bench: Bench) -
     assert state(page) == (0, 1) or rejected == 1  # only the end of a text was lost
 
 
+@pytest.mark.slow
 def test_damage_above_many_leaves_is_passed_over(bench: Bench) -> None:
     """An inner page stands for hundreds of rows and more: what is beside them counts."""
     with V1(bench.source) as database, database.db:

@@ -155,6 +155,7 @@ def without(folder: Path, name: str, rows: list[Mutation]) -> None:
     db.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_odd_rows_spoil_nothing_but_themselves(
     seed: int, bench: Bench, monkeypatch: pytest.MonkeyPatch
@@ -188,6 +189,7 @@ def test_odd_rows_spoil_nothing_but_themselves(
         assert shown(reader.once("odd")) == alone, told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_nobody_reads_changes_nothing(seed: int, bench: Bench) -> None:
     """Odd texts, depths and sizes beside what is read leave the page as it was."""

@@ -55,6 +55,7 @@ def test_few_steps_with_many_calls_are_in_memory_at_once(bench: Bench) -> None:
     assert max(sum(map(weight, chunk.events)) for chunk in found) <= _WEIGHT + 2 * EACH + 1
 
 
+@pytest.mark.slow
 def test_a_batch_is_bounded_by_its_events(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was by its rows alone: their keys and sums waited for the commit, all of them."""
     monkeypatch.setattr(source_poll, "_COMMIT_ROWS", 100)

@@ -114,6 +114,7 @@ def test_shared_name_shows_the_worst(bench: Bench) -> None:
     exporter.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("restart", [False, True], ids=["serving", "restarted"])
 def test_names_of_sources_are_kept(bench: Bench, *, restart: bool) -> None:
     """A name that was shown stays that of its database, whoever comes and goes before it."""

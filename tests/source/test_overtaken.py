@@ -84,6 +84,7 @@ def test_rowids_given_again_within_a_poll(
         exporter.close()
 
 
+@pytest.mark.slow
 def test_row_committed_between_two_statements_of_a_chunk(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

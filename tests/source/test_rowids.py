@@ -42,6 +42,7 @@ def move(db: Database, row: str, rowid: int) -> None:
     db.db.execute(f"UPDATE {table} SET rowid = ? WHERE id = ?", (rowid, row))
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize(
     ("rowid", "aside"),

@@ -58,6 +58,7 @@ def test_offered_upgrade_is_answered_in_http_1(caplog: pytest.LogCaptureFixture)
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
+@pytest.mark.slow
 def test_silent_and_slow_clients_block_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients that send nothing or half a request are dropped; others are served meanwhile."""
     monkeypatch.setattr(web_protocol._Protocol, "request_timeout_s", 0.4)

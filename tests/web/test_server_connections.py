@@ -362,6 +362,7 @@ HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 """How a handshake of TLS begins."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [b"", HELLO], ids=["silent", "half a handshake"])
 def test_handshake_counts(words: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """

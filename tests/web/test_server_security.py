@@ -66,6 +66,7 @@ def basic(name: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
 
 
+@pytest.mark.slow
 def test_every_path_needs_the_password(tmp_path: Path) -> None:
     """With users configured, nothing is shown to anybody else, pages that do not exist included."""
     write_users(tmp_path / "web.yml", alice="wonder:land", bob="x" * 80)
@@ -222,6 +223,7 @@ def test_many_guesses_do_not_keep_the_password_waiting(monkeypatch: pytest.Monke
     assert compared.index(b"right") <= 1
 
 
+@pytest.mark.slow
 def test_refusal_takes_a_second(tmp_path: Path) -> None:
     """Guesses are slow, known names and unknown ones alike; who says nothing is told at once."""
     write_users(tmp_path / "web.yml", alice="pw")

@@ -159,6 +159,7 @@ def test_answer_is_not_unpacked(
     assert peak < 10_000_000
 
 
+@pytest.mark.slow
 def test_answer_is_not_unpacked_over_grpc(
     clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ def test_only_the_top_of_a_large_file_is_read(home: Path) -> None:
     assert found(home) == {("large", "user")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "filler",
     ["[", "{", "- ", "? ", "a: ", '"', "*", "&a ", "!", "| ", "a:\n", " a:\n", "#", ",", "{a: "],
