@@ -31,7 +31,7 @@ STEP_S = 3600
 COUNTED = (c.TOOL_INVOCATIONS, c.TOOL_USAGE, c.TOOL_ERRORS, c.STEPS)
 """Metrics of which the oracle's events are one each."""
 Counts = Counter[tuple[str, ...]]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.real]
 
 
 @dataclass

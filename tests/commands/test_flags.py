@@ -97,6 +97,7 @@ def test_durations_are_written_as_they_are_read(text: str) -> None:
 # Paths with a tilde, which a shell leaves alone behind `=` and in a file.
 
 
+@pytest.mark.slow
 def test_demo_finds_its_web_configuration_below_the_home(tmp_path: Path) -> None:
     """`demo --web.config.file=~/web.yml` said that there is no such file; `serve` found it."""
     place = Place(tmp_path)
@@ -107,6 +108,7 @@ def test_demo_finds_its_web_configuration_below_the_home(tmp_path: Path) -> None
         assert f"{place.home / 'web.yml'}: nonsense: unknown setting" in done.stderr
 
 
+@pytest.mark.slow
 def test_configuration_file_is_found_below_the_home(tmp_path: Path) -> None:
     """`--config.file` alone did not know what a tilde is."""
     place = Place(tmp_path)

@@ -44,7 +44,7 @@ ANOTHER: Final[dict[str, Callable[[Path], object]]] = {
     "code": write(MODULE, "\n", "\n# more\n"),
     "a module": lambda root: (root / MODULE).rename(root / MODULE.replace("errors", "mistakes")),
     "the page on the package index": write("README.md", "\n", "\nmore\n"),
-    "a dependency": write("pyproject.toml", '"click>=8.4"', '"click>=8.5"'),
+    "a dependency": write("pyproject.toml", "click>=8.4", "click>=8.5"),
     "how it is built": write("pyproject.toml", "hatchling>=1.27", "hatchling>=1.28"),
 }
 

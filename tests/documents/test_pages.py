@@ -47,7 +47,13 @@ def copy(tmp_path: Path) -> Path:
 # What is generated.
 
 
-@pytest.mark.parametrize("name", pages.PARTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in ("page", "report") else name
+        for name in pages.PARTS
+    ],
+)
 def test_generated_part_is_what_the_code_gives(name: str) -> None:
     """Metrics, flags, alerts and what users will see are those of the code; else `make docs`."""
     page, make = pages.PARTS[name]
@@ -77,6 +83,7 @@ def test_check_names_a_stale_file_and_write_repairs_it(
     assert pages.main([], copy, QUICK) == 2
 
 
+@pytest.mark.slow
 def test_writer_runs_as_make_docs_runs_it() -> None:
     """`python -m documents.pages --check` works as a program and finds nothing stale."""
     done = subprocess.run(

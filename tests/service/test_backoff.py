@@ -39,7 +39,8 @@ def foreign(bench: Bench) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-each_way = pytest.mark.parametrize("fails", [locked, missing, foreign])
+BY_ANOTHER = pytest.param(locked, marks=pytest.mark.slow)  # a process holds it
+each_way = pytest.mark.parametrize("fails", [BY_ANOTHER, missing, foreign])
 
 
 def tries(exporter: Exporter) -> float:
@@ -93,6 +94,7 @@ def test_next_try_is_told_to_whoever_waits_for_it(fails: Make, bench: Bench) -> 
     exporter.close()
 
 
+@pytest.mark.slow
 def test_scrape_does_not_wait_for_the_next_try(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -72,6 +72,7 @@ def said(version: str, parent: Path, protocol: str, situation: str) -> dict[str,
 
 
 @each_version
+@pytest.mark.slow
 def test_cause_stands_in_a_line_before_the_one_that_says_nothing(
     version: str, parent: Path
 ) -> None:
@@ -84,6 +85,7 @@ def test_cause_stands_in_a_line_before_the_one_that_says_nothing(
 
 
 @each_version
+@pytest.mark.slow
 def test_cause_stands_in_the_last_line_over_grpc(version: str, parent: Path) -> None:
     """The line comes of the logger whose filter is taken away, or a second one would be lost."""
     found = said(version, parent, "grpc", "nobody listens")
@@ -93,6 +95,7 @@ def test_cause_stands_in_the_last_line_over_grpc(version: str, parent: Path) -> 
 
 
 @each_version
+@pytest.mark.slow
 def test_header_stands_where_it_is_looked_for(version: str, parent: Path) -> None:
     """The text of requests goes on with the header's value: it is known by its beginning."""
     found = said(version, parent, "http/protobuf", "header cannot be sent")
@@ -101,6 +104,7 @@ def test_header_stands_where_it_is_looked_for(version: str, parent: Path) -> Non
 
 
 @each_version
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 def test_setting_that_is_no_header_is_told_by_one_logger(
     version: str, protocol: str, parent: Path
