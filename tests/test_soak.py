@@ -101,6 +101,23 @@ def test_checker_finds_what_is_wrong(pages: tuple[str, ...], sentence: str) -> N
     assert any(sentence in found for found in violations(*pages, least=2))
 
 
+@pytest.mark.parametrize("shown", ["github_search", "_unknown"])
+def test_checker_takes_either_name_of_a_tool_that_never_ran(shown: str) -> None:
+    """A soak whose first call of a tool was given up failed: the name was no label yet."""
+    found: list[str] = []
+    counts = Counts()
+    counts.add(Fact("m1", "c1", "github_search", "abandoned"))
+    page = BASELINE + "".join(
+        f'# TYPE {name} counter\n{name}{{{more}status="abandoned",tool="{shown}"}} 1\n'
+        for name, more in (
+            ("opencode_tool_invocations_total", ""),
+            ("opencode_tool_usage_total", 'agent="build",project="a",'),
+        )
+    )
+    Checker(found.append).check(Page(page, openmetrics=False), Bounds(counts, counts), life=1)
+    assert found == []
+
+
 def test_checker_finds_buckets_that_do_not_add_up() -> None:
     """A bucket that holds fewer than the one below it is reported."""
     name = "opencode_tool_duration_seconds"

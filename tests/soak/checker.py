@@ -18,6 +18,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from soak import vocabulary
 from soak.truth import Counts
 
 Labels = tuple[tuple[str, str], ...]
@@ -185,6 +186,8 @@ class Checker:
             (_REJECTED, (), Counter(), most.junk),
         ):
             shown = page.by(name, labels)
+            if name == _TOOLS:
+                shown = _as_told(shown)
             if too_much := _differences(shown, shown & high):
                 self.say(f"{name} counts too much: {too_much}")
             if too_little := _differences(low & shown, low):
@@ -194,6 +197,13 @@ class Checker:
             shown = Counter({key: round(1000 * seconds) for key, seconds in times.items()})
             if wrong := _differences(+shown, +most.ms):
                 self.say(f"{_TIMES}_sum is wrong, ms: {wrong}")
+
+
+def _as_told(shown: Counter[tuple[str, ...]]) -> Counter[tuple[str, ...]]:
+    told: Counter[tuple[str, ...]] = Counter()
+    for (tool, status), count in shown.items():
+        told[vocabulary.told(tool, status)] += count
+    return told
 
 
 def spelled(series: Series) -> str:

@@ -20,6 +20,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from soak import vocabulary
+
 COPY: Final = "copy"
 """Status of what must never be counted: an open call's copy in a fork."""
 DOUBT: Final = "doubt"
@@ -107,7 +109,7 @@ class Counts:
             self.skills[fact.skill, fact.status] += 1
         if not fact.tool:
             return
-        self.tools[fact.tool, fact.status] += 1
+        self.tools[vocabulary.told(fact.tool, fact.status)] += 1
         if fact.status in _TIMED and fact.ms >= 0:
             self.timed[fact.tool, fact.status] += 1
             self.ms[fact.tool, fact.status] += fact.ms

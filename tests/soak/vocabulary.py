@@ -89,6 +89,13 @@ def shown(name: str) -> str:
     return name if name in SKILLS else UNKNOWN
 
 
+def told(tool: str, status: str) -> tuple[str, str]:
+    """Return tool and status of a call as far as they are certain."""
+    # A call that never ran says nothing of whether there is such a tool: unless another
+    # one has worked before, the name of one that is not built in is no label.
+    return (UNKNOWN if (tool, status) == (_NOT_BUILT_IN, "abandoned") else tool), status
+
+
 def output(rng: Random) -> str:
     """Return what a tool says: mostly little."""
     return "x" * rng.choice((2, 20, 200, 1000, 4000, 35_000 if rng.random() < 0.1 else 100))
