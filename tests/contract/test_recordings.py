@@ -227,7 +227,8 @@ def test_sigkill_in_the_first_read_loses_and_repeats_nothing(name: str, bench: B
     bench.clock.ms = truth(name)["recorded_at_ms"] + 24 * HOUR_MS
     script = (
         "import os, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-        "from support import Bench, FakeClock; from opencode_exporter import tailer\n"
+        "from harness.clock import FakeClock; from harness.exporters import Bench\n"
+        "from opencode_exporter.source.opencode import tailer\n"
         "assert tailer.CHUNK_ROWS; tailer.CHUNK_ROWS = 40\n"
         "bench = Bench(Path(sys.argv[2]), FakeClock(int(sys.argv[3])))\n"
         "exporter = bench.exporter(); apply = exporter.ledger.apply; calls = []\n"
