@@ -140,7 +140,9 @@ def test_status_that_echoes_a_secret_is_told_without_over_grpc(
     assert "no such key (hidden) (hidden)" in cause(caplog)
 
 
-@pytest.mark.parametrize("value", [f"{SECRET}%0Ax", "s3c%0D", "a%00", f"%20%0A{SECRET}", "%0As3c"])
+@pytest.mark.parametrize(
+    "value", [f"{SECRET}%0Ax", "s3c%0D", "a%00", f"%20%0A{SECRET}", "%0As3c", "%E2%82%AC"]
+)
 @each_protocol
 def test_header_that_cannot_be_sent_is_told_without_any_of_it(
     value: str,
@@ -158,6 +160,7 @@ def test_header_that_cannot_be_sent_is_told_without_any_of_it(
         push._push()
     told = cause(caplog)
     assert "s3c" not in told
+    assert "20ac" not in told
     assert "x-key" not in told
 
 

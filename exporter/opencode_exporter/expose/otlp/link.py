@@ -229,5 +229,7 @@ def _root(err: BaseException) -> str:
     """Return the text of the first error in a chain: later ones name objects and URLs."""
     while (before := err.__cause__ or err.__context__) is not None:
         err = before
+    if isinstance(err, UnicodeEncodeError):  # its text has a sign of the header
+        return _BAD_HEADER
     text = str(err) or type(err).__name__
     return next((_BAD_HEADER for said in _HOLDING_HEADERS if said in text), text)
