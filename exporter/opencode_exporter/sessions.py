@@ -10,14 +10,20 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Final
 
 from opencode_exporter.decode.copies import APART_MS
-from opencode_exporter.events import LONGEST_NAME, OVERFLOW, TODO_STATUSES, UNKNOWN, Session
+from opencode_exporter.events import (
+    LONGEST_NAME,
+    LONGEST_PATH,
+    OVERFLOW,
+    TODO_STATUSES,
+    UNKNOWN,
+    Session,
+)
 from opencode_exporter.labels import clean
 from opencode_exporter.reader import Reader
 
 _GLOBAL: Final = "global"
 _CACHED: Final = 1024
 _LATEST: Final = 2000
-_LONGEST: Final = 4096  # bytes of a path
 _DEEPEST: Final = 100
 """Sessions above one that are asked for: a damaged source may go round in circles."""
 _FIRST: Final = 8
@@ -115,7 +121,7 @@ class Sessions:
 
 def _bytes(column: str) -> str:
     """Return what reads a text as bytes, since no UTF-8 fails; NULL for one too long to be one."""
-    return f"CASE WHEN octet_length({column}) <= {_LONGEST} THEN CAST({column} AS BLOB) END"
+    return f"CASE WHEN octet_length({column}) <= {LONGEST_PATH} THEN CAST({column} AS BLOB) END"
 
 
 def _text(value: bytes | None) -> str | None:

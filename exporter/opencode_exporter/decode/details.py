@@ -19,7 +19,7 @@ from xxhash import xxh3_64_intdigest
 from opencode_exporter.classify import CATEGORIES
 from opencode_exporter.decode.languages import language_of
 from opencode_exporter.decode.values import REFUSED, Unusable, loads, mapping, text_or, whole
-from opencode_exporter.events import COMPLETED, FileChange, Session
+from opencode_exporter.events import COMPLETED, LONGEST_PATH, FileChange, Session
 
 Unread = msgspec.Raw | msgspec.UnsetType
 """JSON that is skipped, and read where somebody asks for it."""
@@ -256,14 +256,11 @@ def _file_change(change: _Change, session: Session) -> FileChange:
     return FileChange(operation, language_of(path), added, removed, inside)
 
 
-_LONGEST_PATH: Final = 4096
-
-
 def _from_worktree(path: str, session: Session) -> str:
     """Return a path as it is shown; nothing for what is outside of the worktree."""
     whole_path = normpath(join(session.directory, path))
     within = whole_path.removeprefix(f"{session.worktree.rstrip('/')}/")
-    return within if within != whole_path and len(within) <= _LONGEST_PATH else ""
+    return within if within != whole_path and len(within) <= LONGEST_PATH else ""
 
 
 def _recorded_diffs(asked: Asked, recorded: Recorded) -> list[_Change]:
