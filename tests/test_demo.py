@@ -214,14 +214,21 @@ def test_stop_ends_it_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - began < SOON_S
 
 
-def test_process_ends_when_its_input_does(tmp_path: Path) -> None:
-    """The demo as a process dies with the one that started it, and leaves skills on disk."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", package.__name__, "--directory", tmp_path, "--history-days", "0.1"],
+def agent(directory: Path, history_days: str) -> subprocess.Popen[bytes]:
+    """Start the demo as a process."""
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", package.__name__, "--directory", directory),
+            *("--history-days", history_days),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    with process:
+
+
+def test_process_ends_when_its_input_does(tmp_path: Path) -> None:
+    """The demo as a process dies with the one that started it, and leaves skills on disk."""
+    with agent(tmp_path, history_days="0.1") as process:
         assert process.stdout is not None
         assert process.stdin is not None
         assert process.stdout.readline().startswith(b"ready ")
@@ -234,12 +241,7 @@ def test_process_ends_when_its_input_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize("is_told", [True, False])
 def test_process_ends_while_it_writes_its_past(is_told: bool, tmp_path: Path) -> None:
     """Killed in the middle of a long history, the demo left its agent to fill the disk."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", package.__name__, "--directory", tmp_path, "--history-days", "9999"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    with process:
+    with agent(tmp_path, history_days="9999") as process:
         assert process.stdin is not None
         try:
             wait_for(lambda: [*tmp_path.glob("opencode.db*")])
