@@ -33,6 +33,8 @@ USER: Final = "user"
 
 LONGEST_NAME: Final = 256
 """Characters of a name that an event holds, and of an id: a label shows half of them."""
+LONGEST_PATH: Final = 4096
+"""Bytes of a path, as of every system on which agents run; what is longer is none."""
 
 
 SUCCEEDED: Final = "succeeded"

@@ -5,6 +5,7 @@ Looks at its database with plain SQL; knows nothing of the exporter.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -231,25 +232,19 @@ def test_process_ends_when_its_input_does(tmp_path: Path) -> None:
     assert skills == {skill.name for skill in world.SKILLS + world.UNUSED_SKILLS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_told", [True, False])
 def test_process_ends_while_it_writes_its_past(is_told: bool, tmp_path: Path) -> None:
     """Killed in the middle of a long history, the demo left its agent to fill the disk."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", package.__name__, "--directory", tmp_path, "--history-days", "9999"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    with process:
-        assert process.stdin is not None
-        try:
-            wait_for(lambda: [*tmp_path.glob("opencode.db*")])
-            if is_told:
-                process.terminate()
-            else:
-                process.stdin.close()
-            assert process.wait(PATIENCE_S) == 0
-        finally:
-            process.kill()
+    words = ["--directory", str(tmp_path), "--history-days", "9999"]
+    with LineProcess([sys.executable, "-m", package.__name__, *words]) as agent:
+        wait_for(lambda: [*tmp_path.glob("opencode.db*")])
+        if is_told:
+            agent.send(signal.SIGTERM)
+        else:
+            assert agent.process.stdin is not None
+            agent.process.stdin.close()
+        assert agent.wait() == 0
 
 
 def test_same_seed_plans_the_same_work(tmp_path: Path) -> None:

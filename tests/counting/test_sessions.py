@@ -39,6 +39,11 @@ def end(db: V1, message: str) -> None:
     db.db.execute(sql, (db.tick(), db.now, message))
 
 
+def put_away(db: V1 | V2, session: str) -> None:
+    """Archive a session."""
+    db.db.execute(f"UPDATE {db.sessions} SET time_archived = ? WHERE id = ?", (db.tick(), session))
+
+
 @pytest.mark.parametrize("generation", [V1, V2])
 def test_session_is_active_for_five_minutes(bench: Bench, generation: type[V1 | V2]) -> None:
     """A session counts as active until 5 minutes after its last change, over a restart too."""
@@ -90,8 +95,7 @@ def test_archived_session_is_observed_within_a_minute(
         session = db.session()
         one_call(db, session)
         assert polled(exporter).total(f"{SESSIONS}_count") == 0
-        sql = f"UPDATE {db.sessions} SET time_archived = ? WHERE id = ?"
-        db.db.execute(sql, (db.tick(), session))
+        put_away(db, session)
         bench.clock.advance(ms=61_000)
         assert polled(exporter).value(f"{SESSIONS}_count", session_kind="root") == 1
         exporter.close()
@@ -109,8 +113,7 @@ def test_last_calls_of_an_archived_session_are_among_the_observed(
         one_call(db, session)
         exporter.poll()
         one_call(db, session)
-        sql = f"UPDATE {db.sessions} SET time_archived = ? WHERE id = ?"
-        db.db.execute(sql, (db.tick(), session))
+        put_away(db, session)
         bench.clock.advance(ms=61_000)
         page = polled(exporter)
         assert page.value(f"{SESSIONS}_sum", session_kind="root") == 2

@@ -99,6 +99,24 @@ def test_malformed_credentials_are_refused(tmp_path: Path, header: str) -> None:
         assert client.get("/", headers=good).status_code == 200
 
 
+def test_comparison_that_fails_lets_others_come(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nobody was told of its error: the request hung for ever, and all passwords behind it."""
+    right = web_auth._matches
+
+    def matches(password: bytes, against: bytes) -> bool:
+        if password == b"odd":
+            raise ValueError(password)
+        return right(password, against)
+
+    monkeypatch.setattr(web_auth, "_matches", matches)
+    write_users(tmp_path / "web.yml", alice="pw")
+    with serving(web_config=tmp_path / "web.yml") as server, client_of(server) as client:
+        assert client.get("/", auth=("alice", "odd")).status_code == 500
+        assert client.get("/", auth=("alice", "pw")).status_code == 200
+
+
 def test_bcrypt_runs_once_per_password_and_for_unknown_users(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from posixpath import join, normpath
-from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
 from opencode_exporter.decode.languages import language_of
-from opencode_exporter.events import FileChange, Session
-
-_LONGEST_PATH: Final = 4096
+from opencode_exporter.events import LONGEST_PATH, FileChange, Session
 
 
 def hashes_of(names: Iterable[str]) -> tuple[int, ...]:
@@ -54,4 +51,4 @@ def _from_worktree(path: str, session: Session) -> str:
     """Return a path as it is shown; nothing for what is outside of the worktree."""
     whole_path = within(session.directory, path)
     inside = whole_path.removeprefix(f"{session.worktree.rstrip('/')}/")
-    return inside if inside != whole_path and len(inside) <= _LONGEST_PATH else ""
+    return inside if inside != whole_path and len(inside) <= LONGEST_PATH else ""

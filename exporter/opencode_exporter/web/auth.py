@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import contextlib
 import hashlib
 import ipaddress
 import math
@@ -21,6 +20,7 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -171,20 +171,17 @@ def _cost(hashed: str) -> str:
 
 async def _compared(password: bytes, hashed: bytes) -> bool:
     """Compare in a thread that nobody waits for at the end, however dear the hash is."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[bool] = loop.create_future()
-
-    def tell(matches: bool) -> None:
-        if not answer.done():
-            answer.set_result(matches)
+    answer: Future[bool] = Future()
+    answer.set_running_or_notify_cancel()  # it goes on to its end, whoever gives up on it
 
     def compare() -> None:
-        matches = _matches(password, hashed)
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(tell, matches)
+        try:
+            answer.set_result(_matches(password, hashed))
+        except Exception as err:  # noqa: BLE001  # whoever waits is told, and lets others come
+            answer.set_exception(err)
 
     threading.Thread(target=compare, name="password", daemon=True).start()
-    return await answer
+    return await asyncio.wrap_future(answer)
 
 
 def _matches(password: bytes, hashed: bytes) -> bool:

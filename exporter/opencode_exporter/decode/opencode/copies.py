@@ -29,7 +29,7 @@ def is_suspect_v1(session: Session, created: int, written: int) -> bool:
         created: When its message was made, as it says, ms.
         written: When it was written itself, ms; 0 where nobody knows.
     """
-    return created < session.created or session.is_fork or 0 < written < created - APART_MS
+    return created < session.created or session.is_fork or _is_rewound(created, written)
 
 
 def is_surely_copied_v1(session: Session, created: int, written: int) -> bool:
@@ -40,7 +40,7 @@ def is_surely_copied_v1(session: Session, created: int, written: int) -> bool:
     on, its own rows are older than it as well.  Arguments as above.
     """
     if session.is_fork:
-        return 0 < written < created - APART_MS
+        return _is_rewound(created, written)
     return created < session.created <= written
 
 
@@ -56,6 +56,11 @@ def is_suspect_v2(session: Session, row: str, created: int, written: int) -> boo
     """
     return (
         created < session.created
-        or 0 < written < created - APART_MS
+        or _is_rewound(created, written)
         or (session.is_fork and _COPIED_ID.fullmatch(row) is not None)
     )
+
+
+def _is_rewound(created: int, written: int) -> bool:
+    """Return whether a row was written before what it tells of was there."""
+    return 0 < written < created - APART_MS

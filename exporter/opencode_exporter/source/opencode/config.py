@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from opencode_exporter.events import LONGEST_PATH
+
 
 class OpenCodeConfig(NamedTuple):
     """What one opencode.json says that matters here."""
@@ -33,7 +35,6 @@ _LAST_COMMA: Final = re.compile(r'("(?:[^"\\]|\\.?)*+"?)|,(?=\s*+[}\]])', re.DOT
 
 _NOT_IN_TOOL_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]")
 _MOST: Final = 1000  # folders of a file, and servers
-_LONGEST_PATH: Final = 4096
 _LONGEST_NAME: Final = 128  # of a server: the names of its tools are cut there
 
 
@@ -55,7 +56,7 @@ def parse_config(head: bytes) -> OpenCodeConfig:
         tuple(
             path
             for path in (paths[:_MOST] if isinstance(paths, list) else ())
-            if isinstance(path, str) and 0 < len(path) <= _LONGEST_PATH and "://" not in path
+            if isinstance(path, str) and 0 < len(path) <= LONGEST_PATH and "://" not in path
         ),
         tuple(
             _NOT_IN_TOOL_NAMES.sub("_", name)

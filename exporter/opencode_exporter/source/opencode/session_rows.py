@@ -11,13 +11,19 @@ from typing import Final
 
 from opencode_exporter.counting.labels import clean
 from opencode_exporter.decode.opencode.copies import APART_MS
-from opencode_exporter.events import LONGEST_NAME, OVERFLOW, TODO_STATUSES, UNKNOWN, Session
+from opencode_exporter.events import (
+    LONGEST_NAME,
+    LONGEST_PATH,
+    OVERFLOW,
+    TODO_STATUSES,
+    UNKNOWN,
+    Session,
+)
 from opencode_exporter.source.opencode.reader import Reader
 
 _GLOBAL: Final = "global"
 _CACHED: Final = 1024
 _LATEST: Final = 2000
-_LONGEST: Final = 4096  # bytes of a path
 _DEEPEST: Final = 100
 """Sessions above one that are asked for: a damaged source may go round in circles."""
 _FIRST: Final = 8
@@ -115,7 +121,7 @@ class Sessions:
 
 def _bytes(column: str) -> str:
     """Return SQL for a text as bytes, as invalid UTF-8 would fail; NULL for one too long."""
-    return f"CASE WHEN octet_length({column}) <= {_LONGEST} THEN CAST({column} AS BLOB) END"
+    return f"CASE WHEN octet_length({column}) <= {LONGEST_PATH} THEN CAST({column} AS BLOB) END"
 
 
 def _text(value: bytes | None) -> str | None:

@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 
 from opencode_exporter.clock import Clock, SystemClock
 from opencode_exporter.counting.labels import clean
-from opencode_exporter.events import OVERFLOW, UNKNOWN
+from opencode_exporter.events import LONGEST_PATH, OVERFLOW, UNKNOWN
 from opencode_exporter.source.file_cache import FileCache
 from opencode_exporter.source.opencode.config import OpenCodeConfig, parse_config
 from opencode_exporter.source.skills.front_matter import skill_name
@@ -36,7 +36,6 @@ _SCAN_ENTRIES: Final = 200_000  # below all of them
 _SCAN_FOLDERS: Final = 10_000  # above the directories of sessions, and listed: two seconds
 _SCAN_READS_S: Final = 5.0  # files that are new or have changed; the others' turn comes next time
 _MOST_TOLD: Final = 20
-_LONGEST_PATH: Final = 4096
 _DEEPEST: Final = 100  # nobody works further down, and each folder above is looked into
 _SEEN_WHOLE: Final = frozenset({".claude", ".agents"})  # elsewhere hidden folders do not count
 # OpenCode does enter these, at a price that is not worth paying every minute.
@@ -157,7 +156,7 @@ class SkillScanner:
         self._servers.update(config.servers)
         for path in config.skill_paths:
             filled = re.sub(r"\{env:([^}]+)\}", lambda at: self._environ.get(at[1], ""), path)
-            if len(filled) <= _LONGEST_PATH:
+            if len(filled) <= LONGEST_PATH:
                 yield f"{self._home}/{filled[2:]}" if filled.startswith("~/") else filled
 
 
