@@ -119,5 +119,6 @@ class Chunk(msgspec.Struct):
         self.open_rows += other.open_rows
         self.settled += other.settled
         self.unreadable += other.unreadable
+        self.cursor = other.cursor or self.cursor
         self.rows += other.rows
         self.newest = max(self.newest, other.newest)

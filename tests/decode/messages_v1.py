@@ -34,7 +34,7 @@ def table(path: Path, clock: FakeClock | None = None) -> Iterator[StepTable]:
 def read(path: Path, clock: FakeClock | None = None) -> Chunk:
     """Return what all rows say."""
     with table(path, clock) as messages:
-        return messages.read_after(0, WITHOUT_BOUNDS, ()).chunk
+        return messages.read_after(0, WITHOUT_BOUNDS, {}).chunk
 
 
 def only(path: Path, clock: FakeClock) -> Any:

@@ -15,7 +15,6 @@ from opencode_exporter.decode import condense
 from opencode_exporter.decode.condense import LEFT_OUT, Leaf
 from opencode_exporter.decode.opencode import wanted
 from opencode_exporter.decode.opencode.v1 import shapes as v1
-from opencode_exporter.decode.opencode.v1 import tool_part
 from opencode_exporter.decode.opencode.v2 import shapes as v2
 from opencode_exporter.decode.values import Unusable, text_bytes
 
@@ -77,7 +76,6 @@ def test_what_is_no_json_is_said_to_be_none(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("shape", "struct"),
     [
-        (wanted.PART, tool_part.ToolPart),
         (wanted.PART, v1.Part),
         (wanted.MESSAGE, v1.MessageData),
         (wanted.SESSION_MESSAGE, v2.Data),

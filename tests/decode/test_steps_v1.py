@@ -244,7 +244,7 @@ def test_lone_surrogates_cost_nothing(db: V1, clock: FakeClock) -> None:
     (call,) = only(db.path, clock).calls
     assert (call.tool, call.status, call.skill) == ("skill", "completed", "cut?")
     with table(db.path, clock) as messages:
-        taken = messages.read_after(0, WITHOUT_BOUNDS, ())
+        taken = messages.read_after(0, WITHOUT_BOUNDS, {})
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(taken), type=Taken) == taken
 
 

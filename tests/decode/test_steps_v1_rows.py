@@ -161,7 +161,7 @@ def test_bounds_cut_a_chunk_between_rows(db: V1, clock: FakeClock) -> None:
         ):
             found: list[str] = []
             rowid = 0
-            while (taken := messages.read_after(rowid, bounds, ())).newest:
+            while (taken := messages.read_after(rowid, bounds, {})).newest:
                 assert len(taken.chunk.events) == taken.chunk.rows <= most
                 found += [event.message for event in taken.chunk.events]  # type: ignore[union-attr]
                 rowid = taken.newest[-1].rowid

@@ -156,7 +156,7 @@ def test_a_step_that_goes_on_is_shown_and_looked_at_again(tmp_path: Path) -> Non
         message = database.assistant(session, [running, call("b", "edit")], completed=None)
         with Source(tmp_path / "opencode.db", "opencode.db").open() as reader:
             table = MessageTable(reader, clock)
-            chunk = table.read_after(0, WITHOUT_BOUNDS, ()).chunk
+            chunk = table.read_after(0, WITHOUT_BOUNDS, {}).chunk
         assert [type(event) for event in chunk.events] == [Invocation, Step]
         assert [row.row for row in chunk.open_rows] == [message]
         assert [one.call for one in chunk.open_rows[0].calls] == ["a"]

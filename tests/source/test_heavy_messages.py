@@ -166,7 +166,7 @@ def test_rows_that_are_read_again_come_some_at_a_time(bench: Bench) -> None:
             database.message(session, role="user")
     bench.clock.ms = database.now + 1000
     with table(bench.source, bench.clock) as messages:
-        names = [row.row for row in messages.read_after(0, WITHOUT_BOUNDS, ()).chunk.open_rows]
+        names = [row.row for row in messages.read_after(0, WITHOUT_BOUNDS, {}).chunk.open_rows]
     tailer = Tailer(bench.clock, Patience(bench.clock, 1000))
     with Source(bench.source, "").open() as reader:
         found = [*tailer.again(reader, {"message": names})]

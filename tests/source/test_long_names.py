@@ -50,7 +50,7 @@ def chunks(bench: Bench) -> Iterator[Chunk]:
     """Yield what each table of the source has to say."""
     with Source(bench.source, "").open() as reader:
         for table in tables(reader, FakeClock(bench.clock.ms), with_paths=True):
-            yield table.read_after(0, WITHOUT_BOUNDS, ()).chunk
+            yield table.read_after(0, WITHOUT_BOUNDS, {}).chunk
 
 
 def fill_v1(database: V1) -> None:

@@ -33,7 +33,7 @@ from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.source import Source
 from opencode_exporter.source.opencode.stretches import Stretch, is_there
 from opencode_exporter.source.opencode.tables import tables
-from opencode_exporter.source.opencode.tables.table import Table, Taken
+from opencode_exporter.source.opencode.tables.table import Table, Taken, together
 from opencode_exporter.source.opencode.tailer import CHUNK_ROWS, Tailer
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class _Summed(NamedTuple):
 
     chunk: SummedChunk
     newest: list[Anchor]
+    calls: Chunk | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -89,14 +90,22 @@ def plan(reader: Reader, stretches: Iterable[Stretch]) -> Plan:
     """
     Return the windows by which some stretches are read, up to the first damaged page.
 
-    We decide once: readers that looked for themselves could see different rows.
+    We decide once: readers that looked for themselves could see different rows.  Rows
+    that others bring have none: next to nothing is left of them to be read.
     """
-    return [(stretch, [*_windows(reader, stretch)]) for stretch in stretches]
+    return [
+        (stretch, [] if stretch.is_brought else [*_windows(reader, stretch)])
+        for stretch in stretches
+    ]
 
 
 def rows_in(planned: Plan) -> int:
-    """Return how many rows the windows of a plan hold at most."""
-    return sum(window.rows for _, windows in planned for window in windows)
+    """Return about how many rows the windows of a plan hold, with those that they bring."""
+    return sum(
+        window.rows * _WEIGHT.get(stretch.table, 1)
+        for stretch, windows in planned
+        for window in windows
+    )
 
 
 def read_ahead(
@@ -131,8 +140,11 @@ def read_ahead(
             log.warning("no reader processes, reading without them", extra={"err": str(err)})
             return
         try:
+            stretches = [stretch for stretch, _ in planned]
             for stretch, windows in planned:
-                if not (yield from _chunks(reader, stretch, windows, pipes, tailer, is_new)):
+                if stretch.is_brought:
+                    yield from tailer.read_alone(reader, stretches, stretch.table)
+                elif not (yield from _chunks(reader, stretch, windows, pipes, tailer, is_new)):
                     return
         except (EOFError, msgspec.DecodeError):
             log.warning("reader process ended early, reading on without it")
@@ -156,8 +168,8 @@ def _chunks(
             if isinstance(summed, SummedChunk) and not is_new(summed.summary):
                 found = tailer.stretch(reader, left, taken.newest[-1].rowid)
             for one in found:
-                chunk, left = left.after_reading(one)
-                yield chunk
+                chunks, left = left.after_reading(one)
+                yield from chunks
     return True
 
 
@@ -234,8 +246,11 @@ def main(given: BinaryIO, out: BinaryIO) -> None:
         Source(Path(os.fsdecode(task.path)), "").open() as reader,
     ):
         by_name = {table.name: table for table in tables(reader, clock, with_paths=task.with_paths)}
+        cursors = {stretch.table: stretch.cursor for stretch, _ in task.plan}
         for stretch, windows in task.plan:
             table = by_name[stretch.table]
+            if windows:
+                table.look_ahead(cursors)
             for window in windows[task.reader :: _READERS]:
                 after = Anchor(window.first - 1, "")
                 found = _verified(reader, tailer.between(reader, table, after, window.last))
@@ -257,20 +272,23 @@ def _summed(table: Table, found: Iterator[Taken]) -> Iterator[_Summed]:
     while True:
         summarizer = Summarizer(table.kind.origin)
         whole, newest, held = Chunk(table.name, table.kind), list[Anchor](), 0
+        calls: Chunk | None = None
         for taken in found:
-            held += sum(map(weight, taken.chunk.events))
-            taken.chunk.events = summarizer.take(taken.chunk.events)
+            for chunk in taken.chunks(taken.chunk):
+                held += sum(map(weight, chunk.events))
+                chunk.events = summarizer.take(chunk.events)
             whole.extend(taken.chunk)
+            calls = together(calls, taken.calls)
             newest = [*newest, *taken.newest][-DENSE:]
             if held >= _SUMMED:
                 break
         if not newest:
             return
         summary, rows = summarizer.summary()
-        chunk = SummedChunk(table.name, table.kind, summary=summary)
-        chunk.extend(whole)
-        chunk.events += rows
-        yield _Summed(chunk, newest)
+        summed = SummedChunk(table.name, table.kind, summary=summary)
+        summed.extend(whole)
+        summed.events += rows
+        yield _Summed(summed, newest, calls)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,8 @@ import msgspec
 
 from opencode_exporter.decode.condense import Leaf, Shape
 from opencode_exporter.decode.opencode import usage
-from opencode_exporter.decode.opencode.call_json import DIFF_FIELDS, Asked, Recorded
+from opencode_exporter.decode.opencode.call_json import DIFF_FIELDS, Asked
 from opencode_exporter.decode.opencode.v1 import shapes as v1
-from opencode_exporter.decode.opencode.v1 import tool_part
 from opencode_exporter.decode.opencode.v2 import shapes as v2
 
 _ARGUMENT: Final = Leaf(1 << 16)  # hashed, or searched for names
@@ -41,18 +40,14 @@ _RECORDED: Final[dict[str, Shape]] = {"files": _DIFF, "filediff": _DIFF}
 _RECORDED["results"] = {"filediff": _DIFF}
 _USED: Final = _fields(usage.Used, cache=_fields(usage.Cache))
 _BY_PROVIDER: Final[Shape] = {"providerExecuted": Leaf()}
-_CALL_METADATA: Final = {
-    **_fields(tool_part.Metadata),
-    **_fields(Recorded, **_RECORDED),
-}
-_CALL_STATE: Final = {
-    **_fields(tool_part.State),
-    **_fields(v1.State, output=_OUTPUT, input=_ASKED, metadata=_CALL_METADATA, time=_TIMES),
-}
-PART: Final[Shape] = {
-    **_fields(tool_part.ToolPart),
-    **_fields(v1.Part, state=_CALL_STATE, metadata=_BY_PROVIDER, tokens=_USED),
-}
+_CALL_STATE: Final = _fields(
+    v1.State,
+    output=_OUTPUT,
+    input=_ASKED,
+    metadata=_fields(v1.Metadata, **_RECORDED),
+    time=_TIMES,
+)
+PART: Final[Shape] = _fields(v1.Part, state=_CALL_STATE, metadata=_BY_PROVIDER, tokens=_USED)
 """Of a row of ``part``."""
 
 MESSAGE: Final[Shape] = _fields(v1.MessageData, summary=_EMPTY, error=_ERROR, time=_TIMES)

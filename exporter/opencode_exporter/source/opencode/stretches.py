@@ -28,6 +28,7 @@ class Stretch(msgspec.Struct, frozen=True):
     cursor: Cursor
     last: int
     is_first: bool = False  # nothing of the source has been read before
+    is_brought: bool = False  # rows of another table bring these
     all_rows: int = 0  # of the table, where no rowid is left above them; else 0
 
     @property
@@ -40,7 +41,7 @@ class Stretch(msgspec.Struct, frozen=True):
         """The row before the first of them; without an id where there is none."""
         return self.cursor.anchors[-1] if self.cursor.anchors else Anchor(self.cursor.position, "")
 
-    def after_reading(self, taken: Taken) -> tuple[Chunk, Stretch]:
+    def after_reading(self, taken: Taken) -> tuple[list[Chunk], Stretch]:
         """Return what was read of it with cursor and progress, and the rows that are left."""
         cursor = self.cursor.extended(taken.newest)
         if cursor.position >= self.last:
@@ -48,7 +49,7 @@ class Stretch(msgspec.Struct, frozen=True):
         before = cursor.first - 1
         progress = min(1.0, (cursor.position - before) / (self.last - before))
         chunk = msgspec.structs.replace(taken.chunk, cursor=cursor, progress=progress)
-        return chunk, msgspec.structs.replace(self, cursor=cursor)
+        return taken.chunks(chunk), msgspec.structs.replace(self, cursor=cursor)
 
 
 def stretch_of(reader: Reader, table: Table, cursor: Cursor) -> Stretch:

@@ -9,7 +9,7 @@ nothing and writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
@@ -27,6 +27,7 @@ from opencode_exporter.source.opencode.tables.around import mended, read_around
 from opencode_exporter.source.opencode.tables.table import (
     UNREADABLE,
     Bounds,
+    Known,
     Table,
     Taken,
 )
@@ -38,6 +39,9 @@ _WEIGHT: Final = 8000  # of events: some for each row of most sources
 _IDS: Final = 500
 _AGAIN: Final = 50
 """Rows that are read again at once: nothing else bounds what they hold."""
+
+_Known = dict[str, dict[str, OpenRow]]
+"""The open rows by table and id."""
 
 
 class Tailer:
@@ -83,18 +87,33 @@ class Tailer:
                 it count.
         """
         waiting = list(open_rows)
-        new = {stretch.table: stretch for stretch in stretches}
-        for table in self._tables(reader):
-            ours = {row.row: row for row in waiting if row.table == table.name}
-            for chunk in self._changed(table, ours):
-                reader.verify()
+        left = {stretch.table: stretch for stretch in stretches}
+        tables = self._tables(reader)
+        known = {t.name: {row.row: row for row in waiting if row.table == t.name} for t in tables}
+        again: list[Table] = []
+        for table in tables:
+            table.look_ahead({name: stretch.cursor for name, stretch in left.items()})
+            for chunk in self._read_table(reader, table, left, known):
+                again += [t for t in tables if t.name == chunk.table and _is_reset(chunk)]
                 yield chunk
-            for chunk in self._mended(reader, table, new[table.name], ours):
-                reader.verify()
-                yield chunk
-            for chunk in self._new(reader, table, new[table.name], ours):
-                reader.verify()
-                yield chunk
+        for table in again[:1]:  # what came with other rows was not all of it
+            left[table.name] = stretch_of(reader, table, Cursor())
+            table.look_ahead({name: stretch.cursor for name, stretch in left.items()})
+            yield from self._new(reader, table, left, known)
+
+    def _read_table(
+        self, reader: Reader, table: Table, left: dict[str, Stretch], known: _Known
+    ) -> Iterator[Chunk]:
+        ours = known[table.name]
+        for chunk in self._changed(table, ours):
+            reader.verify()
+            yield chunk
+        for chunk in self._mended(reader, table, left[table.name], known):
+            reader.verify()
+            yield chunk
+        for chunk in self._new(reader, table, left, known):
+            reader.verify()
+            yield chunk
 
     def ahead(self, reader: Reader, cursors: Mapping[str, Cursor]) -> list[Stretch]:
         """Return the rows that have not been read yet, table by table in the order of `read`."""
@@ -104,9 +123,22 @@ class Tailer:
         first = next((t.kind.origin for t, s in zip(known, found, strict=True) if s.rows), 0)
         is_new = self._summaries and not cursors
         return [
-            msgspec.structs.replace(stretch, is_first=is_new and table.kind.origin == first)
+            msgspec.structs.replace(
+                stretch,
+                is_first=is_new and table.kind.origin == first,
+                is_brought=table.is_brought({one.table: one.cursor for one in found}),
+            )
             for table, stretch in zip(known, found, strict=True)
         ]
+
+    def read_alone(
+        self, reader: Reader, stretches: Iterable[Stretch], name: str
+    ) -> Iterator[Chunk]:
+        """Yield what is new in one table, up to where the other tables will be read on."""
+        left = {stretch.table: stretch for stretch in stretches}
+        (table,) = (t for t in self._tables(reader) if t.name == name)
+        table.look_ahead({name: stretch.cursor for name, stretch in left.items()})
+        yield from self._new(reader, table, left, {})
 
     def stretch(self, reader: Reader, stretch: Stretch, last: int) -> Iterator[Taken]:
         """Yield the first rows of a stretch, up to a rowid, as `between` does."""
@@ -119,7 +151,7 @@ class Tailer:
         table: Table,
         after: Anchor,
         last: int,
-        ours: Collection[str] = (),
+        known: Known | None = None,
     ) -> Iterator[Taken]:
         """
         Yield the rows after an anchor up to a rowid, one short transaction each.
@@ -134,9 +166,9 @@ class Tailer:
             try:
                 with reader.transaction():
                     _expect(reader, table.name, after)
-                    taken = table.read_after(after.rowid, bounds, ours)
+                    taken = table.read_after(after.rowid, bounds, known or {})
             except apsw.CorruptError:
-                taken, read = read_around(reader, table, after.rowid, bounds, ours)
+                taken, read = read_around(reader, table, after.rowid, bounds, known or {})
                 if taken.newest:
                     yield taken
                 after = Anchor(read, "")
@@ -228,26 +260,34 @@ class Tailer:
                 yield chunk
 
     def _mended(
-        self, reader: Reader, table: Table, stretch: Stretch, ours: Mapping[str, OpenRow]
+        self, reader: Reader, table: Table, stretch: Stretch, known: Known
     ) -> Iterator[Chunk]:
         """Yield the rows that were on damaged pages when the rows after them were read."""
         for gap in mended(reader, table):
             last = min(gap.last, stretch.after.rowid)
-            for taken in self.between(reader, table, Anchor(gap.first - 1, ""), last, ours):
-                yield taken.chunk
+            for taken in self.between(reader, table, Anchor(gap.first - 1, ""), last, known):
+                yield from taken.chunks(taken.chunk)
 
     def _new(
-        self, reader: Reader, table: Table, stretch: Stretch, ours: Mapping[str, OpenRow]
+        self, reader: Reader, table: Table, left: dict[str, Stretch], known: Known
     ) -> Iterator[Chunk]:
-        for taken in self.between(reader, table, stretch.after, stretch.last, ours):
-            chunk, stretch = stretch.after_reading(taken)
-            yield chunk
+        """Yield what is new in a table; how far it is read is noted in what is left."""
+        stretch = left[table.name]
+        for taken in self.between(reader, table, stretch.after, stretch.last, known):
+            chunks, stretch = stretch.after_reading(taken)
+            left[table.name] = stretch
+            yield from chunks
 
 
 def _portions(names: list[str], most: int) -> Iterator[list[str]]:
     """Yield some names at a time."""
     for start in range(0, len(names), most):
         yield names[start : start + most]
+
+
+def _is_reset(chunk: Chunk) -> bool:
+    """Return whether a chunk says that its table has to be read anew."""
+    return chunk.cursor is not None and not chunk.cursor.anchors
 
 
 def _has_moved(table: Table | None, row: OpenRow) -> bool:

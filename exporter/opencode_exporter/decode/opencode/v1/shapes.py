@@ -1,9 +1,9 @@
 """
-The JSON of v1's messages and their parts, as far as a step or a remark asks for it.
+The JSON of v1's messages and their parts, as far as it is asked for.
 
-Pure.  Typed decoders skip the rest, above all the outputs of calls; what they refuse
-is read again leniently, so that one odd field loses no step.  Knows what fields are
-called and not what they mean.
+Pure.  Typed decoders read almost every row, once, and skip what is not asked for; what
+they refuse is read again leniently, so that one odd field loses no call and no step.
+Knows what fields are called and not what they mean.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from typing import Any, Final
 
 import msgspec
 
+from opencode_exporter.decode.condense import LEFT_OUT
 from opencode_exporter.decode.opencode.call_json import Recorded, Unread, asked_raw, recorded_fields
 from opencode_exporter.decode.opencode.usage import Used, used_leniently
 from opencode_exporter.decode.values import (
     REFUSED,
     Message,
     Unusable,
+    amount,
     is_damaged,
     loads,
     mapping,
+    name_of,
     name_or,
     text_or,
     whole,
@@ -29,36 +32,32 @@ from opencode_exporter.events import UNKNOWN
 
 
 class Time(msgspec.Struct, gc=False):
-    """Moments: of a call its ends, of a message when it was completed."""
+    """When a call began and ended."""
 
     start: Any = None
     end: Any = None
-    completed: Any = None
+
+
+class Metadata(Recorded, gc=False):
+    """What a call recorded, with what only 1.x has."""
+
+    output: Unread = msgspec.UNSET  # so far, of what runs
 
 
 class State(msgspec.Struct, gc=False):
-    """The state of a call; its output is not decoded unless somebody asks."""
+    """How far a call is, and with what."""
 
     status: str = ""
     input: Unread = msgspec.UNSET
+    output: str = ""
     error: str = ""
-    output: Unread = msgspec.UNSET
-    metadata: Recorded | None = None
+    metadata: Metadata | None = None
     time: Time | None = None
-
-    @property
-    def told(self) -> str:
-        """The output, as a text."""
-        if not isinstance(self.output, msgspec.Raw):
-            return ""
-        try:
-            return _text(self.output)
-        except REFUSED:
-            return _told_leniently(bytes(self.output))
+    left_out: int = msgspec.field(default=0, name=f"output{LEFT_OUT}")  # bytes, of a large row
 
 
 class Part(msgspec.Struct, gc=False):
-    """The JSON of a part, as far as its message asks for it."""
+    """The JSON of a part of a message."""
 
     type: str = ""
     tool: str = ""
@@ -69,6 +68,12 @@ class Part(msgspec.Struct, gc=False):
     cost: Any = None
     synthetic: Any = None
     auto: Any = None
+
+
+class MessageTime(msgspec.Struct, gc=False):
+    """When a message was completed."""
+
+    completed: Any = None
 
 
 class MessageData(msgspec.Struct, gc=False):
@@ -83,62 +88,90 @@ class MessageData(msgspec.Struct, gc=False):
     finish: Any = None
     error: Any = None
     summary: Unread = msgspec.UNSET  # true of an assistant's; of a user's all that changed
-    time: Time | None = None
+    time: MessageTime | None = None
 
 
 OTHER_PART: Final = Part()
 """A part of which its message asks nothing but that it is there."""
 
+
+class OddPart(Part, gc=False):
+    """
+    A part that was read leniently.
+
+    ``problem`` is the cause for which its call is set aside; nothing if it is a call like
+    others, or none.
+    """
+
+    problem: str = ""
+
+
 _part = msgspec.json.Decoder(Part).decode
-_text = msgspec.json.Decoder(str).decode
 _message = msgspec.json.Decoder(MessageData).decode
 
 
-def parse_part(data: bytes | None) -> Part:
-    """Return a part; of one that is unreadable, as of one not given, only that it is there."""
-    if data is None:
-        return OTHER_PART
+def parse_part(data: object) -> Part:
+    """
+    Return a part; of one that is unreadable only that it is there.
+
+    Args:
+        data: Its JSON; anything but bytes is none.
+    """
+    given = data if isinstance(data, bytes) else None
     try:
-        return _part(data)
+        return _part(given)  # type: ignore[arg-type]  # None is refused, as it should be
     except REFUSED:
-        return _part_leniently(data)
-
-
-def _told_leniently(output: bytes) -> str:
+        pass
     try:
-        return text_or(loads(output), "")
-    except Unusable:
-        return ""
+        found = loads(given)
+    except Unusable as err:
+        return OddPart(problem=err.cause)
+    return _leniently(found) if isinstance(found, dict) else OddPart(problem="shape")
 
 
-def _part_leniently(data: bytes) -> Part:
-    try:
-        found = mapping(loads(data))
-    except Unusable:  # the table of parts counts it as rejected
-        return OTHER_PART
-    tool = text_or(found.get("tool"), "")
-    if is_damaged(tool):  # as above
-        return OTHER_PART
+def _leniently(found: dict[str, Any]) -> OddPart:
+    kind, tool = text_or(found.get("type"), ""), found.get("tool", "")
+    problem = ""
+    if kind == "tool":
+        problem = _problem(found, tool)
+    if is_damaged(text_or(tool, "")):
+        return OddPart(problem=problem)
     state = mapping(found.get("state"))
-    times = mapping(state.get("time"))
-    return Part(
-        type=text_or(found.get("type"), ""),
-        tool=whole(tool),
-        callID=text_or(found.get("callID"), ""),
+    times, meta = mapping(state.get("time")), mapping(state.get("metadata"))
+    return OddPart(
+        type=kind,
+        tool=whole(text_or(tool, "")),
+        callID=whole(text_or(found.get("callID"), "")),
         state=State(
             text_or(state.get("status"), ""),
             asked_raw(state.get("input")),
+            text_or(state.get("output"), ""),
             text_or(state.get("error"), ""),
-            msgspec.Raw(msgspec.json.encode(whole(text_or(state.get("output"), "")))),
-            Recorded(**recorded_fields(state.get("metadata"))),
+            Metadata(
+                **recorded_fields(meta),
+                output=msgspec.Raw(msgspec.json.encode(bool(meta.get("output")))),
+            ),
             Time(times.get("start"), times.get("end")),
+            amount(state.get(f"output{LEFT_OUT}")),
         ),
         metadata=found.get("metadata"),
         tokens=used_leniently(found.get("tokens")),
         cost=found.get("cost"),
         synthetic=found.get("synthetic"),
         auto=found.get("auto"),
+        problem=problem,
     )
+
+
+def _problem(found: dict[str, Any], tool: object) -> str:
+    """Return why a tool part is no call that can be counted; nothing if it is one."""
+    try:
+        name_of(tool, "tool_name")
+    except Unusable as err:
+        return err.cause
+    if not isinstance(found.get("callID", ""), str):
+        return "call_id"
+    return "" if isinstance(found.get("state"), dict) else "state"
 
 
 def parse_message(data: bytes) -> MessageData:
@@ -158,7 +191,7 @@ def parse_message(data: bytes) -> MessageData:
     given = {name: whole(found.get(name)) for name in names}
     is_summary = msgspec.Raw(b"true") if found.get("summary") is True else msgspec.UNSET
     times = mapping(found.get("time"))
-    return MessageData(**given, summary=is_summary, time=Time(completed=times.get("completed")))
+    return MessageData(**given, summary=is_summary, time=MessageTime(times.get("completed")))
 
 
 class _Agent(msgspec.Struct, gc=False):

@@ -7,18 +7,18 @@ near it are asked for one by one; where none of many can be read, steps double.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import apsw
 
 from opencode_exporter.chunk import DENSE, Chunk
 from opencode_exporter.source.opencode.damage import LAST_ROWID, Gap
 from opencode_exporter.source.opencode.reader import Reader
-from opencode_exporter.source.opencode.tables.table import Bounds, Table, Taken
+from opencode_exporter.source.opencode.tables.table import Bounds, Known, Table, Taken, together
 
 
 def read_around(
-    reader: Reader, table: Table, after: int, bounds: Bounds, known: Collection[str]
+    reader: Reader, table: Table, after: int, bounds: Bounds, known: Known
 ) -> tuple[Taken, int]:
     """
     Return what can be read of some rows, and up to which rowid that is.
@@ -34,6 +34,7 @@ def read_around(
     """
     damage = reader.hurt()
     chunk, newest, bad = Chunk(table.name, table.kind), [], []
+    calls: Chunk | None = None
     last = min(after + bounds.rows, bounds.last)
     for rowid in range(after + 1, last + 1):
         try:
@@ -44,6 +45,7 @@ def read_around(
             bad.append(rowid)
             continue
         chunk.extend(taken.chunk)
+        calls = together(calls, taken.calls)
         newest += taken.newest
     if len(bad) == last - after:
         last = _end_of_damage(reader, table, last, bounds.last)
@@ -52,7 +54,7 @@ def read_around(
         last = _before_next(reader, table, last, bounds.last)
     for rowid in bad:
         damage.pass_over(table.name, rowid, rowid)
-    return Taken(chunk, newest[-DENSE:]), last
+    return Taken(chunk, newest[-DENSE:], calls), last
 
 
 def _end_of_damage(reader: Reader, table: Table, bad: int, last: int) -> int:
@@ -90,7 +92,7 @@ def _end(inside: int, last: int, goes_on: Callable[[int], bool]) -> int:
 def can_be_read(reader: Reader, table: Table, rowid: int) -> bool:
     """Return whether a rowid can be read, also if no row has it."""
     try:
-        table.read_row(rowid, ())
+        table.read_row(rowid, {})
     except apsw.CorruptError:
         reader.verify()
         return False

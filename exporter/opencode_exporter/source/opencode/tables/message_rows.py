@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from typing import Any, ClassVar
 
+from opencode_exporter.chunk import Cursor
 from opencode_exporter.clock import Clock
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.session_rows import Sessions
 from opencode_exporter.source.opencode.tables.large import NEED_CARE
-from opencode_exporter.source.opencode.tables.table import WITHOUT_BOUNDS, Bounds, Taken, integer
+from opencode_exporter.source.opencode.tables.table import (
+    WITHOUT_BOUNDS,
+    Bounds,
+    Known,
+    Taken,
+    integer,
+)
 
 FoundRow = tuple[Any, ...]
 """A row as SQLite gives it."""
@@ -45,7 +52,14 @@ class MessageRows(ABC):
         """Return the highest rowid, 0 for none."""
         return integer(self._reader.query(f"SELECT max(rowid) FROM {self.name}").get)
 
-    def read_after(self, rowid: int, bounds: Bounds, known: Collection[str]) -> Taken:
+    def look_ahead(self, cursors: Mapping[str, Cursor]) -> None:  # noqa: B027
+        """Do nothing: how other tables are read is nothing to this one."""
+
+    def is_brought(self, _cursors: Mapping[str, Cursor]) -> bool:
+        """Return False: each row is read for itself."""
+        return False
+
+    def read_after(self, rowid: int, bounds: Bounds, known: Known) -> Taken:
         """Read the rows after a rowid, in its order, until a bound is met."""
         where, values = "WHERE rowid >= ? AND rowid <= ? ORDER BY rowid", (rowid + 1, bounds.last)
         try:
@@ -58,7 +72,7 @@ class MessageRows(ABC):
     def read_again(self, ids: list[str]) -> Taken:
         """Read rows that were open and have changed, or that are asked for, in their order."""
         with closing(self._by_id(ids)) as rows:
-            return self._take(rows, WITHOUT_BOUNDS, ids)
+            return self._take(rows, WITHOUT_BOUNDS, {self.name: ids})
 
     def _by_id(self, ids: list[str]) -> Generator[FoundRow]:
         """Yield rows one by one: sorted by SQLite, all of their data would be in memory."""
@@ -69,10 +83,10 @@ class MessageRows(ABC):
     def _row(self, rowid: int) -> list[FoundRow]:
         return self._reader.query(f"{self._CAREFULLY} WHERE rowid = ?", (rowid,)).fetchall()
 
-    def read_row(self, rowid: int, known: Collection[str]) -> Taken:
+    def read_row(self, rowid: int, known: Known) -> Taken:
         """Read the row of a rowid, if there is one."""
         return self._take(iter(self._row(rowid)), WITHOUT_BOUNDS, known)
 
     @abstractmethod
-    def _take(self, rows: Iterator[FoundRow], bounds: Bounds, known: Collection[str]) -> Taken:
+    def _take(self, rows: Iterator[FoundRow], bounds: Bounds, known: Known) -> Taken:
         """Return what the rows say, until a bound is met."""

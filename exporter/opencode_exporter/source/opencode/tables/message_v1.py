@@ -1,41 +1,44 @@
 """
-The other table of v1: ``message``, one row is one step of the model or a remark.
+The table of v1's messages: one row is one step of the model or a remark, with its parts.
 
-Each is read with its parts, which may be written after it: a row that does not tell
-yet what it is stays open, as a step does until it is over.
+A row that was not known brings its calls as well, which are rows of ``part``.  Parts may be
+written after their message: a row that does not tell yet what it is stays open, as a step
+does until it is over; calls that come later are `part_v1`'s.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Iterator, Mapping
-from typing import ClassVar
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from typing import ClassVar, Final
 
-from opencode_exporter.chunk import DENSE, Anchor, OpenRow, RowKind
+from opencode_exporter.chunk import OpenRow, RowKind
 from opencode_exporter.clock import Clock
 from opencode_exporter.decode.opencode.origins import V1
-from opencode_exporter.decode.opencode.v1.steps import (
-    SETTLED_MS,
-    MessageRow,
-    step_or_remark,
-)
+from opencode_exporter.decode.opencode.v1.rows import NOTHING, Given, given_in, told
+from opencode_exporter.decode.opencode.v1.steps import SETTLED_MS, MessageRow
 from opencode_exporter.decode.values import Unusable
-from opencode_exporter.events import Invocation, Rejection, Remark, Step, weight
+from opencode_exporter.events import UNKNOWN, Invocation, Session
 from opencode_exporter.source.opencode.reader import LARGEST, Reader
+from opencode_exporter.source.opencode.tables.hearing_v1 import Hearing, States
 from opencode_exporter.source.opencode.tables.large import (
     DATA,
+    NEED_CARE,
     check_ids,
     is_large,
     large_data,
     name_of,
     number_of,
 )
-from opencode_exporter.source.opencode.tables.message_parts_v1 import MessageParts, Parts
+from opencode_exporter.source.opencode.tables.message_parts_v1 import MessageParts, Portion
 from opencode_exporter.source.opencode.tables.message_rows import FoundRow, MessageRows
+from opencode_exporter.source.opencode.tables.stream_v1 import stream
 from opencode_exporter.source.opencode.tables.table import (
     LOOKS,
+    WITHOUT_BOUNDS,
     Bounds,
-    Intake,
+    Known,
     Taken,
     integer,
     shown,
@@ -43,8 +46,12 @@ from opencode_exporter.source.opencode.tables.table import (
     text,
 )
 
-_Told = tuple[MessageRow, Step | Remark | Rejection]
-"""A row, and what it says."""
+_NOWHERE: Final = Session("", UNKNOWN, 0)
+_LOOKS: Final = 16
+"""Messages between two looks at the clock."""
+
+_Message = tuple[int, MessageRow, Given, Session]
+"""Rowid, row, what its JSON says, and session."""
 
 
 class StepTable(MessageRows):
@@ -53,10 +60,6 @@ class StepTable(MessageRows):
     name: ClassVar[str] = "message"
     generation: ClassVar[str] = "v1"
     kind: ClassVar[RowKind] = RowKind(V1)
-    _SELECT = (
-        "SELECT rowid, id, session_id, time_created, time_updated, CAST(data AS BLOB), "
-        "octet_length(data) FROM message"
-    )
     _CAREFULLY = (
         f"SELECT rowid, {name_of('id')}, {name_of('session_id')}, {number_of('time_created')}, "
         f"{number_of('time_updated')}, {DATA}, octet_length(data) FROM message"
@@ -72,92 +75,109 @@ class StepTable(MessageRows):
         super().__init__(reader, clock, with_paths=with_paths)
         self._parts = MessageParts(reader)
 
+    def read_after(self, rowid: int, bounds: Bounds, known: Known) -> Taken:
+        """Read the rows after a rowid with their calls, in its order, until a bound is met."""
+        try:
+            return self._take_stream(rowid + 1, bounds, known)
+        except NEED_CARE:  # one of a thousand rows is odd: the others count
+            where = "WHERE rowid >= ? AND rowid <= ? ORDER BY rowid"
+            values = (rowid + 1, bounds.last)
+            with closing(self._reader.query(f"{self._CAREFULLY} {where}", values)) as rows:
+                return self._take(rows, bounds, known)
+
     def read_again(self, ids: list[str]) -> Taken:
         """Read rows that were open and have changed, or that are asked for, in their order."""
-        with self._reader.transaction():  # a message and its parts are of one moment
-            return super().read_again(ids)
+        known = {self.name: ids}
+        with self._reader.transaction(), closing(self._by_id(ids)) as rows:  # of one moment
+            return self._take(rows, WITHOUT_BOUNDS, known, with_calls=False)
 
-    def _take(self, rows: Iterator[FoundRow], bounds: Bounds, known: Collection[str]) -> Taken:
+    def _take_stream(self, first: int, bounds: Bounds, known: Known) -> Taken:
+        """Return what rows say that come with their parts."""
+        now = self._clock.now_ms()
+        heard = Hearing(self.kind, now, known, with_calls=True)
+        session_of = self._sessions.get
+        with closing(stream(self._reader, first, bounds.last, now)) as messages:
+            for rowid, session_id, row, given, parts, size in messages:
+                heard.bytes += size
+                session = session_of(session_id)
+                if parts is None:
+                    (portion,) = self._parts.of([row.id])
+                    self._hear(heard, (rowid, row, given, session), portion, now)
+                else:
+                    heard.take(rowid, row, told(row, given, parts, session, session_of, now))
+                if self._is_enough(heard, bounds):
+                    break
+        return heard.chunks(partial(self._states, now=now))
+
+    def _take(
+        self, rows: Iterator[FoundRow], bounds: Bounds, known: Known, *, with_calls: bool = True
+    ) -> Taken:
         """Return what the rows say; their parts are read for some rows at a time."""
         now = self._clock.now_ms()
-        newest: deque[Anchor] = deque(maxlen=DENSE)
-        told: list[_Told] = []
-        size = tells = 0
-        for some, parts, read in self._portions(rows, bounds.rows):
-            newest.extend(Anchor(row[0], shown(row[1]), integer(row[3])) for row in some)
-            more = [*self._told(some, parts, now)]
-            told += more
-            size += read
-            tells += sum(weight(event) for _, event in more)
-            is_much = size >= bounds.bytes or tells >= bounds.weight
-            if is_much or self._clock.monotonic() >= bounds.until:
+        heard = Hearing(self.kind, now, known, with_calls=with_calls)
+        for some, portion in self._portions(rows, bounds.rows):
+            for row in some:
+                heard.bytes += integer(row[-1])
+                self._hear(heard, self._message(row), portion, now)
+            heard.bytes += portion.bytes
+            if self._is_enough(heard, bounds):
                 break
-        intake = Intake(self.name, self.kind, now, known)
-        self._add(intake, told, now)
-        intake.chunk.rows = len(told)
-        return Taken(intake.chunk, [*newest])
+        return heard.chunks(partial(self._states, now=now))
+
+    def _is_enough(self, heard: Hearing, bounds: Bounds) -> bool:
+        return (
+            heard.rows >= bounds.rows
+            or heard.bytes >= bounds.bytes
+            or heard.weight >= bounds.weight
+            or (not heard.rows % _LOOKS and self._clock.monotonic() >= bounds.until)
+        )
 
     def _portions(
         self, rows: Iterator[FoundRow], most: int
-    ) -> Iterator[tuple[list[FoundRow], Mapping[str, Parts | None], int]]:
-        """Yield some rows at a time with their parts, and the bytes of both."""
-        while most > 0:
-            some, size = _some(rows, min(LOOKS, most))
+    ) -> Iterator[tuple[list[FoundRow], Portion]]:
+        """Yield some rows at a time with their parts."""
+        while most > 0 and (some := _some(rows, min(LOOKS, most))):
             most -= len(some)
-            if not some:
-                return
-            for parts in self._parts.of([shown(row[1]) for row in some]):
-                yield some[: parts.messages], parts.found, size + parts.bytes
-                some, size = some[parts.messages :], 0
+            for portion in self._parts.of([shown(row[1]) for row in some]):
+                yield some[: portion.messages], portion
+                some = some[portion.messages :]
 
-    def _told(
-        self, rows: list[FoundRow], parts: Mapping[str, Parts | None], now: int
-    ) -> Iterator[_Told]:
-        for rowid, row_id, session_id, created, updated, data, size in rows:
-            name, session = text(row_id), text(session_id)
-            ours = parts.get(shown(row_id), [])
-            row = MessageRow(
-                shown(row_id),
-                integer(created),
-                integer(updated),
-                max((integer(at) for _, at, _ in ours or ()), default=0),
-            )
-            try:
-                if name is None or session is None:
-                    raise Unusable("shape")  # noqa: TRY301  # as the decoder does
-                if ours is None:
-                    raise Unusable("damaged")  # noqa: TRY301
-                if is_large(data, size):
-                    data = large_data(self._reader, self.name, rowid)  # noqa: PLW2901
-                if not isinstance(data, bytes):
-                    raise Unusable("shape")  # noqa: TRY301
-                where, said = self._sessions.get(session), [part for *_, part in ours]
-                yield row, step_or_remark(row, data, said, where, now)
-            except Unusable as err:
-                yield row, Rejection(row.id, err.cause, err.until)
+    def _message(self, found: FoundRow) -> _Message:
+        """Return a row that was read with care."""
+        rowid, row_id, session_id, created, updated, data, size = found
+        row, session = (
+            MessageRow(shown(row_id), integer(created), integer(updated)),
+            text(session_id),
+        )
+        where = _NOWHERE if session is None else self._sessions.get(session)
+        try:
+            if session is None or text(row_id) is None:
+                raise Unusable("shape")  # noqa: TRY301  # as the decoder does
+            if is_large(data, size):
+                data = large_data(self._reader, self.name, rowid)
+        except Unusable as err:
+            return rowid, row, (NOTHING, err), where
+        return rowid, row, given_in(data), where
 
-    def _add(self, intake: Intake, told: list[_Told], now: int) -> None:
-        """Take in what was told, in its order; open rows with the state to compare later."""
-        still_open = [row.id for row, event in told if not _is_over(event)]
-        found = self._states(still_open, now) if still_open else {}
-        for row, event in told:
-            updated, size = found.get(row.id, (row.updated, 0))
-            wake = (row.updated or row.created) + SETTLED_MS
-            intake.add(
-                row.id,
-                updated,
-                size,
-                0,
-                [event],
-                final=_is_over(event),
-                wake=wake if wake > now else 0,
-            )
+    def _hear(self, heard: Hearing, message: _Message, portion: Portion, now: int) -> None:
+        """Take a message whose parts were asked for."""
+        rowid, row, given, session = message
+        parts = portion.found.get(row.id, [])
+        if parts is None:
+            given = NOTHING, Unusable("damaged")
+        changed = max([part.updated for part in parts or ()], default=0)
+        row = row._replace(changed=changed)
+        said = told(row, given, parts or [], session, self._sessions.get, now)
+        if parts is None or row.id in portion.heavy:
+            heard.take_without_calls(rowid, row, said)
+        else:
+            heard.take(rowid, row, said)
 
     def states(self, ids: list[str]) -> dict[str, tuple[int, int]]:
         """Return (updated, size) of the rows that still exist; parts add to the size."""
         return self._states(ids, self._clock.now_ms())
 
-    def _states(self, ids: list[str], now: int) -> dict[str, tuple[int, int]]:
+    def _states(self, ids: list[str], now: int) -> States:
         return states(self._reader, self.name, ids, self._SIZE.format(settled=now - SETTLED_MS))
 
     def went_on(self, _call: Invocation, _row: OpenRow, _now: int, /) -> bool:
@@ -165,18 +185,14 @@ class StepTable(MessageRows):
         return False
 
 
-def _some(rows: Iterator[FoundRow], most: int) -> tuple[list[FoundRow], int]:
-    """Return the next rows, and their bytes: few rows where these are many."""
+def _some(rows: Iterator[FoundRow], most: int) -> list[FoundRow]:
+    """Return the next rows: few where these are many bytes."""
     found: list[FoundRow] = []
     size = 0
     for row in rows:
         check_ids(*row[1:3])
         found.append(row)
-        size += integer(row[6])
+        size += integer(row[-1])
         if len(found) >= most or size >= LARGEST:
             break
-    return found, size
-
-
-def _is_over(event: Step | Remark | Rejection) -> bool:
-    return not event.until if isinstance(event, Rejection) else event.is_over
+    return found

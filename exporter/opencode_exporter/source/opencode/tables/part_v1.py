@@ -1,23 +1,35 @@
-"""The table of v1: ``part``, one row is one part of a message."""
+"""
+The table of v1's parts: those that come after their message was read, or without one.
+
+A message brings the parts that it has when it is first read (see `message_v1`).  Here are
+the others: most calls of a session that is watched, and parts whose message is gone.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar, Final
 
 import apsw
 
-from opencode_exporter.chunk import DENSE, Anchor, Chunk, OpenRow, RowKind
+from opencode_exporter.chunk import DENSE, Anchor, Chunk, Cursor, OpenRow, RowKind
 from opencode_exporter.clock import Clock
 from opencode_exporter.decode.opencode.origins import V1
-from opencode_exporter.decode.opencode.v1 import invocations as decode_v1
+from opencode_exporter.decode.opencode.v1.calls import call_of, may_be_typed, was_typed
 from opencode_exporter.decode.opencode.v1.endings import looks_typed
-from opencode_exporter.decode.opencode.v1.shapes import is_step_over, message, parse_part
-from opencode_exporter.decode.opencode.v1.tool_part import ToolPart, parse
+from opencode_exporter.decode.opencode.v1.invocations import PartRow, invocation
+from opencode_exporter.decode.opencode.v1.shapes import (
+    OddPart,
+    Part,
+    is_step_over,
+    message,
+    parse_part,
+)
 from opencode_exporter.decode.values import Message, Unusable
 from opencode_exporter.events import UNKNOWN, Event, Invocation, Rejection, Session
+from opencode_exporter.source.opencode.damage import LAST_ROWID
 from opencode_exporter.source.opencode.reader import LARGEST, Reader
 from opencode_exporter.source.opencode.session_rows import Sessions
 from opencode_exporter.source.opencode.tables.large import (
@@ -30,12 +42,15 @@ from opencode_exporter.source.opencode.tables.large import (
     name_of,
     number_of,
 )
+from opencode_exporter.source.opencode.tables.message_parts_v1 import BROKEN
+from opencode_exporter.source.opencode.tables.orphans_v1 import Sized, orphans
 from opencode_exporter.source.opencode.tables.table import (
     LOOKS,
     STALE_MS,
     WITHOUT_BOUNDS,
     Bounds,
     Intake,
+    Known,
     Taken,
     integer,
     is_evidence,
@@ -45,8 +60,11 @@ from opencode_exporter.source.opencode.tables.table import (
 )
 
 _NOBODY: Final = Session("", UNKNOWN, 0)
+PART_TABLE: Final = "part"
+PART_KIND: Final = RowKind(V1, is_call=True, restamps=True)
+"""What a row of ``part`` is that is a call."""
 
-_ToolRow = tuple[ToolPart, tuple[Any, ...]]
+_ToolRow = tuple[Part, tuple[Any, ...]]
 """A tool part, and the row that it was decoded from."""
 
 
@@ -84,7 +102,7 @@ def _step_begun(row: tuple[Any, ...]) -> str:
     return str(message) if parse_part(data).type == "step-start" else ""
 
 
-def _portions(rows: list[tuple[int, int | None]]) -> Iterator[list[int]]:
+def _portions(rows: list[Sized]) -> Iterator[list[int]]:
     """Yield rowids with so few bytes behind them that their rows can be read at once."""
     portion: list[int] = []
     size = 0
@@ -101,8 +119,8 @@ def _portions(rows: list[tuple[int, int | None]]) -> Iterator[list[int]]:
 class PartTable:
     """``part`` of v1: one row is one part of a message."""
 
-    name: ClassVar[str] = "part"
-    kind: ClassVar[RowKind] = RowKind(V1, is_call=True, restamps=True)
+    name: ClassVar[str] = PART_TABLE
+    kind: ClassVar[RowKind] = PART_KIND
     _SELECT = (
         "SELECT rowid, id, message_id, session_id, time_updated, CAST(data AS BLOB), "
         "time_created, octet_length(data) FROM part WHERE"
@@ -118,40 +136,77 @@ class PartTable:
     )
     # A tool part names its type, so most rows need not leave SQLite.  Rows that are
     # no JSON object come too: they are set aside, and counted.
-    _CALLS_OR_BROKEN = (
-        "(instr(CAST(data AS BLOB), CAST('\"tool\"' AS BLOB)) OR unicode(data) IS NOT 123 "
-        "OR substr(CAST(data AS BLOB), -1) IS NOT x'7D')"
-    )
+    _CALLS_OR_BROKEN = f"(instr(CAST(data AS BLOB), CAST('\"tool\"' AS BLOB)) OR {BROKEN})"
     _OR_LARGE = f"CASE WHEN octet_length(data) > {LARGEST} THEN 1 ELSE {_CALLS_OR_BROKEN} END"
+    # Messages that are still to be read bring their parts themselves.
+    _UNLESS_BROUGHT = (
+        "CASE WHEN (SELECT m.rowid FROM message m WHERE m.id = part.message_id) > ? THEN 0 "
+        "ELSE {} END AND rowid >= ? AND rowid <= ?"
+    )
 
     def __init__(self, reader: Reader, clock: Clock) -> None:
         self._reader = reader
         self._clock = clock
         self._sessions = Sessions(reader, reader.layout.sessions["v1"], generation="v1")
+        self._brought_after = LAST_ROWID  # by no message, if nobody says so
+        self._orphans: list[Sized] | None = None
+        self._newest: list[tuple[Any, ...]] = []
 
     def last_rowid(self) -> int:
         """Return the highest rowid, 0 for none."""
         return integer(self._reader.query("SELECT max(rowid) FROM part").get)
 
-    def read_after(self, rowid: int, bounds: Bounds, known: Collection[str]) -> Taken:
-        """Read the rows after a rowid, in its order, until a bound is met."""
-        try:
-            return self._read_after(rowid, bounds, known, f"{self._SELECT} {self._CALLS_OR_BROKEN}")
-        except NEED_CARE:  # one of a thousand rows is odd: the others count
-            return self._read_after(rowid, bounds, known, f"{self._CAREFULLY} {self._OR_LARGE}")
+    def is_brought(self, cursors: Mapping[str, Cursor]) -> bool:
+        """Return whether messages bring nearly all of what is left: none has been read."""
+        return not cursors["message"].anchors
 
-    def _read_after(self, rowid: int, bounds: Bounds, known: Collection[str], sql: str) -> Taken:
+    def look_ahead(self, cursors: Mapping[str, Cursor]) -> None:
+        """Note from which message on parts come with their message."""
+        self._brought_after = cursors["message"].position
+        self._orphans = None
+        if self.is_brought(cursors):
+            self._newest = self._anchors(
+                -LAST_ROWID, LAST_ROWID
+            )  # before what they stand for is read
+            self._orphans = orphans(self._reader, self._OR_LARGE)
+
+    def read_after(self, rowid: int, bounds: Bounds, known: Known) -> Taken:
+        """Read the rows after a rowid, in its order, until a bound is met."""
+        ours = known.get(self.name, ())
+        if self._orphans is not None:
+            return self._read_orphans(rowid, bounds, ours)
+        try:
+            return self._read_after(rowid, bounds, ours, self._SELECT, self._CALLS_OR_BROKEN)
+        except NEED_CARE:  # one of a thousand rows is odd: the others count
+            return self._read_after(rowid, bounds, ours, self._CAREFULLY, self._OR_LARGE)
+
+    def _read_orphans(self, after: int, bounds: Bounds, known: Collection[str]) -> Taken:
+        """Read all that is left at once: parts that no message brings."""
+        wanted = [one for one in self._orphans or () if after < one[0] <= bounds.last]
+        chunk = self._rows(wanted, known)
+        newest = [row for row in self._newest if after < row[0] <= bounds.last]
+        chunk.newest = max([chunk.newest, *self._believable(row[3] for row in newest)])
+        return Taken(chunk, [_anchor(row) for row in newest])
+
+    def _read_after(
+        self, rowid: int, bounds: Bounds, known: Collection[str], select: str, wanted: str
+    ) -> Taken:
         first, last = rowid + 1, self._last_of(rowid + 1, bounds)
+        where = self._UNLESS_BROUGHT.format(wanted)
         cursor = self._reader.query(
-            f"{sql} AND rowid >= ? AND rowid <= ? ORDER BY rowid", (first, last)
+            f"{select} {where} ORDER BY rowid", (self._brought_after, first, last)
         )
         chunk, stopped = self._take(cursor, bounds, known)
         if stopped is not None:
             last = stopped
-        sql = f"{self._ANCHOR} WHERE rowid >= ? AND rowid <= ? ORDER BY rowid DESC LIMIT ?"
-        newest = self._reader.query(sql, (first, last, DENSE)).fetchall()
+        newest = self._anchors(first, last)
         chunk.newest = max([chunk.newest, *self._believable(row[3] for row in newest)])
-        return Taken(chunk, [_anchor(row) for row in reversed(newest)])
+        return Taken(chunk, [_anchor(row) for row in newest])
+
+    def _anchors(self, first: int, last: int) -> list[tuple[Any, ...]]:
+        """Return the newest of some rows, oldest first, without their data."""
+        sql = f"{self._ANCHOR} WHERE rowid >= ? AND rowid <= ? ORDER BY rowid DESC LIMIT ?"
+        return self._reader.query(sql, (first, last, DENSE)).fetchall()[::-1]
 
     def _last_of(self, first: int, bounds: Bounds) -> int:
         """Return the last of as many rows as may be read: rowids have gaps."""
@@ -178,25 +233,33 @@ class PartTable:
             "SELECT rowid, octet_length(data) FROM part "
             "WHERE id IN (SELECT value FROM json_each(?))"
         )
+        return Taken(
+            self._rows(sorted(self._reader.by_ids(self.name, sql, ids, tuple)[0]), ids), []
+        )
+
+    def _rows(self, rows: list[Sized], known: Collection[str]) -> Chunk:
+        """Return what some rows say, as far as they can be read."""
         found = Chunk(self.name, self.kind)
-        for rowids in _portions(sorted(self._reader.by_ids(self.name, sql, ids, tuple)[0])):
+        for rowids in _portions(rows):
             try:
-                found.extend(self._portion(rowids, ids))
+                found.extend(self._portion(rowids, known))
             except apsw.CorruptError:
                 self._reader.hurt().look_in_vain(self.name)
                 for rowid in rowids:
-                    one = self._reader.spared(self.name, partial(self._portion, [rowid], ids), None)
+                    read = partial(self._portion, [rowid], known)
+                    one = self._reader.spared(self.name, read, None)
                     found.extend(one or Chunk(self.name, self.kind))
-        return Taken(found, [])
+        return found
 
     def _portion(self, rowids: list[int], known: Collection[str]) -> Chunk:
         sql = f"{self._CAREFULLY} rowid IN (SELECT value FROM json_each(?))"
         return self._take(self._reader.query(sql, (json.dumps(rowids),)), WITHOUT_BOUNDS, known)[0]
 
-    def read_row(self, rowid: int, known: Collection[str]) -> Taken:
-        """Read the row of a rowid, if there is one."""
-        sql = f"{self._CAREFULLY} {self._OR_LARGE} AND rowid = ?"
-        chunk, _ = self._take(self._reader.query(sql, (rowid,)), WITHOUT_BOUNDS, known)
+    def read_row(self, rowid: int, known: Known) -> Taken:
+        """Read the row of a rowid, if there is one and no message brings it."""
+        sql = f"{self._CAREFULLY} {self._UNLESS_BROUGHT.format(self._OR_LARGE)}"
+        cursor = self._reader.query(sql, (self._brought_after, rowid, rowid))
+        chunk, _ = self._take(cursor, WITHOUT_BOUNDS, known.get(self.name, ()))
         rows = self._reader.query(f"{self._ANCHOR} WHERE rowid = ?", (rowid,))
         return Taken(chunk, [_anchor(row) for row in rows])
 
@@ -219,13 +282,14 @@ class PartTable:
                 if is_large(data, row[7]):
                     data = large_data(self._reader, self.name, row[0])
                 size += row[7]
-                part = parse(data)
+                part = parse_part(data)
             except (Unusable, TypeError) as err:
-                cause = err.cause if isinstance(err, Unusable) else "shape"
-                events: list[Event] = [Rejection(str(row[1]), cause)]
+                part = OddPart(problem=err.cause if isinstance(err, Unusable) else "shape")
+            if isinstance(part, OddPart) and part.problem:
+                events: list[Event] = [Rejection(str(row[1]), part.problem)]
                 intake.add(str(row[1]), integer(row[4]), 0, 0, events, final=True)
                 continue
-            if part is not None:
+            if part.type == "tool":
                 tools.append((part, row if _is_plain(row) else _plain(row)))
             if size >= bounds.bytes or (
                 not rows % LOOKS and self._clock.monotonic() >= bounds.until
@@ -242,20 +306,20 @@ class PartTable:
         outside = self._outside_steps(tools)
         nothing = Message()
         ended, known = intake.chunk.events.append, intake.known
-        invocation, about = decode_v1.invocation, messages.get
+        about = messages.get
         session = _NOBODY
         for part, (_, part_id, message_id, session_id, updated, _, created, size) in tools:
             if session.id != session_id:  # rows come session by session
                 session = self._sessions.get(session_id)
             events: list[Event]
-            if message_id in outside and decode_v1.may_be_typed(part):
+            if message_id in outside and may_be_typed(part):
                 # What the user typed, or will have: nothing says so while it runs.
-                final = decode_v1.was_typed(part)
+                final = was_typed(part)
                 intake.add(part_id, updated, size, 0, [], final=final)
                 continue
             try:
-                row = decode_v1.PartRow(part_id, message_id, created)
-                event = invocation(part, row, about(message_id, nothing), session, now)
+                row = PartRow(part_id, message_id, created)
+                event = invocation(call_of(part), row, about(message_id, nothing), session, now)
             except Unusable as err:
                 events = [Rejection(part_id, err.cause, err.until)]
                 final = err.cause != "status"  # a word of the future may still end

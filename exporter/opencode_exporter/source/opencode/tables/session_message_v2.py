@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import ClassVar
 
 from opencode_exporter.chunk import DENSE, Anchor, OpenRow, RowKind
@@ -26,6 +26,7 @@ from opencode_exporter.source.opencode.tables.table import (
     LOOKS,
     Bounds,
     Intake,
+    Known,
     Taken,
     integer,
     is_evidence,
@@ -54,9 +55,9 @@ class MessageTable(MessageRows):
         "octet_length(data) FROM session_message"
     )
 
-    def _take(self, found: Iterator[FoundRow], bounds: Bounds, known: Collection[str]) -> Taken:
+    def _take(self, found: Iterator[FoundRow], bounds: Bounds, known: Known) -> Taken:
         now = self._clock.now_ms()
-        intake = Intake(self.name, self.kind, now, known)
+        intake = Intake(self.name, self.kind, now, known.get(self.name, ()))
         newest: deque[Anchor] = deque(maxlen=DENSE)
         rows = size = brings = 0
         for rowid, row_id, session_id, kind, seq, created, updated, data, length in found:

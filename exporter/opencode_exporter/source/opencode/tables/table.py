@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import ClassVar, Final, NamedTuple, Protocol
 
-from opencode_exporter.chunk import ITSELF, Anchor, Chunk, OpenRow, RowKind
+from opencode_exporter.chunk import ITSELF, Anchor, Chunk, Cursor, OpenRow, RowKind
 from opencode_exporter.events import ABANDONED, Event, Invocation, Rejection, Step
 from opencode_exporter.source.opencode.damage import LAST_ROWID
 from opencode_exporter.source.opencode.reader import Reader
@@ -35,11 +35,28 @@ WITHOUT_BOUNDS: Final = Bounds(
 )
 
 
+Known = Mapping[str, Collection[str]]
+"""The rows that were open when they were last seen, by table."""
+
+
 class Taken(NamedTuple):
     """A chunk, and anchors of its newest rows, oldest first."""
 
     chunk: Chunk
     newest: list[Anchor]
+    calls: Chunk | None = None  # of its rows, where calls are rows of a table of their own
+
+    def chunks(self, itself: Chunk) -> list[Chunk]:
+        """Return the chunk, or what has taken its place, behind that of its calls."""
+        return [self.calls, itself] if self.calls is not None else [itself]
+
+
+def together(one: Chunk | None, other: Chunk | None) -> Chunk | None:
+    """Return two chunks of a table as one; the first is made longer."""
+    if one is None or other is None:
+        return one or other
+    one.extend(other)
+    return one
 
 
 class Table(Protocol):
@@ -52,7 +69,20 @@ class Table(Protocol):
         """Return the highest rowid, 0 for none."""
         ...
 
-    def read_after(self, rowid: int, bounds: Bounds, known: Collection[str]) -> Taken:
+    def look_ahead(self, cursors: Mapping[str, Cursor]) -> None:
+        """
+        Note where each table will be read on.
+
+        Args:
+            cursors: By table.
+        """
+        ...
+
+    def is_brought(self, cursors: Mapping[str, Cursor]) -> bool:
+        """Return whether the rows of another table bring nearly all of what is left to read."""
+        ...
+
+    def read_after(self, rowid: int, bounds: Bounds, known: Known) -> Taken:
         """Read the rows after a rowid, in its order, until a bound is met."""
         ...
 
@@ -60,7 +90,7 @@ class Table(Protocol):
         """Read rows that were open and have changed."""
         ...
 
-    def read_row(self, rowid: int, known: Collection[str]) -> Taken:
+    def read_row(self, rowid: int, known: Known) -> Taken:
         """Read the row of a rowid, if there is one."""
         ...
 

@@ -1,0 +1,138 @@
+"""
+Decode v1: a tool part is read for what it means, once.
+
+An invocation and the call of a step are both made of that, so that they agree.  Pure.
+Knows what OpenCode 1.2 to 1.18 mean by the fields.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from opencode_exporter import vocabulary
+from opencode_exporter.decode.opencode import verdicts
+from opencode_exporter.decode.opencode.call_json import Asked, parse_asked
+from opencode_exporter.decode.opencode.targets import file_changes, targets
+from opencode_exporter.decode.opencode.v1.endings import (
+    asked_of,
+    ending_of,
+    is_typed,
+    looks_typed,
+    ran_by_provider,
+    ran_tool,
+)
+from opencode_exporter.decode.opencode.v1.shapes import Metadata, Part, State
+from opencode_exporter.decode.values import id_of, name_or, text_or
+from opencode_exporter.events import (
+    COMPLETED,
+    DENIED,
+    ERROR,
+    UNKNOWN,
+    Session,
+    StepCall,
+)
+from opencode_exporter.times import believable, passed
+
+ENDED: Final = {"completed", "error"}
+"""The words of a state for a call that has ended."""
+_READ: Final = vocabulary.CATEGORIES.keys() | {verdicts.INVALID_TOOL}
+"""Tools of which the input is read: others may be asked anything."""
+_NO_STATE: Final = State()
+_NOTHING_RECORDED: Final = Metadata()
+_NOTHING_ASKED: Final = Asked()
+
+
+class Call(NamedTuple):
+    """What a tool part means."""
+
+    part: Part
+    state: State
+    recorded: Metadata
+    asked: Asked
+    by_provider: bool
+    tool: str  # under which it counts
+    status: str | None  # None: open
+    reason: str
+    vouched: bool
+
+    @property
+    def skill(self) -> str:
+        """The name of the skill that it loads, if its tool does."""
+        return name_or(self.recorded.name, name_or(self.asked.name, UNKNOWN))
+
+    @property
+    def child(self) -> str:
+        """The id of the session that it started, if its tool does."""
+        return id_of(text_or(self.recorded.sessionId, ""))
+
+
+def call_of(part: Part) -> Call:
+    """Return what a tool part means; one without a state is open."""
+    state = part.state or _NO_STATE
+    recorded = state.metadata or _NOTHING_RECORDED
+    name = verdicts.canonical(part.tool or UNKNOWN)
+    asked = parse_asked(state.input) if name in _READ else _NOTHING_ASKED
+    by_provider = part.metadata is not None and ran_by_provider(part.metadata)
+    if state.status not in ENDED:
+        running = state.status == "running"  # of a pending one the name is not looked up yet
+        return Call(part, state, recorded, asked, by_provider, name, None, "", running)
+    ending = ending_of(
+        name,
+        state.status,
+        state.error,
+        asked_of(asked.tool, asked.error),
+        provider=by_provider,
+        output=state.output,
+        code=recorded.exit,
+    )
+    return Call(part, state, recorded, asked, by_provider, *ending)
+
+
+def step_call(call: Call, session: Session, now: int) -> StepCall:
+    """
+    Return a call as its step shows it.
+
+    Args:
+        call: What `call_of` returned.
+        session: The session of the step.
+        now: Unix ms.
+    """
+    _, state, recorded, asked, by_provider, tool, status, _, vouched = call
+    skill = child = ""
+    if tool == vocabulary.SKILL_TOOL and status == COMPLETED:
+        skill = call.skill
+    elif tool == vocabulary.AGENT_TOOL:
+        child = call.child
+    stamps, code = state.time, recorded.exit
+    return StepCall(
+        tool,
+        status,
+        vouched,
+        skill,
+        believable(stamps.start, now) if stamps is not None else 0,
+        passed(stamps.end, now) if stamps is not None else 0,
+        status == ERROR or (type(code) is int and code != 0),
+        status == DENIED and verdicts.is_refusal(state.error),
+        targets(tool, asked, recorded, session.directory),
+        child,
+        file_changes(tool, status, asked, recorded, "", session),
+        own=not (by_provider or (state.status == "error" and recorded.interrupted is True)),
+    )
+
+
+def may_be_typed(part: Part) -> bool:
+    """Return whether a call outside of a step is a command of the user's, or may become one."""
+    state = part.state
+    if state is None or state.status in ("error", ""):
+        return False
+    if part.tool != "bash" or not looks_typed(part.callID):
+        return False
+    return state.status != "completed" or was_typed(part)
+
+
+def was_typed(part: Part) -> bool:
+    """Return whether a call outside of a step, of ``bash``, is a command that the user typed."""
+    state = part.state or _NO_STATE
+    recorded = state.metadata or _NOTHING_RECORDED
+    known = ran_tool(recorded.exit, recorded.truncated)
+    return is_typed(part.callID, state.status, in_step=False, ran_tool=known)

@@ -1,0 +1,181 @@
+"""
+Decode v1: a message with its parts becomes invocations, and a step or a remark.
+
+Pure.  What is odd in a part is set aside by itself; the others of its message count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from opencode_exporter.decode.opencode.v1.calls import (
+    Call,
+    call_of,
+    may_be_typed,
+    step_call,
+    was_typed,
+)
+from opencode_exporter.decode.opencode.v1.invocations import PartRow, invocation
+from opencode_exporter.decode.opencode.v1.shapes import MessageData, OddPart, Part, parse_message
+from opencode_exporter.decode.opencode.v1.steps import MessageRow, agent_of, step_or_remark
+from opencode_exporter.decode.values import Message, Unusable
+from opencode_exporter.events import (
+    Event,
+    Invocation,
+    Rejection,
+    Remark,
+    Session,
+    Step,
+    StepCall,
+)
+
+
+class FoundPart(NamedTuple):
+    """A row of ``part``."""
+
+    rowid: int
+    id: str
+    session: str
+    created: int  # ms, as `updated`
+    updated: int
+    size: int  # bytes of its data
+    part: Part
+
+
+class ToldCall(NamedTuple):
+    """What a row of ``part`` says by itself, and whether that may still change."""
+
+    row: FoundPart
+    events: list[Event]
+    final: bool
+
+
+class Told(NamedTuple):
+    """What a message says with its parts."""
+
+    itself: Step | Remark | Rejection
+    ended: list[Invocation]
+    calls: list[ToldCall]  # all others: those that are open, or odd
+
+
+NOTHING: Final = MessageData()
+"""What a message says that cannot be read."""
+
+Given = tuple[MessageData, Unusable | None]
+"""What the JSON of a message says, and why it cannot be used, if it cannot."""
+
+
+def given_in(data: object) -> Given:
+    """Return what the JSON of a message says; what is not bytes is none."""
+    if not isinstance(data, bytes):
+        return NOTHING, Unusable("shape")
+    try:
+        return parse_message(data), None
+    except Unusable as err:
+        return NOTHING, err
+
+
+def told(
+    row: MessageRow,
+    given: Given,
+    parts: Sequence[FoundPart],
+    session: Session,
+    session_of: Callable[[str], Session],
+    now: int,
+) -> Told:
+    """
+    Return what a message says with its parts.
+
+    Args:
+        row: The message.
+        given: What `given_in` returned of its JSON.
+        parts: Its parts in their order; of one that is over and rests, those that bear on it.
+        session: Its session.
+        session_of: Returns a session by its id: a part names one of its own.
+        now: Unix ms.
+    """
+    data, problem = given
+    in_step = any(found.part.type == "step-start" for found in parts)
+    calls = _Calls(row.id, Message(agent_of(data), row.created), session, session_of, now)
+    for found in parts:
+        if found.part.type == "tool":
+            calls.take(found, in_step=in_step)
+        elif type(found.part) is OddPart and found.part.problem:
+            calls.others.append(_set_aside(found, found.part.problem))
+    itself: Step | Remark | Rejection
+    if problem is None:
+        said = [found.part for found in parts]
+        try:
+            itself = step_or_remark(row, data, said, calls.of_step, session, now)
+            return Told(itself, calls.ended, calls.others)
+        except Unusable as err:
+            problem = err
+    itself = Rejection(row.id, problem.cause, problem.until)
+    return Told(itself, calls.ended, calls.others)
+
+
+class _Calls:
+    """What the tool parts of one message say."""
+
+    __slots__ = (
+        "_about",
+        "_message",
+        "_now",
+        "_session",
+        "_session_of",
+        "ended",
+        "of_step",
+        "others",
+    )
+
+    def __init__(
+        self,
+        message: str,
+        about: Message,
+        session: Session,
+        session_of: Callable[[str], Session],
+        now: int,
+    ) -> None:
+        self._message, self._about, self._now = message, about, now
+        self._session, self._session_of = session, session_of
+        self.ended: list[Invocation] = []
+        self.others: list[ToldCall] = []
+        self.of_step: list[StepCall] = []
+
+    def take(self, found: FoundPart, *, in_step: bool) -> None:
+        """Take a tool part."""
+        part = found.part
+        if part.tool == "bash" and not in_step and was_typed(part):
+            self.others.append(ToldCall(found, [], final=True))
+            return
+        call = call_of(part)
+        self.of_step.append(step_call(call, self._session, self._now))
+        if type(part) is OddPart and part.problem:
+            self.others.append(_set_aside(found, part.problem))
+        elif part.tool == "bash" and not in_step and may_be_typed(part):
+            # What the user typed, or will have: nothing says so while it runs.
+            self.others.append(ToldCall(found, [], final=False))
+        else:
+            self._take_call(found, call)
+
+    def _take_call(self, found: FoundPart, call: Call) -> None:
+        session = self._session
+        if found.session != session.id:
+            session = self._session_of(found.session)
+        row = PartRow(found.id, self._message, found.created)
+        try:
+            event = invocation(call, row, self._about, session, self._now)
+        except Unusable as err:
+            final = err.cause != "status"  # a word of the future may still end
+            events: list[Event] = [Rejection(found.id, err.cause, err.until)]
+            self.others.append(ToldCall(found, events, final))
+            return
+        if event.status is None:
+            self.others.append(ToldCall(found, [event], final=False))
+        else:
+            self.ended.append(event)  # nearly all of them
+
+
+def _set_aside(found: FoundPart, cause: str) -> ToldCall:
+    return ToldCall(found, [Rejection(found.id, cause)], final=True)

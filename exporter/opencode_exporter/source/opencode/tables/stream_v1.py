@@ -1,0 +1,120 @@
+"""
+The stream of v1: messages with their parts, each read once, in two cursors side by side.
+
+What nearly all of a history goes through.  Of a step that is over and rests only those
+parts leave SQLite that bear on it; where that does not do, its parts are asked for again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
+
+from opencode_exporter.decode.opencode.v1.calls import may_be_typed
+from opencode_exporter.decode.opencode.v1.rows import FoundPart, Given, given_in
+from opencode_exporter.decode.opencode.v1.shapes import OddPart, parse_part
+from opencode_exporter.decode.opencode.v1.steps import MessageRow
+from opencode_exporter.source.opencode.reader import Reader
+from opencode_exporter.source.opencode.tables.large import check_ids
+from opencode_exporter.source.opencode.tables.message_parts_v1 import BROKEN, MOST, WHOLE_BYTES
+from opencode_exporter.source.opencode.tables.table import integer, shown
+
+_OF_STEP: Final = b'"role":"assistant"'
+"""What is in the JSON of a step, as OpenCode writes it."""
+_IDLE: Final = ("text", "reasoning", "step-start", "patch", "snapshot", "file", "agent")
+"""Parts that say nothing of a step that is over, by what their JSON begins with."""
+_HEAD: Final = 16
+_HEADS: Final = ", ".join("'" + f'{{"type":"{kind}","'[:_HEAD] + "'" for kind in _IDLE)
+_MESSAGES: Final = (
+    "SELECT rowid, id, session_id, time_created, time_updated, CAST(data AS BLOB) FROM message "
+    "WHERE rowid >= ? AND rowid <= ? ORDER BY rowid"
+)
+_PARTS: Final = (
+    "SELECT m.rowid, p.rowid, p.id, p.session_id, p.time_created, p.time_updated, "
+    "CAST(p.data AS BLOB) FROM message m CROSS JOIN part p ON p.message_id = m.id "
+    "WHERE m.rowid >= ? AND m.rowid <= ? "
+    f"AND (substr(p.data, 1, {_HEAD}) IN ({_HEADS}) "
+    f"AND instr(CAST(m.data AS BLOB), CAST('{_OF_STEP.decode()}' AS BLOB)) "
+    "AND NOT instr(CAST(p.data AS BLOB), CAST('\"tool\"' AS BLOB)) "
+    f"AND NOT ({BROKEN.replace('data', 'p.data')})) IS NOT 1 ORDER BY m.rowid"
+)
+
+
+class Streamed(NamedTuple):
+    """A message; without its parts where they have to be asked for again."""
+
+    rowid: int
+    session: str
+    row: MessageRow
+    given: Given
+    parts: list[FoundPart] | None
+    bytes: int  # read
+
+
+def stream(reader: Reader, first: int, last: int, now: int) -> Generator[Streamed]:
+    """
+    Yield messages with their parts, in the order of their rowids.
+
+    Args:
+        reader: The open source, within a transaction.
+        first: The first rowid.
+        last: The last one.
+        now: Unix ms.
+
+    Raises:
+        UnicodeDecodeError, apsw.TooBigError, LongIdError: A row has to be read with care.
+    """
+    with (
+        closing(reader.query(_MESSAGES, (first, last))) as messages,
+        closing(reader.query(_PARTS, (first, last))) as parts,
+    ):
+        groups = groupby(parts, itemgetter(0))
+        of, group = next(groups, (None, iter(())))
+        for rowid, name, session, created, updated, data in messages:
+            check_ids(name, session)
+            found: list[FoundPart] | None = []
+            size = len(data) if isinstance(data, bytes) else 0
+            if of == rowid:
+                found, more = _parts(group)
+                size += more
+                of, group = next(groups, (None, iter(())))
+            given = given_in(data)
+            changed = max([part.updated for part in found or ()], default=0)
+            row = MessageRow(shown(name), integer(created), integer(updated), changed)
+            is_bare = isinstance(data, bytes) and _OF_STEP in data
+            if is_bare and found is not None and not _is_enough(row, given, found, now):
+                found = None
+            yield Streamed(rowid, shown(session), row, given, found, size)
+
+
+def _parts(rows: Iterator[Any]) -> tuple[list[FoundPart] | None, int]:
+    """Return the parts of one message and their bytes; no parts if they are too much."""
+    found: list[FoundPart] = []
+    size = 0
+    for _, rowid, name, session, created, updated, data in rows:
+        check_ids(name, session)
+        length = len(data) if isinstance(data, bytes) else 0
+        size += length
+        if size > WHOLE_BYTES or len(found) >= MOST:
+            return None, size
+        part = parse_part(data) if data is not None else OddPart(problem="shape")
+        found.append(
+            FoundPart(
+                rowid, shown(name), shown(session), integer(created), integer(updated), length, part
+            )
+        )
+    found.sort()
+    return found, size
+
+
+def _is_enough(row: MessageRow, given: Given, parts: list[FoundPart], now: int) -> bool:
+    """Return whether the parts that were read tell all that a message says."""
+    data, problem = given
+    if problem is not None or data.role != "assistant" or row.may_grow(now):
+        return False
+    if data.time is None or data.time.completed is None:
+        return False
+    return not any(one.part.tool == "bash" and may_be_typed(one.part) for one in parts)
