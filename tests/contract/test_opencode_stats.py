@@ -19,8 +19,9 @@ import pytest
 
 from contract import opencode_stats_page as stats_page
 from contract.opencode_stats_page import Page
-from contract.oracle.parsing import is_typed, load, obj, word
+from contract.oracle.calls import is_typed
 from contract.oracle.reading import read
+from contract.oracle.values import load, obj, word
 from contract.recorder.provision import MODEL
 from harness.clock import FakeClock
 from harness.exporters import Bench, Exposed

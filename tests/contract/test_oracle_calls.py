@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from contract.oracle.building import Old
+from contract.oracle.calls import v1_call, v2_call
 from contract.oracle.executions import duration
 from contract.oracle.model import Call, Row, Session
-from contract.oracle.parsing import v1_call, v2_call, v2_row
 from contract.oracle.reading import read
+from contract.oracle.rows import v2_row
 from contract.oracle.totals import expected
 from harness.databases import BEGIN_MS, V1, V2, call
 from opencode_exporter.demo.rows import text

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from contract.oracle.building import Old, done
+from contract.oracle.calls import v1_call, v2_call
 from contract.oracle.executions import duration, executions
 from contract.oracle.model import Call, Moment, Row, Session, moment, took
-from contract.oracle.parsing import v1_call, v2_call
 from contract.oracle.reading import read
 from contract.oracle.totals import expected
 from harness.databases import BEGIN_MS, V1, call
