@@ -176,7 +176,7 @@ def _by_model(page: Exposed, metric: str) -> Counter[str]:
 
 
 def _is_printed(amount: float, printed: str) -> bool:
-    """Say whether an amount is printed like that; sums differ in the last bits of a float."""
+    """Return whether an amount is printed like that; sums differ in the last bits of a float."""
     shown, rounding = stats_page.dollars(printed)
     return abs(amount - shown) <= rounding + 1e-9
 
