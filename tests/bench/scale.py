@@ -7,7 +7,7 @@ of them as a live exporter does, which sees them run first.  Prints a line for e
 what the ledger weighs, what a poll with one invocation more costs, and how long a restart
 takes.  At the end a real exporter serves that ledger.  Knows nothing of how rows are read.
 
-    PYTHONPATH=tests python -m bench.scale --parts 10000000
+    make scale PARTS=10000000
 """
 
 from __future__ import annotations

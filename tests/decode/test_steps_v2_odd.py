@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.oracle import parsing
+from contract.oracle.rows import v2_row
 from harness.clock import FakeClock
 from harness.databases import BEGIN_MS, V2
 from harness.row_shapes import call
@@ -86,7 +86,7 @@ def test_odd_fields_spoil_no_row(kind: str, data: dict[str, Any]) -> None:
 def test_odd_steps_are_read_like_the_independent_computation_does(data: dict[str, Any]) -> None:
     """What has an odd type is not there, for both."""
     step = last(Row("msg_1", "assistant", BEGIN_MS, 1, json.dumps(data).encode()))
-    theirs = parsing.v2_row("ses_1", "msg_1", "assistant", BEGIN_MS, 1, data)
+    theirs = v2_row("ses_1", "msg_1", "assistant", BEGIN_MS, 1, data)
     for name in ("agent", "provider", "model", "finish", "error"):
         expected = getattr(theirs, name).encode("utf-8", "replace").decode()
         assert getattr(step, name) == expected
