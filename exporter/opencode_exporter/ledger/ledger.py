@@ -16,20 +16,19 @@ from opencode_exporter.clock import Clock
 from opencode_exporter.counting.labels import Slots
 from opencode_exporter.counting.real_names import RealNames
 from opencode_exporter.counting.summary import NO_TIME, Summary, SummedChunk
-from opencode_exporter.counting.sums import Sums
 from opencode_exporter.counting.totals import Times, changed_by
 from opencode_exporter.counting.turns.cache import FIRST, Due
 from opencode_exporter.errors import LedgerError
 from opencode_exporter.events import COMPLETED, Invocation, Remark, SessionRow, Step
 from opencode_exporter.ledger.batch.batch import Batch
 from opencode_exporter.ledger.batch.intake import Intake
-from opencode_exporter.ledger.batch.memory import Memory, Rules
+from opencode_exporter.ledger.batch.memory import Memory
 from opencode_exporter.ledger.follower import Counted, Follower
 from opencode_exporter.ledger.hot_files import HotFiles
 from opencode_exporter.ledger.notes import Notes
 from opencode_exporter.ledger.open_rows import OpenRows
 from opencode_exporter.ledger.published import Published, Totals, totals_of
-from opencode_exporter.ledger.scope import EVERYTHING, Scope
+from opencode_exporter.ledger.rules import Rules
 from opencode_exporter.ledger.store import Store
 from opencode_exporter.ledger.viewers import Viewers
 
@@ -44,37 +43,19 @@ class Ledger:
     Args:
         store: The file.
         clock: Time of day.
-        series_limit, counts_history, abandon_after_ms, scope, files_top, sums: See `Rules`.
+        rules: By which it counts.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        *,
-        series_limit: int,
-        counts_history: bool,
-        abandon_after_ms: int,
-        scope: Scope = EVERYTHING,
-        files_top: int = 0,
-        sums: Callable[[], Sums] = Sums,
-    ) -> None:
+    def __init__(self, store: Store, clock: Clock, rules: Rules) -> None:
         self._store = store
         self._clock = clock
-        self._rules = Rules(
-            series_limit=series_limit,
-            counts_history=counts_history,
-            abandon_after_ms=abandon_after_ms,
-            scope=scope,
-            files_top=files_top,
-            sums=sums,
-        )
+        self._rules = rules
         self.names = RealNames(Slots())
         self._follower: Follower | None = None
         self._late_ms = 0
         self._opened_ms = clock.now_ms()
         self.reload()
-        if not counts_history and not self.baseline_ms:
+        if not rules.counts_history and not self.baseline_ms:
             # Durable at once: a restart within the first read must not count the rest.
             self._note("history", "skip")
             self.commit()

@@ -17,6 +17,7 @@ from opencode_exporter.errors import ConfigError, LedgerDamagedError, LedgerErro
 from opencode_exporter.expose.health import PushHealth
 from opencode_exporter.ledger.file import set_aside
 from opencode_exporter.ledger.ledger import Ledger
+from opencode_exporter.ledger.rules import Rules
 from opencode_exporter.ledger.scope import Scope
 from opencode_exporter.ledger.store import Store
 from opencode_exporter.service.installed import Installed
@@ -38,19 +39,12 @@ def open_ledger(settings: Settings, clock: Clock) -> Ledger:
     Raises:
         LedgerError: It is held by another exporter, too new, or cannot be opened.
     """
+    rules = _rules(settings)
 
     def load() -> Ledger:
         store = Store(settings.ledger_path)
         try:
-            return Ledger(
-                store,
-                clock,
-                series_limit=settings.series_limit,
-                counts_history=settings.history == "count",
-                abandon_after_ms=settings.abandon_after_ms,
-                scope=Scope(settings.since_ms, settings.only_project),
-                files_top=settings.files_top,
-            )
+            return Ledger(store, clock, rules)
         except BaseException:
             store.drop()
             raise
@@ -62,6 +56,16 @@ def open_ledger(settings: Settings, clock: Clock) -> Ledger:
             raise
         _keep_aside(settings.ledger_path, clock, {})
         return load()
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        series_limit=settings.series_limit,
+        abandon_after_ms=settings.abandon_after_ms,
+        counts_history=settings.history == "count",
+        scope=Scope(settings.since_ms, settings.only_project),
+        files_top=settings.files_top,
+    )
 
 
 def _keep_aside(path: Path, clock: Clock, known: Mapping[str, str]) -> None:

@@ -24,6 +24,7 @@ from opencode_exporter.errors import SourceError
 from opencode_exporter.events import Event, Invocation, Rejection, Step, UserSkillLoad
 from opencode_exporter.expose.shown import shown_labels
 from opencode_exporter.ledger.ledger import Ledger
+from opencode_exporter.ledger.rules import Rules
 from opencode_exporter.ledger.store import Changes, Store
 from opencode_exporter.service.installed import Installed
 from opencode_exporter.service.poller import Poller
@@ -123,14 +124,12 @@ def read(
     settings = history.settings
     store = Store(None)
     store.write(Changes(slots=[*history.known.slots], meta={"salt": history.known.salt}))
-    ledger = Ledger(
-        store,
-        clock,
+    rules = Rules(
         series_limit=settings.series_limit,
-        counts_history=True,
         abandon_after_ms=settings.abandon_after_ms,
         sums=partial(_SumsInTime, history),
     )
+    ledger = Ledger(store, clock, rules)
     poller = Poller(
         ledger,
         Tailer(clock, Patience(clock, settings.abandon_after_ms), summaries=False),
