@@ -68,6 +68,7 @@ class Timeline:
         self._ids: dict[Series, int] = {}
         self.totals: dict[Series, Value] = {}
         """All that was added to each series."""
+        self._failure: LedgerError | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -80,10 +81,11 @@ class Timeline:
         try:
             yield
         except apsw.Error as err:
-            raise LedgerError(
+            self._failure = LedgerError(
                 f"the temporary database of the history cannot be used ({err})",
                 hint="free space where temporary files are, or name another place with TMPDIR",
-            ) from err
+            )
+            raise self._failure from err
 
     def add(self, place: int, added: Mapping[Series, Value]) -> None:
         """
@@ -103,7 +105,14 @@ class Timeline:
             self._db.executemany("INSERT INTO added VALUES (?, ?, ?)", rows)
 
     def finish(self) -> None:
-        """Index what was added; nothing more is added after this."""
+        """
+        Index what was added; nothing more is added after this.
+
+        Raises:
+            LedgerError: There is no room for it, or something was not added for want of room.
+        """
+        if self._failure is not None:  # who polled may have gone on
+            raise self._failure
         with self._room():
             self._db.execute("CREATE INDEX added_by_series ON added (series, place)")
 
