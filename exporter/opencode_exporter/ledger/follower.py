@@ -1,5 +1,5 @@
 """
-Followers: who is told of single invocations, once they count for good.
+Followers: who is told of single invocations, or of times, once they count for good.
 
 The ledger knows nothing of what a follower does with them.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from opencode_exporter.counting.sums import DeltasBySpan, Span
 from opencode_exporter.events import Invocation
 
 
@@ -33,4 +34,16 @@ class Follower(Protocol):
             running: The calls that run now.
             counted: The calls that ended after the baseline, in the order of counting.
         """
+        ...
+
+
+class TimeFollower(Protocol):
+    """Follows when that happened which counts; only the thread that polls calls it."""
+
+    def span_of(self, ms: int) -> Span:
+        """Return the span of a time, Unix ms, whose sums it wants apart; None for no such one."""
+        ...
+
+    def added(self, deltas: DeltasBySpan) -> None:
+        """Take what the last commit has added to series."""
         ...

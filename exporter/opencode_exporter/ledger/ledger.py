@@ -9,6 +9,7 @@ committed.  Nothing here reads opencode.db, and nothing here knows about HTTP.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from itertools import chain
 from typing import Final
 
 from opencode_exporter.chunk import Chunk, Cursor, OpenRow
@@ -216,6 +217,11 @@ class Ledger:
         skips = not self._rules.counts_history or self.meta.get("history") == "skip"
         return not skips or self.notes.is_read(source)
 
+    @property
+    def takes_summaries(self) -> bool:
+        """Whether what is read of a new source may come as summaries."""
+        return self._rules.takes_summaries
+
     def is_new(self, summary: Summary) -> bool:
         """Return whether a summary may be counted without its single events."""
         return self._intake.is_new(summary)
@@ -281,7 +287,9 @@ class Ledger:
         """
         batch, old = self._batch, self.published.totals
         try:
-            series = changed_by(batch.deltas(), old.series, self._rules.series_limit)
+            deltas = batch.deltas()
+            every = chain.from_iterable(deltas.values())
+            series = changed_by(every, old.series, self._rules.series_limit)
             if self.baseline_ms:
                 self.names.keep_known()
             if batch.admission.has_orphans and "orphans" not in self.meta:
@@ -308,6 +316,8 @@ class Ledger:
                 self._shown(call) for call in batch.counted if call.ended >= self.baseline_ms
             ]
             self._follower.committed(self._memory.open.running(), counted)
+        if self._rules.times is not None:
+            self._rules.times.added(deltas)
 
     def _times(self) -> Times:
         baseline = self.baseline_ms if self._batch.is_live else 0

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from opencode_exporter.counting.sums import Sums
+from opencode_exporter.ledger.follower import TimeFollower
 from opencode_exporter.ledger.scope import EVERYTHING, Scope
 
 
@@ -20,7 +19,7 @@ class Rules:
         counts_history: Whether what a source holds at its first read counts.
         scope: What counts, of all that is read.
         files_top: How many of the most edited files to show.
-        sums: Makes the sums of a batch.
+        times: Is told when that happened which counts; nobody, as a rule.
     """
 
     series_limit: int
@@ -28,4 +27,9 @@ class Rules:
     counts_history: bool = True
     scope: Scope = EVERYTHING
     files_top: int = 0
-    sums: Callable[[], Sums] = Sums
+    times: TimeFollower | None = None
+
+    @property
+    def takes_summaries(self) -> bool:
+        """Whether sums of events count as well as the events: nothing depends on when each was."""
+        return self.scope == EVERYTHING and self.times is None

@@ -198,7 +198,7 @@ class SourcePoll:
         label, ledger, tailer = self.label, self._ledger, self._tailer
         ledger.begin_again(label)
         rows_read = 0
-        stretches = tailer.ahead(reader, ledger.cursors(label))
+        stretches = tailer.ahead(reader, ledger.cursors(label), summed=ledger.takes_summaries)
         if planned := _worth_reading_ahead(reader, stretches):
             ahead = read_ahead(reader, source.path, planned, tailer, ledger.is_new)
             with contextlib.closing(ahead) as chunks:
