@@ -81,7 +81,7 @@ class Ledger:
         # From here on nothing fails: half of a reload would count a batch twice.
         slots, self._cursors, rows, self.meta, edited = read
         self.notes = Notes(self.meta, self._note)
-        self.names.slots = Slots(slots)
+        self.names.go_back(Slots(slots))
         self._memory = Memory(
             store=store,
             clock=self._clock,

@@ -64,5 +64,5 @@ class Installed:
             (Path(directory), Path(worktree)) for directory, worktree in everywhere
         )
         self.servers = self._scanner.servers
-        self._names.installed_skills = frozenset(skill.name for skill in self.skills)
+        self._names.note_installed(skill.name for skill in self.skills)
         self._scanned_s = self._clock.monotonic()

@@ -177,7 +177,8 @@ class SourcePoll:
             short = attempt == 1 and self.health.is_read
             with source.open(unnoticed=short) as reader:
                 known, file = self._ledger.notes.damage(self.label), signature.main
-                reader.damage = self._damage = load(known, file.inode if file else 0)
+                self._damage = load(known, file.inode if file else 0)
+                reader.spare(self._damage)
                 self._installed.look(self.label, reader)
                 self._take_in(source, reader)
                 self.health.versions = {
