@@ -56,7 +56,7 @@ class Pages:
             servers=self._poller.installed.servers,
             exports=self._pushes.exports,
             spans=self._pushes.spans,
-            exemplars=self._pushes.exemplars.known(),
+            exemplars=self._pushes.exemplars.latest(),
             ledger_bytes=self._ledger.size(),
             build=BUILD,
             started_ms=self._started_ms,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from opencode_exporter import catalog as c
 from opencode_exporter.clock import Clock, Patience
-from opencode_exporter.commands.backfill.known import Known
-from opencode_exporter.commands.backfill.timeline import Period, Series, Timeline
+from opencode_exporter.commands.backfill.baseline import Baseline
+from opencode_exporter.commands.backfill.timeline import Period, SeriesKey, Timeline
 from opencode_exporter.counting.labels import within_limit
 from opencode_exporter.counting.series import Delta, Labels, Value, merge
 from opencode_exporter.counting.sums import DeltasBySpan, Span
@@ -35,7 +35,7 @@ from opencode_exporter.source.skills.scanner import SkillScanner
 class History:
     """The timeline to fill, and the rules for it; follows when what counts happened."""
 
-    known: Known
+    baseline: Baseline
     period: Period
     timeline: Timeline
     settings: Settings
@@ -52,7 +52,7 @@ class History:
                 self._note(sample, of_sample)
 
     def _note(self, sample: int, deltas: Iterable[Delta]) -> None:
-        added: dict[Series, Value] = {}
+        added: dict[SeriesKey, Value] = {}
         for delta in deltas:
             metric = delta.metric
             if metric.kind == "gauge" or metric.only_otlp or not metric.waits_for_baseline:
@@ -63,13 +63,13 @@ class History:
 
     def _labels(self, metric: c.Metric, labels: Labels) -> Labels:
         """Return the labels under which the ledger counted, as they are shown."""
-        how, salt = self.settings.project_names, self.known.salt
-        counted: Collection[Labels] = self.known.totals.get(metric.name, {})
-        if self.known.skips:  # nothing was counted: what is there already
+        how, salt = self.settings.project_names, self.baseline.salt
+        counted: Collection[Labels] = self.baseline.totals.get(metric.name, {})
+        if self.baseline.skips:  # nothing was counted: what is there already
             counted = self._found.setdefault(metric.name, set())
         if labels not in counted:
             labels = within_limit(metric, labels, len(counted), self.settings.series_limit)
-        if self.known.skips:
+        if self.baseline.skips:
             self._found[metric.name].add(labels)
         return shown_labels(metric, labels, how, salt)
 
@@ -89,7 +89,7 @@ def read(
     """
     settings = history.settings
     store = Store(None)
-    store.write(Changes(slots=[*history.known.slots], meta={"salt": history.known.salt}))
+    store.write(Changes(slots=[*history.baseline.slots], meta={"salt": history.baseline.salt}))
     rules = Rules(
         series_limit=settings.series_limit,
         abandon_after_ms=settings.abandon_after_ms,
