@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from opencode_exporter.counting.keys import hashed
+from opencode_exporter.bits import hashed
 from opencode_exporter.counting.turns.state import Change, Turn
 from opencode_exporter.events import COMPLETED, ERROR, Step, StepCall
 from opencode_exporter.vocabulary import is_edit

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from opencode_exporter import catalog as c
-from opencode_exporter.counting.keys import hashed
+from opencode_exporter.bits import hashed
 from opencode_exporter.counting.measures import measure, measure_late
 from opencode_exporter.counting.tally import NOWHERE, Tally
 from opencode_exporter.counting.turns.cache import FIRST, NEVER, Cache, Due
