@@ -7,10 +7,11 @@ The ledger knows nothing of what a follower does with them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
+from opencode_exporter.counting.real_names import RealNames
 from opencode_exporter.counting.sums import DeltasBySpan, Span
-from opencode_exporter.events import Invocation
+from opencode_exporter.events import COMPLETED, Invocation
 
 
 class Counted(NamedTuple):
@@ -21,6 +22,19 @@ class Counted(NamedTuple):
     agent: str
     project: str
     skill: str  # of a skill load, else empty
+
+    @classmethod
+    def of(cls, call: Invocation, names: RealNames) -> Self:
+        """Return an invocation with its labels."""
+        label = names.label
+        loaded = call.status == COMPLETED
+        return cls(
+            call,
+            tool=label("tool", call.tool, vouched=call.vouched),
+            agent=label("agent", call.agent),
+            project=label("project", call.project),
+            skill="" if call.skill is None else label("skill", call.skill, vouched=loaded),
+        )
 
 
 class Follower(Protocol):

@@ -20,7 +20,7 @@ from opencode_exporter.counting.summary import NO_TIME, Summary, SummedChunk
 from opencode_exporter.counting.totals import Times, changed_by
 from opencode_exporter.counting.turns.cache import FIRST, Due
 from opencode_exporter.errors import LedgerError
-from opencode_exporter.events import COMPLETED, Invocation, Remark, SessionRow, Step
+from opencode_exporter.events import Remark, SessionRow, Step
 from opencode_exporter.ledger.batch.batch import Batch
 from opencode_exporter.ledger.batch.intake import Intake
 from opencode_exporter.ledger.batch.memory import Memory
@@ -58,7 +58,7 @@ class Ledger:
         self.reload()
         if not rules.counts_history and not self.baseline_ms:
             # Durable at once: a restart within the first read must not count the rest.
-            self._note("history", "skip")
+            self.notes.note_skipping()
             self.commit()
 
     def follow(self, follower: Follower) -> None:
@@ -79,14 +79,14 @@ class Ledger:
         viewers = Viewers(store.viewers(), self._clock)
         read = store.slots(), store.cursors(), store.open_rows(), store.meta(), store.edited()
         # From here on nothing fails: half of a reload would count a batch twice.
-        slots, self._cursors, rows, self.meta, edited = read
-        self.notes = Notes(self.meta, self._note)
+        slots, self._cursors, rows, meta, edited = read
+        self.notes = Notes(meta)
         self.names.go_back(Slots(slots))
         self._memory = Memory(
             store=store,
             clock=self._clock,
             rules=self._rules,
-            salt=self.salt,
+            salt=self.notes.salt,
             names=self.names,
             open=OpenRows(rows),
             hot=HotFiles(edited, self._rules.files_top, self._clock.now_ms),
@@ -105,12 +105,12 @@ class Ledger:
                 self.notes.read(source)
 
     def _publish(self, totals: Totals) -> None:
-        memory, slots = self._memory, self.names.slots
+        memory, slots, notes = self._memory, self.names.slots, self.notes
         self._late_ms = memory.late_ms
         self.published = Published(
             totals=totals,
-            salt=self.meta["salt"],
-            births=self._births,
+            salt=notes.salt,
+            births=notes.births,
             viewers=self._viewers,
             names={label: slots.names(label) for label in _SHOWN_AT_ZERO},
             places={label: slots.places(label) for label in _SHOWN_AT_ZERO},
@@ -119,38 +119,22 @@ class Ledger:
             ),
             hot_files=memory.hot.shown(),
             active=dict(memory.cache.active()),
-            baseline_ms=self.baseline_ms,
-            began_ms=int(self.meta.get("began_ms", self._opened_ms)),
+            baseline_ms=notes.baseline_ms,
+            began_ms=notes.began_ms or self._opened_ms,
             late_ms=memory.late_ms,
         )
 
     def _start_batch(self) -> None:
         self._batch = Batch(
-            self._memory, is_live=self.baseline_ms > 0, has_orphans="orphans" in self.meta
+            self._memory, is_live=self.baseline_ms > 0, has_orphans=self.notes.has_orphans
         )
         self._intake = Intake(self._memory, self._batch)
-        if "began_ms" not in self.meta:
-            self._note("began_ms", str(self._opened_ms))
-
-    @property
-    def salt(self) -> str:
-        """The key of all hashes that leave this ledger."""
-        return self.meta["salt"]
-
-    @property
-    def instance_id(self) -> str:
-        """The id of this ledger, by which its exporter is known from others."""
-        return self.meta["instance_id"]
+        self.notes.note_began(self._opened_ms)
 
     @property
     def baseline_ms(self) -> int:
         """When counting forward began; 0 while the history is still read."""
-        return int(self.meta.get("baseline_ms", 0))
-
-    @property
-    def _births(self) -> int:
-        """How many commits had series that had not been there before, since the baseline."""
-        return int(self.meta.get("births", 0))
+        return self.notes.baseline_ms
 
     def cursors(self, source: str) -> dict[str, Cursor]:
         """Return where the next poll of a source begins, by table."""
@@ -184,13 +168,10 @@ class Ledger:
 
     def set_baseline(self) -> None:
         """Note, with the next commit, that the history is in."""
-        self._note("baseline_ms", str(self._clock.now_ms()))
+        self.notes.note_baseline(self._clock.now_ms())
         self._batch.changes.is_baseline = True
         self._viewers.begin()
         self._memory.since_settled = NO_TIME
-
-    def _note(self, name: str, value: str) -> None:
-        self.meta[name] = self._batch.changes.meta[name] = value
 
     def size(self) -> int:
         """Return the bytes of the ledger on disk."""
@@ -214,7 +195,7 @@ class Ledger:
 
     def _counts(self, source: str) -> bool:
         """Return whether what a source brings counts: each has a history that may be skipped."""
-        skips = not self._rules.counts_history or self.meta.get("history") == "skip"
+        skips = not self._rules.counts_history or self.notes.skips_history
         return not skips or self.notes.is_read(source)
 
     @property
@@ -292,15 +273,16 @@ class Ledger:
             series = changed_by(every, old.series, self._rules.series_limit)
             if self.baseline_ms:
                 self.names.keep_known()
-            if batch.admission.has_orphans and "orphans" not in self.meta:
-                self._note("orphans", "yes")
+            if batch.admission.has_orphans:
+                self.notes.note_orphans()
             for (source, table), due in self._memory.open.waiting.passed_over().items():
                 self.notes.note_due(source, table, due, self._clock.now_ms())
-            birth = self._births + 1 if batch.is_live else 0
+            birth = self.notes.births + 1 if batch.is_live else 0
             changed = old.changed(series, self._times(), birth)
             if birth and changed.has_born(birth):
-                self._note("births", str(birth))
+                self.notes.note_births(birth)
             changes = batch.changed()
+            changes.meta = self.notes.given()
             changes.series, changes.viewers = changed.rows(), self._viewers.moved()
             if changes:
                 self._store.write(changes)
@@ -313,7 +295,9 @@ class Ledger:
         self._start_batch()
         if self._follower is not None:
             counted = [
-                self._shown(call) for call in batch.counted if call.ended >= self.baseline_ms
+                Counted.of(call, self.names)
+                for call in batch.counted
+                if call.ended >= self.baseline_ms
             ]
             self._follower.committed(self._memory.open.running(), counted)
         if self._rules.times is not None:
@@ -321,16 +305,4 @@ class Ledger:
 
     def _times(self) -> Times:
         baseline = self.baseline_ms if self._batch.is_live else 0
-        return Times(self._batch.first_ms(), baseline, int(self.meta["began_ms"]))
-
-    def _shown(self, call: Invocation) -> Counted:
-        """Return a call that was counted, with its labels."""
-        label = self.names.label
-        loaded = call.status == COMPLETED
-        return Counted(
-            call,
-            tool=label("tool", call.tool, vouched=call.vouched),
-            agent=label("agent", call.agent),
-            project=label("project", call.project),
-            skill="" if call.skill is None else label("skill", call.skill, vouched=loaded),
-        )
+        return Times(self._batch.first_ms(), baseline, self.notes.began_ms)

@@ -54,7 +54,7 @@ def open_ledger(settings: Settings, clock: Clock) -> Ledger:
     except LedgerDamagedError:
         if settings.ledger_path is None:
             raise
-        _keep_aside(settings.ledger_path, clock, {})
+        _keep_aside(settings.ledger_path, clock)
         return load()
 
 
@@ -68,9 +68,9 @@ def _rules(settings: Settings) -> Rules:
     )
 
 
-def _keep_aside(path: Path, clock: Clock, known: Mapping[str, str]) -> None:
+def _keep_aside(path: Path, clock: Clock, instance_id: str = "") -> None:
     # Over OTLP it goes on as the same instance, if it is still known which.
-    kept = {name: known[name] for name in ("instance_id",) if name in known}
+    kept = {"instance_id": instance_id} if instance_id else {}
     # A smaller total rebuilt from history would look like traffic.
     aside = set_aside(path, clock.now_ms(), {"history": "skip", **kept})
     log.error(
@@ -157,7 +157,7 @@ class Exporter:
             return
         self.ledger.drop()
         if not self._replaced:
-            _keep_aside(path, self._clock, self.ledger.meta)
+            _keep_aside(path, self._clock, self.ledger.notes.instance_id)
             self._replaced = True
         self.ledger.start_over(Store(path))
         self._damaged = self._replaced = False
