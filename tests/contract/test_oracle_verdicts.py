@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from contract.oracle import tools, verdicts
-from opencode_exporter import vocabulary
+from opencode_exporter.catalog import vocabulary
 from opencode_exporter.decode.opencode import verdicts as decoded
 
 

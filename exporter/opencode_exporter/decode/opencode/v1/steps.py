@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from opencode_exporter import vocabulary
+from opencode_exporter.catalog import vocabulary
 from opencode_exporter.decode.opencode import verdicts
 from opencode_exporter.decode.opencode.call_json import (
     Asked,

@@ -35,7 +35,7 @@ from opencode_exporter.source.opencode.tables.message_rows import FoundRow, Mess
 from opencode_exporter.source.opencode.tables.table import (
     LOOKS,
     Bounds,
-    Intake,
+    ChunkBuilder,
     Taken,
     integer,
     shown,
@@ -92,10 +92,10 @@ class StepTable(MessageRows):
             is_much = size >= bounds.bytes or tells >= bounds.weight
             if is_much or self._clock.monotonic() >= bounds.until:
                 break
-        intake = Intake(self.name, self.kind, now, known)
-        self._add(intake, told, now)
-        intake.chunk.rows = len(told)
-        return Taken(intake.chunk, [*newest])
+        builder = ChunkBuilder(self.name, self.kind, now, known)
+        self._add(builder, told, now)
+        builder.chunk.rows = len(told)
+        return Taken(builder.chunk, [*newest])
 
     def _portions(
         self, rows: Iterator[FoundRow], most: int
@@ -136,14 +136,14 @@ class StepTable(MessageRows):
             except Unusable as err:
                 yield row, Rejection(row.id, err.cause, err.until)
 
-    def _add(self, intake: Intake, told: list[_Told], now: int) -> None:
+    def _add(self, builder: ChunkBuilder, told: list[_Told], now: int) -> None:
         """Take in what was told, in its order; open rows with the state to compare later."""
         still_open = [row.id for row, event in told if not _is_over(event)]
         found = self._states(still_open, now) if still_open else {}
         for row, event in told:
             updated, size = found.get(row.id, (row.updated, 0))
             wake = (row.updated or row.created) + SETTLED_MS
-            intake.add(
+            builder.add(
                 row.id,
                 updated,
                 size,

@@ -35,7 +35,7 @@ from opencode_exporter.source.opencode.tables.table import (
     STALE_MS,
     WITHOUT_BOUNDS,
     Bounds,
-    Intake,
+    ChunkBuilder,
     Taken,
     integer,
     is_evidence,
@@ -205,7 +205,7 @@ class PartTable:
     ) -> tuple[Chunk, int | None]:
         """Return what the rows say, and the rowid at which a bound was met, if one was."""
         now = self._clock.now_ms()
-        intake = Intake(self.name, self.kind, now, known)
+        builder = ChunkBuilder(self.name, self.kind, now, known)
         tools: list[_ToolRow] = []
         rows = size = 0
         stopped: int | None = None
@@ -223,7 +223,7 @@ class PartTable:
             except (Unusable, TypeError) as err:
                 cause = err.cause if isinstance(err, Unusable) else "shape"
                 events: list[Event] = [Rejection(str(row[1]), cause)]
-                intake.add(str(row[1]), integer(row[4]), 0, 0, events, final=True)
+                builder.add(str(row[1]), integer(row[4]), 0, 0, events, final=True)
                 continue
             if part is not None:
                 tools.append((part, row if _is_plain(row) else _plain(row)))
@@ -233,15 +233,15 @@ class PartTable:
                 stopped = row[0]
                 break
         cursor.close()
-        self._add_tools(intake, tools, now)
-        intake.chunk.rows = rows
-        return intake.chunk, stopped
+        self._add_tools(builder, tools, now)
+        builder.chunk.rows = rows
+        return builder.chunk, stopped
 
-    def _add_tools(self, intake: Intake, tools: list[_ToolRow], now: int) -> None:
+    def _add_tools(self, builder: ChunkBuilder, tools: list[_ToolRow], now: int) -> None:
         messages = self._messages({row[2] for _, row in tools})
         outside = self._outside_steps(tools)
         nothing = Message()
-        ended, known = intake.chunk.events.append, intake.known
+        ended, known = builder.chunk.events.append, builder.known
         invocation, about = decode_v1.invocation, messages.get
         session = _NOBODY
         for part, (_, part_id, message_id, session_id, updated, _, created, size) in tools:
@@ -251,7 +251,7 @@ class PartTable:
             if message_id in outside and decode_v1.may_be_typed(part):
                 # What the user typed, or will have: nothing says so while it runs.
                 final = decode_v1.was_typed(part)
-                intake.add(part_id, updated, size, 0, [], final=final)
+                builder.add(part_id, updated, size, 0, [], final=final)
                 continue
             try:
                 row = decode_v1.PartRow(part_id, message_id, created)
@@ -265,7 +265,7 @@ class PartTable:
                 else:
                     ended(event)  # nearly all of them
                     continue
-            intake.add(part_id, updated, size, 0, events, final=final)
+            builder.add(part_id, updated, size, 0, events, final=final)
 
     def _outside_steps(self, tools: list[_ToolRow]) -> set[str]:
         """Return the messages without a step, of the ones with commands that may be the user's."""
