@@ -5,7 +5,7 @@ Each measure is taken in turns with its baseline, in processes of their own, and
 the best of each counts; so a figure can be compared between machines where
 seconds cannot.  Asserts nothing and knows nothing of how the exporter works.
 
-    PYTHONPATH=tests python -m bench.run --parts 1000000
+    make bench PARTS=1000000
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ of them as a live exporter does, which sees them run first.  Prints a line for e
 what the ledger weighs, what a poll with one invocation more costs, and how long a restart
 takes.  At the end a real exporter serves that ledger.  Knows nothing of how rows are read.
 
-    PYTHONPATH=tests python -m bench.scale --parts 10000000
+    make scale PARTS=10000000
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from opencode_exporter.events import (
     Invocation,
 )
 from opencode_exporter.ledger.ledger import Ledger
+from opencode_exporter.ledger.rules import Rules
 from opencode_exporter.ledger.store import Store
 from opencode_exporter.source.opencode.tables.part_v1 import PartTable
 
@@ -77,13 +78,8 @@ class Simulation:
         self._messages = year.Messages()
 
     def _opened(self) -> Ledger:
-        return Ledger(
-            Store(self._path),
-            SystemClock(),
-            series_limit=2000,
-            counts_history=True,
-            abandon_after_ms=6 * 3_600_000,
-        )
+        rules = Rules(series_limit=2000, abandon_after_ms=6 * 3_600_000)
+        return Ledger(Store(self._path), SystemClock(), rules)
 
     def take(self, events: list[Invocation]) -> None:
         """

@@ -178,7 +178,7 @@ def serving(
 
 
 def answers(target: str) -> bool:
-    """Say whether a server is there."""
+    """Return whether a server is there."""
     try:
         return httpx.get(f"http://{target}/-/healthy", trust_env=False).status_code == 200
     except httpx.TransportError:

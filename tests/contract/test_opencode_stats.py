@@ -19,8 +19,9 @@ import pytest
 
 from contract import opencode_stats_page as stats_page
 from contract.opencode_stats_page import Page
-from contract.oracle.parsing import is_typed, load, obj, word
+from contract.oracle.calls import is_typed
 from contract.oracle.reading import read
+from contract.oracle.values import load, obj, word
 from contract.recorder.provision import MODEL
 from harness.clock import FakeClock
 from harness.exporters import Bench, Exposed
@@ -175,7 +176,7 @@ def _by_model(page: Exposed, metric: str) -> Counter[str]:
 
 
 def _is_printed(amount: float, printed: str) -> bool:
-    """Say whether an amount is printed like that; sums differ in the last bits of a float."""
+    """Return whether an amount is printed like that; sums differ in the last bits of a float."""
     shown, rounding = stats_page.dollars(printed)
     return abs(amount - shown) <= rounding + 1e-9
 

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from contract.oracle.building import COST, New, Old, done, failed, loaded
+from contract.oracle.model import Call, Row, Session
+from contract.oracle.runs import skill_runs
 from contract.oracle.totals import expected
-from harness.databases import V1, V2
+from contract.oracle.turns import turns
+from harness.databases import BEGIN_MS, V1, V2
 
 SHELL = done("bash", {"command": "make"}, metadata={"exit": 0})
 BROKEN = done("bash", {"command": "make"}, metadata={"exit": 2})
@@ -246,3 +249,53 @@ def test_edits_count_attempts_changes_and_lines(work: Old | New) -> None:
     lines = {("added", "python"): 6, ("removed", "python"): 2}
     assert found["opencode_edit_lines_total"] == lines
     assert found["opencode_file_operations_total"] == {("edited", "python"): 2}
+
+
+@pytest.mark.parametrize("gap", [-10, 18, 60_000])
+def test_a_background_sub_agent_works_for_the_run_of_its_call(gap: int) -> None:
+    """Whenever its prompt was written, and whatever else has begun or ended by then."""
+    at = BEGIN_MS
+    parent, child = (Session(name, at, "p", "/w") for name in ("ses_1", "ses_2"))
+    child.parent = parent.id
+    load = Call("ses_1", "m2", "a", "skill", "completed", skill="mend", started=at, ended=at + 9)
+    start = Call("ses_1", "m3", "b", "subagent", "completed", started=at + 220, ended=at + 300)
+    start.child = child.id
+    parent.rows = [Row("human", "m1", at, 1, "v2"), *_steps(("m2", at + 100), ("m3", at + 200))]
+    parent.rows += [*_steps(("m4", at + 400)), Row("idle", "m5", at + 900, 5, "v2")]
+    parent.rows[1].calls, parent.rows[2].calls = [load], [start]
+    parent.rows[-1].outcome = "succeeded"
+    began = at + 300 + gap
+    child.rows = [
+        Row("human", "c1", began, 1, "v2"),
+        *_steps(("c2", began + 9), ("c3", began + 99)),
+    ]
+    found = skill_runs([*turns(parent), *turns(child)])
+    (run,) = found.runs
+    assert {one.message for one in run.steps} == {"m3", "m4", "c2", "c3"}
+    assert found.unattributed == 0
+
+
+def test_of_several_calls_for_one_child_the_last_that_began_before_its_turn_owns_it() -> None:
+    """A child can be asked again; where none began before, it is the first."""
+    at = BEGIN_MS
+    parent, child = (Session(name, at, "p", "/w") for name in ("ses_1", "ses_2"))
+    child.parent = parent.id
+    parent.rows = [Row("human", "m1", at, 1, "v2")]
+    for number, skill in enumerate(("one", "two")):
+        began = at + 1000 * number
+        load, start = _steps((f"load{number}", began + 100), (f"start{number}", began + 200))
+        load.calls = [Call("ses_1", load.message, "a", "skill", "completed", skill=skill)]
+        start.calls = [Call("ses_1", start.message, "b", "subagent", "completed")]
+        start.calls[0].child, start.calls[0].started = child.id, began + 300
+        parent.rows += [load, start]
+    for asked, owner in ((at + 50, "one"), (at + 400, "one"), (at + 1400, "two")):
+        child.rows = [Row("human", "c1", asked, 1, "v2"), *_steps(("c2", asked + 1))]
+        found = skill_runs([*turns(parent), *turns(child)])
+        assert found.of_step["c2"].skill == owner
+
+
+def _steps(*named: tuple[str, int]) -> Iterator[Row]:
+    for name, at in named:
+        made = Row("step", name, at, at - BEGIN_MS, "v2", role="assistant", finish="stop")
+        made.streamed, made.completed = at + 10, at + 60
+        yield made

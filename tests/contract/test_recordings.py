@@ -186,13 +186,14 @@ def test_reading_in_two_steps_counts_the_same(
         nonlocal applied
         apply(source, chunk)
         applied += 1
-        exporter.poller.stopping = applied == chunks
+        if applied == chunks:
+            exporter.poller.stop()
 
     monkeypatch.setattr(exporter.ledger, "apply", stopping)
     exporter.poll()
     assert applied == chunks
     assert not exposed(exporter).samples.get("opencode_tool_invocations_total")
-    exporter.poller.stopping = False
+    exporter.poller.stopping.clear()
     exporter.poll()
     assert applied > chunks
     assert_matches(recording, exposed(exporter))

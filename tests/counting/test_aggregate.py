@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opencode_exporter import catalog as c
+from opencode_exporter.catalog.vocabulary import REASONS
 from opencode_exporter.counting.calls import CallSums, ToolKey, ToolSum
 from opencode_exporter.counting.labels import Slots
 from opencode_exporter.counting.series import Histogram, Labels, Value, merge
 from opencode_exporter.counting.totals import changed_by
 from opencode_exporter.events import COMPLETED, ERROR, OVERFLOW, STATUSES, Invocation
-from opencode_exporter.vocabulary import REASONS
 
 EXAMPLES: Final = int(os.environ.get("PROPERTY_EXAMPLES", "100"))
 EDGES: Final = len(c.EXECUTE_TOOL.buckets)

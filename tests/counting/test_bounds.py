@@ -19,6 +19,7 @@ from opencode_exporter.counting.turns.state import Conversation
 from opencode_exporter.events import Remark
 from opencode_exporter.ledger import open_rows
 from opencode_exporter.ledger.ledger import Ledger
+from opencode_exporter.ledger.rules import Rules
 from opencode_exporter.ledger.store import Store
 from opencode_exporter.service.exporter import Exporter
 
@@ -189,13 +190,8 @@ def test_rows_that_sleep_are_forgotten_beyond_a_number(
         assert exposed(exporter).by(CALLS, "status") == {("abandoned",): 9}
     kept = len(exporter.ledger._memory.open._rows)
     exporter.close()
-    again = Ledger(
-        Store(bench.ledger),
-        bench.clock,
-        series_limit=2000,
-        counts_history=True,
-        abandon_after_ms=3_600_000,
-    )
+    rules = Rules(series_limit=2000, abandon_after_ms=3_600_000)
+    again = Ledger(Store(bench.ledger), bench.clock, rules)
     assert len(again._memory.open._rows) == kept <= 4
     again.close()
 

@@ -129,11 +129,11 @@ def test_nothing_that_counts_is_shown_before_the_baseline(bench: Bench) -> None:
     exporter.poll()  # there is no database yet
     with V1(bench.source) as db:
         work(db, db.session(), "call_1")
-        exporter.poller.stopping = True
+        exporter.poller.stop()
         page = polled(exporter)
         assert CALLS not in page.samples
         assert "opencode_exporter_baseline_timestamp_seconds" not in page.samples
-        exporter.poller.stopping = False
+        exporter.poller.stopping.clear()
         page = polled(exporter)
     assert counted(page) == {("read", "completed"): 1}
     began = page.value("opencode_exporter_baseline_timestamp_seconds")
@@ -155,12 +155,13 @@ def test_rows_of_the_history_that_were_rejected_arrive_whole_too(
 
     def stopping(source: str, chunk: Chunk) -> None:
         apply(source, chunk)
-        exporter.poller.stopping = chunk.progress > 0.5
+        if chunk.progress > 0.5:
+            exporter.poller.stop()
 
     monkeypatch.setattr(exporter.ledger, "apply", stopping)
     assert REJECTED not in polled(exporter).samples
     assert exporter.ledger.published.series[REJECTED]  # it has some, and shows none
     monkeypatch.setattr(exporter.ledger, "apply", apply)
-    exporter.poller.stopping = False
+    exporter.poller.stopping.clear()
     assert polled(exporter).total(REJECTED) == 9
     exporter.close()

@@ -13,10 +13,10 @@ from harness.databases import V1, V2, call
 from harness.exporters import Bench, Exposed
 from harness.pages import CALLS, polled
 from harness.skill_files import put
+from opencode_exporter.catalog.vocabulary import CATEGORIES
 from opencode_exporter.counting.labels import Slots, limit_of
 from opencode_exporter.events import OVERFLOW
 from opencode_exporter.service.exporter import Exporter
-from opencode_exporter.vocabulary import CATEGORIES
 
 LOADS: Final = "opencode_skill_invocations_total"
 

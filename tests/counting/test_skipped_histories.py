@@ -115,7 +115,7 @@ def test_first_read_that_is_cut_short_is_skipped_to_its_end(
 
     def stop(source: str, chunk: object) -> None:
         apply(source, chunk)  # type: ignore[arg-type]
-        exporter.poller.stopping = True
+        exporter.poller.stop()
 
     monkeypatch.setattr("opencode_exporter.source.opencode.tailer.CHUNK_ROWS", 3)
     monkeypatch.setattr(exporter.ledger, "apply", stop)

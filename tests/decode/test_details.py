@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from contract.oracle import edits, reading, runs
 from contract.oracle.model import Call, Row, Session
 from harness.places import RECORDINGS
+from opencode_exporter.catalog.vocabulary import CATEGORIES
 from opencode_exporter.decode.languages import language_of
 from opencode_exporter.decode.opencode.call_json import (
     Asked,
@@ -28,7 +29,6 @@ from opencode_exporter.decode.opencode.call_json import (
 from opencode_exporter.decode.opencode.targets import file_changes, targets
 from opencode_exporter.events import FileChange
 from opencode_exporter.events import Session as Where
-from opencode_exporter.vocabulary import CATEGORIES
 
 NAMES: Final = sorted(path.parent.name for path in RECORDINGS.glob("*/truth.json"))
 TOOLS: Final = st.sampled_from([*sorted(CATEGORIES), "demo_echo"])

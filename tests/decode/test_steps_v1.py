@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from contract.oracle.model import Row
-from contract.oracle.parsing import load, v1_row
 from contract.oracle.reading import _add_parts
+from contract.oracle.rows import v1_row
+from contract.oracle.values import load
 from decode.messages_v1 import USED, only, put, read, step, table
 from harness.clock import FakeClock
 from harness.databases import V1

@@ -15,7 +15,7 @@ from harness.recordings import unpack
 from opencode_exporter.decode.languages import language_of
 from opencode_exporter.decode.opencode.origins import V1, V2
 from opencode_exporter.decode.opencode.v2.rows import ROW_TYPES, decode
-from opencode_exporter.decode.opencode.v2.shapes import Row
+from opencode_exporter.decode.opencode.v2.shapes import SessionMessageRow
 from opencode_exporter.events import (
     Event,
     FileChange,
@@ -31,7 +31,7 @@ NOW: Final = 1_795_500_000_000
 NAMES: Final = ("2.0.15", "turns-2.0.15", "upgrade-1.18.33-2.0.15", "turns-upgrade-1.18.33-2.0.15")
 
 
-def rows_of(path: Path) -> list[tuple[Row, Session]]:
+def rows_of(path: Path) -> list[tuple[SessionMessageRow, Session]]:
     """Return the rows of a database, with their sessions."""
     db = apsw.Connection(str(path))
     sql = "SELECT id, time_created, directory FROM session_v2"
@@ -41,7 +41,7 @@ def rows_of(path: Path) -> list[tuple[Row, Session]]:
     }
     sql = "SELECT session_id, id, type, time_created, time_updated, data FROM session_message"
     found = [
-        (Row(key, kind, created, updated, data.encode()), sessions[session])
+        (SessionMessageRow(key, kind, created, updated, data.encode()), sessions[session])
         for session, key, kind, created, updated, data in db.execute(sql)
     ]
     db.close()
@@ -57,7 +57,7 @@ def read_independently(path: Path) -> dict[str, model.Row]:
     return {key: row for session in rows.values() for key, row in session.items()}
 
 
-def last(row: Row, session: Session) -> Event:
+def last(row: SessionMessageRow, session: Session) -> Event:
     """Return the event that a row's others precede."""
     return decode(row, session, NOW).events[-1]
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.oracle import parsing
+from contract.oracle.rows import v2_row
 from harness.clock import FakeClock
 from harness.databases import BEGIN_MS, V2
 from harness.row_shapes import call
 from opencode_exporter.decode.opencode.v2.rows import ROW_TYPES, decode
-from opencode_exporter.decode.opencode.v2.shapes import Row
+from opencode_exporter.decode.opencode.v2.shapes import SessionMessageRow
 from opencode_exporter.decode.values import Unusable
 from opencode_exporter.events import Event, Invocation, Rejection, Remark, Session, Step, Tokens
 from opencode_exporter.source.opencode.source import Source
@@ -26,20 +26,22 @@ NOW: Final = 1_795_500_000_000
 SESSION: Final = Session("ses_1", "project", BEGIN_MS, directory="/home/ann/project")
 
 
-def last(row: Row) -> Event:
+def last(row: SessionMessageRow) -> Event:
     """Return the event that a row's others precede."""
     return decode(row, SESSION, NOW).events[-1]
 
 
-def assistant(**fields: Any) -> Row:
+def assistant(**fields: Any) -> SessionMessageRow:
     """Return a step's row."""
     data = {"time": {"created": BEGIN_MS + 5}, "agent": "build", "content": []} | fields
-    return Row("msg_1", "assistant", BEGIN_MS + 5, BEGIN_MS + 9, json.dumps(data).encode())
+    return SessionMessageRow(
+        "msg_1", "assistant", BEGIN_MS + 5, BEGIN_MS + 9, json.dumps(data).encode()
+    )
 
 
-def other(kind: str, **fields: Any) -> Row:
+def other(kind: str, **fields: Any) -> SessionMessageRow:
     """Return a row of another type."""
-    return Row("msg_1", kind, BEGIN_MS + 5, BEGIN_MS + 9, json.dumps(fields).encode())
+    return SessionMessageRow("msg_1", kind, BEGIN_MS + 5, BEGIN_MS + 9, json.dumps(fields).encode())
 
 
 ODD: Final[st.SearchStrategy[Any]] = st.sampled_from(
@@ -69,7 +71,9 @@ DATA: Final = st.fixed_dictionaries(
 def test_odd_fields_spoil_no_row(kind: str, data: dict[str, Any]) -> None:
     """Every JSON object is a step or a remark that can be kept and counted, or a rejection."""
     try:
-        event = last(Row("msg_1", kind, BEGIN_MS, BEGIN_MS, json.dumps(data).encode()))
+        event = last(
+            SessionMessageRow("msg_1", kind, BEGIN_MS, BEGIN_MS, json.dumps(data).encode())
+        )
     except Unusable as err:
         assert (err.cause, kind) in {("time", "skill"), ("time", "user")}  # noqa: PT017
         return
@@ -85,8 +89,8 @@ def test_odd_fields_spoil_no_row(kind: str, data: dict[str, Any]) -> None:
 @given(DATA)
 def test_odd_steps_are_read_like_the_independent_computation_does(data: dict[str, Any]) -> None:
     """What has an odd type is not there, for both."""
-    step = last(Row("msg_1", "assistant", BEGIN_MS, 1, json.dumps(data).encode()))
-    theirs = parsing.v2_row("ses_1", "msg_1", "assistant", BEGIN_MS, 1, data)
+    step = last(SessionMessageRow("msg_1", "assistant", BEGIN_MS, 1, json.dumps(data).encode()))
+    theirs = v2_row("ses_1", "msg_1", "assistant", BEGIN_MS, 1, data)
     for name in ("agent", "provider", "model", "finish", "error"):
         expected = getattr(theirs, name).encode("utf-8", "replace").decode()
         assert getattr(step, name) == expected

@@ -15,12 +15,12 @@ from harness.processes.served import Served
 from harness.recordings import unpack
 from harness.skill_files import put
 from harness.waiting import wait_for
-from opencode_exporter import events, vocabulary
-from opencode_exporter.catalog import METRICS, ON_PAGE, Metric
+from opencode_exporter import events
+from opencode_exporter.catalog import METRICS, ON_PAGE, Metric, vocabulary
 from opencode_exporter.catalog.labels import LABELS, TABLES
+from opencode_exporter.catalog.vocabulary import Scope
 from opencode_exporter.decode.opencode import verdicts
 from opencode_exporter.source.opencode.schema import COLUMNS
-from opencode_exporter.vocabulary import Scope
 
 each = pytest.mark.parametrize("metric", ON_PAGE, ids=[metric.name for metric in ON_PAGE])
 SOURCES = ("1.18.33", "2.0.15", "turns-1.18.33", "turns-2.0.15")

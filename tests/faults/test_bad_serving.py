@@ -34,7 +34,7 @@ def put(path: Path) -> None:
 
 
 def not_ready(served: Served, words: str) -> bool:
-    """Say whether it is not ready, for that reason.  Asks nothing that would make it poll."""
+    """Return whether it is not ready, for that reason.  Asks nothing that would make it poll."""
     answer = served.get("/-/ready")
     assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
     return words in answer.text

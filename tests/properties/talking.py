@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from contract.oracle.model import Call, Row, Session
 from contract.oracle.runs import targets
-from opencode_exporter.counting.keys import hashed
+from opencode_exporter.bits import hashed
 from opencode_exporter.events import Remark, Step, StepCall, Tokens
 from opencode_exporter.events import Session as Where
 

@@ -127,9 +127,9 @@ class Machine(Working):
         """Poll, and be told to stop after some chunks."""
         self._agree_on_time()
         exporter = self._running()
-        with self._at_chunk(exporter, chunks, lambda: setattr(exporter.poller, "stopping", True)):
+        with self._at_chunk(exporter, chunks, exporter.poller.stop):
             exporter.poll()
-        exporter.poller.stopping = False
+        exporter.poller.stopping.clear()
         self._polled(whole=False)
         self._look()
         if restart:

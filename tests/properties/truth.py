@@ -169,7 +169,7 @@ class Truth:
 
 def lost(told: Told, now: int, *, due: bool) -> Lost:
     """
-    Say whether nobody waits for the end of a row's call any more.
+    Return whether nobody waits for the end of a row's call any more.
 
     By the rule for ``abandoned``: a step that came later, that can be read, and that is
     over or 60 s old, without a change of the row since it began; or the row's own step,
@@ -187,7 +187,7 @@ def lost(told: Told, now: int, *, due: bool) -> Lost:
 
 
 def _goes_on_without(told: Told, later: Step, now: int, *, due: bool) -> Lost:
-    """Say whether a later step is evidence that nobody works on a row beside it."""
+    """Return whether a later step is evidence that nobody works on a row beside it."""
     age = now - later.created
     waits = any(not other.ended for other in later.told)
     if later.completed is None and age < GONE_ON_MS:

@@ -295,7 +295,7 @@ class Working(RuleBasedStateMachine):
 
 
 def _is_spoiled(session: Session) -> bool:
-    """Say whether a session has rows that were readable and are not any more."""
+    """Return whether a session has rows that were readable and are not any more."""
     rows: list[Step | Told] = [*session.steps]
     rows += [told for step in session.steps for told in step.told]
     return any(row.kept is not None for row in rows)

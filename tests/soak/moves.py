@@ -1,33 +1,23 @@
 """
-What writers of both generations do alike: transactions, choices, whole sessions.
+What writers of both generations do alike: moves of which whole sessions are made.
 
 A move is one or more transactions on the database, each with its line in the
-journal.  All are made while holding the turn.  A session carries in its title
-the number of the last transaction that touched it, so that anybody can say
-whether the exporter has seen all of it: only then may it be deleted.
+journal.  All are made while holding the turn.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from random import Random
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, Final
 
-from harness.databases import V1, V2, fresh
-from soak import vocabulary
-from soak.file import File
+from harness.databases import V1, V2
+from soak.calls import Call, Open
 from soak.place import Place
-from soak.truth import ALIVE, DOUBT, JUNK, STEP, Fact, Journal, Line
+from soak.sessions import MESSAGES, Sessions
+from soak.truth import ALIVE, DOUBT, JUNK, STEP, Fact
 
-MESSAGES: Final = 40
-"""So many messages, and a session goes on no more."""
 SESSIONS: Final = 12
 """So many sessions a writer keeps."""
 _HOUR_MS: Final = 3_600_000
@@ -36,162 +26,24 @@ _OLD_MS: Final = 60_000
 _MARGIN_MS: Final = 5_000
 _JUNK: Final = ("", "[]", "7", "null", '"tool"', '{"role":"assistant","time":{"crea')
 TOKENS: Final = 100
-_DIES: Final = 1 / 2000
-"""How often a writer dies between what it says and what it does."""
 
 
-@dataclass
-class Call:
-    """A call that its writer works on."""
-
-    message: str
-    id: str
-    old: str
-    new: str
-    skill: str = ""
-    part: str = ""
-    status: str = "pending"
-    created: int = 0
-    ran: int = 0
-    completed: int = 0
-    end: vocabulary.Ending = vocabulary.COMPLETED
-    output: str = ""
-    doubt: int = 0  # from when on it may be given up, ms
-    inner: list[dict[str, str]] = field(default_factory=list)
-
-    def fact(self) -> Fact:
-        """Return how it ended."""
-        skill = vocabulary.shown(self.skill) if self.skill else ""
-        ms = self.completed - (self.ran or self.created)
-        return Fact(self.message, self.id, self.new, self.end.verdict, ms, skill)
-
-    def doubted(self, since: int) -> Fact:
-        """Return that it may be given up from a time on; while it waits, a skill has no name."""
-        is_named = self.status not in ("pending", "streaming")
-        skill = vocabulary.shown(self.skill if is_named else "") if self.skill else ""
-        return Fact(self.message, self.id, self.new, DOUBT, since, skill)
-
-
-class Open(NamedTuple):
-    """A call that has not ended, as its row stands in the database."""
-
-    fact: Fact  # as which it would be given up
-    place: int  # its message's, in the order of its session
-    changed: int  # its row, ms
-
-
-class Moves(File, ABC):
+class Moves(Sessions, ABC):
     """
     Moves in the tables of one generation.
 
     Args:
         place: The run.
         database: Builds the rows.
-        owner: Name of the writer; its sessions are its successor's.
+        owner: Name of the writer.
         rng: Makes the choices.
     """
 
-    sessions: ClassVar[str]
-    """Table of the sessions."""
-    rows: ClassVar[tuple[str, ...]]
-    """Tables of what is in them, the messages first."""
-    order: ClassVar[str]
-    """Column that orders the messages of a session."""
-
     def __init__(self, place: Place, database: V1 | V2, owner: str, rng: Random) -> None:
-        super().__init__(place, database)
-        self.owner = owner
-        self.rng = rng
-        self.journal = Journal(place.journal)
-        self.live: dict[str, list[Call]] = {}
+        super().__init__(place, database, owner, rng)
         self.left: list[tuple[int, str, Call]] = []
         self.spoiled: dict[str, str] = {}  # what rows said that are junk now
         self._kept: list[tuple[int, str, dict[str, list[dict[str, Any]]]]] = []
-
-    @contextlib.contextmanager
-    def commit(self, session: str = "") -> Iterator[list[Fact]]:
-        """Make a transaction with a line in the journal; yield where its facts go."""
-        self._base.now = max(self._base.now, int(time.time() * 1000))
-        self.sql.execute("BEGIN IMMEDIATE")
-        try:
-            number, facts = self.journal.next(), list[Fact]()
-            after: int = self.sql.execute("PRAGMA user_version").get
-            yield facts
-            if session:
-                self.mark(session, number)
-            self.sql.execute(f"PRAGMA user_version = {number}")
-            self.journal.note(Line(number, after, facts))
-            self._wait()
-            if self.rng.random() < _DIES:
-                os.kill(os.getpid(), signal.SIGKILL)
-            self.sql.execute("COMMIT")
-        except BaseException:
-            if self.sql.in_transaction:
-                self.sql.execute("ROLLBACK")
-            raise
-
-    def _wait(self) -> None:
-        """Let the clock come up to the rows: nobody writes times of the future."""
-        ahead = self._base.now + 1 - time.time() * 1000
-        if ahead > 0:
-            threading.Event().wait(ahead / 1000)
-
-    def mark(self, session: str, number: int) -> None:
-        """Note the number of a transaction that touches a session."""
-        sql = f"UPDATE {self.sessions} SET title = ?, slug = ?, time_updated = ? WHERE id = ?"
-        self.sql.execute(sql, (str(number), self.owner, self._base.tick(), session))
-
-    # Which session, which call.
-
-    def own(self) -> list[str]:
-        """Return the sessions of this writer that are there now; forget lost work."""
-        sql = f"SELECT id FROM {self.sessions} WHERE slug = ? ORDER BY id"
-        mine = [name for (name,) in self.ask(sql, self.owner)]
-        for session in self.live.keys() - set(mine):
-            del self.live[session]
-        return mine
-
-    def seen(self) -> list[str]:
-        """Return the sessions, whoever's, of which the exporter has shown everything."""
-        sql = (
-            f"SELECT id FROM {self.sessions} "
-            "WHERE title GLOB '[0-9]*' AND CAST(title AS INTEGER) < ? ORDER BY id"
-        )
-        return [name for (name,) in self.ask(sql, self.place.seen)]
-
-    def idle(self) -> list[str]:
-        """Return own sessions that may go on."""
-        return [
-            name for name in self.own() if not self.live.get(name) and self.length(name) < MESSAGES
-        ]
-
-    def seen_own(self) -> list[str]:
-        """Return own sessions that nobody works on, and that have been seen."""
-        mine = {name for name in self.own() if not self.live.get(name)}
-        return [name for name in self.seen() if name in mine]
-
-    def length(self, session: str) -> int:
-        """Return how many messages a session has."""
-        sql = f"SELECT count(*) FROM {self.rows[0]} WHERE session_id = ?"
-        found: int = self.sql.execute(sql, (session,)).get
-        return found
-
-    def new_call(self, message: str, place: int) -> Call:
-        """Return a call that begins; some models only number theirs."""
-        old, new = vocabulary.tool(self.rng)
-        skill = vocabulary.skill(self.rng) if new == "skill" else ""
-        name = f"call_{place}" if self.rng.random() < 0.3 else fresh("call")
-        return Call(message, name, old, new, skill)
-
-    def new_calls(self, message: str) -> list[Call]:
-        """Return the calls of a step."""
-        return [self.new_call(message, place) for place in range(self.rng.choice((1, 1, 2, 3)))]
-
-    def busy(self) -> str | None:
-        """Return a session in which calls run."""
-        self.own()
-        names = sorted(name for name, calls in self.live.items() if calls)
-        return self.rng.choice(names) if names else None
 
     # What each generation does in its own way.
 
@@ -256,7 +108,7 @@ class Moves(File, ABC):
         self.sql.execute(sql, (data, self._base.tick(), row))
 
     def is_doubtful(self, call: Call) -> bool:
-        """Say whether a call may have been given up, or soon will be."""
+        """Return whether a call may have been given up, or soon will be."""
         return bool(call.doubt) and time.time() * 1000 > call.doubt - _MARGIN_MS
 
     def over(self, session: str, message: str, finish: str) -> list[Fact]:

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Final
 from harness.databases import V1, fresh
 from opencode_exporter.demo.rows import text
 from soak import vocabulary
-from soak.moves import TOKENS, Call, Moves, Open
+from soak.calls import Call, Open
+from soak.moves import TOKENS, Moves
 from soak.place import Place
 from soak.truth import COPY, Fact
 

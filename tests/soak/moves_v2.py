@@ -10,7 +10,8 @@ from harness.databases import V2
 from harness.databases import call as item
 from opencode_exporter.demo.rows import text
 from soak import vocabulary
-from soak.moves import TOKENS, Call, Moves, Open
+from soak.calls import Call, Open
+from soak.moves import TOKENS, Moves
 from soak.place import Place
 from soak.truth import COPY, Fact
 

@@ -31,7 +31,7 @@ _CALLS = (
 
 
 def is_due(moves: MovesV2) -> bool:
-    """Say whether 1.x has used this database, and nobody has upgraded it to the end."""
+    """Return whether 1.x has used this database, and nobody has upgraded it to the end."""
     tables = _tables(moves)
     if "part" not in tables or "kv" not in tables:
         return "part" in tables

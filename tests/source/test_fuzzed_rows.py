@@ -117,7 +117,8 @@ def cut_short(exporter: Exporter, chunks: int) -> Iterator[None]:
     def counting(source: str, chunk: Any) -> None:
         apply(source, chunk)
         seen[0] += 1
-        exporter.poller.stopping = seen[0] >= chunks
+        if seen[0] == chunks:
+            exporter.poller.stop()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporter.ledger, "apply", counting)

@@ -114,7 +114,7 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reader]:
 
 
 def is_refused(reader: Reader, sql: str) -> bool:
-    """Say whether a statement is stopped before it does anything."""
+    """Return whether a statement is stopped before it does anything."""
     try:
         reader.query(sql).fetchall()
     except (apsw.AuthError, apsw.ReadOnlyError):

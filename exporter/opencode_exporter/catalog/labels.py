@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from opencode_exporter import events, vocabulary
+from opencode_exporter import events
+from opencode_exporter.catalog import vocabulary
 
 
 class Label(NamedTuple):

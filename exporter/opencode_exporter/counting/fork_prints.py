@@ -10,10 +10,10 @@ is looked through for one print is bounded, however much happened at one time.
 from __future__ import annotations
 
 import sys
-from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
+from opencode_exporter.bits import unpacked
 from opencode_exporter.counting.keys import PRINT_BITS, SESSION_BITS
 
 _BYTES: Final = 8
@@ -156,7 +156,7 @@ class ForkPrints:
         return any(
             self.is_stood_in(time << PRINT_BITS | left >> SESSION_BITS)
             for time in times
-            for left in _unpacked(blocks[time])
+            for left in unpacked(blocks[time])
         )
 
     def leave_blocks(self, blocks: Blocks) -> None:
@@ -166,7 +166,7 @@ class ForkPrints:
             if len(self._block(time)) + len(block) <= FULL:
                 self._append(time, block)
                 continue
-            for left in _unpacked(block):
+            for left in unpacked(block):
                 self.leave_again(time << PRINT_BITS | left >> SESSION_BITS, left & _SESSION_MASK)
 
 
@@ -188,10 +188,3 @@ def _sessions_in(block: bytearray, print_: int) -> Iterator[int]:
 def packed(print_: int, session: int) -> int:
     """Return a print with its session, as both are kept in the block of their time."""
     return (print_ & _PRINT_MASK) << SESSION_BITS | session
-
-
-def _unpacked(data: bytes) -> array[int]:
-    """Return the prints of a block, with their sessions."""
-    found = array("Q")
-    found.frombytes(data)
-    return found

@@ -17,8 +17,7 @@ from __future__ import annotations
 from typing import Final
 from zlib import crc32
 
-from xxhash import xxh3_64_intdigest
-
+from opencode_exporter.bits import hashed
 from opencode_exporter.events import Invocation, Rejection, Remark, Step, UserSkillLoad
 
 _KEY_BITS: Final = 47
@@ -39,11 +38,6 @@ _PRINT_TIME_MASK: Final = (1 << 22) - 1
 SESSION_BITS: Final = 24
 """Of a session's hash; beside a print, which is nearly unique by itself, they do."""
 _SESSION_MASK: Final = (1 << SESSION_BITS) - 1
-
-
-def hashed(text: str) -> int:
-    """Return 64 bits that stand for a text."""
-    return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
 
 
 def key(text: str, at: int = 0) -> int:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import msgspec
 
 from opencode_exporter import catalog as c
+from opencode_exporter.catalog.vocabulary import is_edit
 from opencode_exporter.counting.tally import Tally, tool_of
 from opencode_exporter.events import ABANDONED, Remark, Step, StepCall
 from opencode_exporter.times import NOT_MEASURED, lasted
-from opencode_exporter.vocabulary import is_edit
 
 
 def measure(tally: Tally, event: Step | Remark) -> None:

@@ -7,11 +7,13 @@ in, installed, or was seen before; all else stays unknown, and is not kept.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
+from opencode_exporter.catalog.vocabulary import CATEGORIES
 from opencode_exporter.counting.labels import Slots, clean
 from opencode_exporter.events import OVERFLOW, UNKNOWN, Invocation, Step
-from opencode_exporter.vocabulary import CATEGORIES
 
 
 class RealNames:
@@ -19,18 +21,26 @@ class RealNames:
 
     def __init__(self, slots: Slots) -> None:
         self.slots = slots
-        self.installed_skills: frozenset[str] = frozenset()
+        self._installed_skills: frozenset[str] = frozenset()
+
+    def go_back(self, slots: Slots) -> None:
+        """Forget the names that have taken slots since other ones were read from disk."""
+        self.slots = slots
+
+    def note_installed(self, skills: Iterable[str]) -> None:
+        """Note which skills are installed now."""
+        self._installed_skills = frozenset(skills)
 
     def knows(self, label: str, name: str) -> bool:
         """Return whether a name is known to exist: built in, installed, or counted before."""
         if label == "tool":
             return name in CATEGORIES or self.slots.holds(label, name)
-        return name in self.installed_skills or self.slots.holds(label, name)
+        return name in self._installed_skills or self.slots.holds(label, name)
 
     def keep_known(self) -> None:
         """Give a place to each name that is shown before anything is counted for it."""
         self.slots.keep("tool", sorted(CATEGORIES))
-        self.slots.keep("skill", sorted(map(clean, self.installed_skills)))
+        self.slots.keep("skill", sorted(map(clean, self._installed_skills)))
 
     def has(self, tool: str, *, vouched: bool) -> bool:
         """Return whether a tool exists."""

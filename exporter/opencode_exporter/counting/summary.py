@@ -17,6 +17,7 @@ from typing import Final, TypeGuard
 
 import msgspec
 
+from opencode_exporter.bits import block_of, unpacked
 from opencode_exporter.chunk import Chunk
 from opencode_exporter.counting import keys
 from opencode_exporter.counting.calls import CallSums, ToolKey, ToolSum
@@ -45,11 +46,11 @@ class Summary(msgspec.Struct, gc=False, array_like=True):
 
     def claims(self) -> Iterator[tuple[int, int]]:
         """Yield each call's key and its owner."""
-        return zip(_integers(self.keys), _integers(self.owners), strict=True)
+        return zip(unpacked(self.keys), unpacked(self.owners), strict=True)
 
     def key_list(self) -> list[int]:
         """Return the keys."""
-        return _integers(self.keys).tolist()
+        return unpacked(self.keys).tolist()
 
 
 class SummedChunk(Chunk, kw_only=True):
@@ -96,7 +97,7 @@ class Summarizer:
         time = print_ >> keys.PRINT_BITS
         block = self._prints.get(time)
         if block is None:
-            block = self._prints[time] = array("Q")
+            block = self._prints[time] = block_of()
         block.append(packed(print_, self._owners.of(event.session)))
         return True
 
@@ -113,8 +114,8 @@ class Summarizer:
             rows.append(row)
             measure(tally, row)
         summary = Summary(
-            keys=array("q", self._claims.keys()).tobytes(),
-            owners=array("q", self._claims.values()).tobytes(),
+            keys=block_of(self._claims.keys()).tobytes(),
+            owners=block_of(self._claims.values()).tobytes(),
             prints={time: block.tobytes() for time, block in self._prints.items()},
             calls=[*self._sums.by_tool().items()],
             first_end=self._first_end,
@@ -138,9 +139,3 @@ def _is_plain(event: Event) -> TypeGuard[Invocation]:
         and not event.suspect
         and event.message_created > 0
     )
-
-
-def _integers(data: bytes) -> array[int]:
-    found = array("q")
-    found.frombytes(data)
-    return found

@@ -10,19 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from posixpath import join, normpath
 
-from xxhash import xxh3_64_intdigest
-
+from opencode_exporter.bits import hashed
 from opencode_exporter.decode.languages import language_of
 from opencode_exporter.events import LONGEST_PATH, FileChange, Session
 
 
 def hashes_of(names: Iterable[str]) -> tuple[int, ...]:
     """Return the hashes of what a call is about; empty names are none."""
-    return tuple(_hash(name) for name in names if name)
-
-
-def _hash(text: str) -> int:
-    return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass")) >> 1
+    return tuple(hashed(name) >> 1 for name in names if name)
 
 
 def within(directory: str, path: str) -> str:

@@ -28,25 +28,25 @@ class Exemplar(NamedTuple):
 
 OfSeries = tuple[Exemplar | None, ...]
 """The exemplars of a series, one a bucket."""
-Known = Mapping[c.Metric, Mapping[Labels, OfSeries]]
+ExemplarsBySeries = Mapping[c.Metric, Mapping[Labels, OfSeries]]
 
 
 class Exemplars:
     """The latest exemplars; one thread notes them, any may read."""
 
     def __init__(self) -> None:
-        self._known: dict[c.Metric, dict[Labels, OfSeries]] = {
+        self._latest: dict[c.Metric, dict[Labels, OfSeries]] = {
             c.TOOL_DURATION: {},
             c.SKILL_DURATION: {},
         }
 
     def note(self, metric: c.Metric, labels: Labels, one: Exemplar) -> None:
         """Note the latest invocation of a series."""
-        of_metric = self._known[metric]
+        of_metric = self._latest[metric]
         old = of_metric.get(labels, (None,) * _BUCKETS)
         at = bisect_left(EDGES_MS, one.duration_ms)
         of_metric[labels] = (*old[:at], one, *old[at + 1 :])
 
-    def known(self) -> Known:
+    def latest(self) -> ExemplarsBySeries:
         """Return the exemplars of now."""
-        return {metric: dict(series) for metric, series in self._known.items()}
+        return {metric: dict(series) for metric, series in self._latest.items()}

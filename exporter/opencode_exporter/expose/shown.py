@@ -17,17 +17,17 @@ from operator import add as add_up
 from typing import Final, Literal, TypeVar
 
 from opencode_exporter import catalog as c
+from opencode_exporter.catalog.vocabulary import CATEGORIES, SKILL_TOOL, InstalledSkill, category_of
 from opencode_exporter.counting.labels import clean, limit_of
 from opencode_exporter.counting.series import Labels, Value, merge, number_of
 from opencode_exporter.counting.totals import KNOWN_BEFOREHAND
 from opencode_exporter.counting.turns.cache import ACTIVE_MS
 from opencode_exporter.events import OVERFLOW, STATUSES, TODO_STATUSES, UNKNOWN
-from opencode_exporter.expose.exemplars import Known
+from opencode_exporter.expose.exemplars import ExemplarsBySeries
 from opencode_exporter.expose.filters import Filters
 from opencode_exporter.expose.health import SourceHealth
 from opencode_exporter.expose.snapshot import AllSeries, Later, Numbers, Snapshot
 from opencode_exporter.ledger.published import Published
-from opencode_exporter.vocabulary import CATEGORIES, SKILL_TOOL, InstalledSkill, category_of
 
 T = TypeVar("T")
 ProjectNames = Literal["name", "hash", "off"]
@@ -53,7 +53,7 @@ class Surroundings:
     skills: frozenset[InstalledSkill]
     exports: Mapping[str, int]  # over OTLP, by result; empty if there are none
     spans: Mapping[str, int]  # likewise
-    exemplars: Known
+    exemplars: ExemplarsBySeries
     servers: frozenset[str]  # names of MCP servers in OpenCode's configuration
     build: tuple[str, str, str]  # version, python, sqlite
     started_ms: int  # when this process began, Unix

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from opencode_exporter import catalog as c
 from opencode_exporter.counting.series import Labels, Value, zero_of
-from opencode_exporter.expose.exemplars import Known
+from opencode_exporter.expose.exemplars import ExemplarsBySeries
 
 AllSeries = Mapping[c.Metric, Mapping[Labels, Value]]
 """Values in each metric's scale; see `catalog.Metric`."""
@@ -55,7 +55,7 @@ class Snapshot:
     at_ms: int  # Unix
     starts: Numbers  # of all that outlive the process
     began_ms: int  # when this process began, Unix: of all others that count
-    exemplars: Known = field(default_factory=dict)  # of series that may not be shown
+    exemplars: ExemplarsBySeries = field(default_factory=dict)  # of series that may not be shown
     births: int = 0  # how often series appeared, until now
     born: Numbers = field(default_factory=dict)  # of what came after the baseline: with which birth
 

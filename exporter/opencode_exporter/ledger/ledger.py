@@ -9,6 +9,7 @@ committed.  Nothing here reads opencode.db, and nothing here knows about HTTP.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from itertools import chain
 from typing import Final
 
 from opencode_exporter.chunk import Chunk, Cursor, OpenRow
@@ -16,20 +17,19 @@ from opencode_exporter.clock import Clock
 from opencode_exporter.counting.labels import Slots
 from opencode_exporter.counting.real_names import RealNames
 from opencode_exporter.counting.summary import NO_TIME, Summary, SummedChunk
-from opencode_exporter.counting.sums import Sums
 from opencode_exporter.counting.totals import Times, changed_by
 from opencode_exporter.counting.turns.cache import FIRST, Due
 from opencode_exporter.errors import LedgerError
-from opencode_exporter.events import COMPLETED, Invocation, Remark, SessionRow, Step
+from opencode_exporter.events import Remark, SessionRow, Step
 from opencode_exporter.ledger.batch.batch import Batch
 from opencode_exporter.ledger.batch.intake import Intake
-from opencode_exporter.ledger.batch.memory import Memory, Rules
+from opencode_exporter.ledger.batch.memory import Memory
 from opencode_exporter.ledger.follower import Counted, Follower
 from opencode_exporter.ledger.hot_files import HotFiles
 from opencode_exporter.ledger.notes import Notes
 from opencode_exporter.ledger.open_rows import OpenRows
 from opencode_exporter.ledger.published import Published, Totals, totals_of
-from opencode_exporter.ledger.scope import EVERYTHING, Scope
+from opencode_exporter.ledger.rules import Rules
 from opencode_exporter.ledger.store import Store
 from opencode_exporter.ledger.viewers import Viewers
 
@@ -44,39 +44,21 @@ class Ledger:
     Args:
         store: The file.
         clock: Time of day.
-        series_limit, counts_history, abandon_after_ms, scope, files_top, sums: See `Rules`.
+        rules: By which it counts.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        *,
-        series_limit: int,
-        counts_history: bool,
-        abandon_after_ms: int,
-        scope: Scope = EVERYTHING,
-        files_top: int = 0,
-        sums: Callable[[], Sums] = Sums,
-    ) -> None:
+    def __init__(self, store: Store, clock: Clock, rules: Rules) -> None:
         self._store = store
         self._clock = clock
-        self._rules = Rules(
-            series_limit=series_limit,
-            counts_history=counts_history,
-            abandon_after_ms=abandon_after_ms,
-            scope=scope,
-            files_top=files_top,
-            sums=sums,
-        )
+        self._rules = rules
         self.names = RealNames(Slots())
         self._follower: Follower | None = None
         self._late_ms = 0
         self._opened_ms = clock.now_ms()
         self.reload()
-        if not counts_history and not self.baseline_ms:
+        if not rules.counts_history and not self.baseline_ms:
             # Durable at once: a restart within the first read must not count the rest.
-            self._note("history", "skip")
+            self.notes.note_skipping()
             self.commit()
 
     def follow(self, follower: Follower) -> None:
@@ -97,14 +79,14 @@ class Ledger:
         viewers = Viewers(store.viewers(), self._clock)
         read = store.slots(), store.cursors(), store.open_rows(), store.meta(), store.edited()
         # From here on nothing fails: half of a reload would count a batch twice.
-        slots, self._cursors, rows, self.meta, edited = read
-        self.notes = Notes(self.meta, self._note)
-        self.names.slots = Slots(slots)
+        slots, self._cursors, rows, meta, edited = read
+        self.notes = Notes(meta)
+        self.names.go_back(Slots(slots))
         self._memory = Memory(
             store=store,
             clock=self._clock,
             rules=self._rules,
-            salt=self.salt,
+            salt=self.notes.salt,
             names=self.names,
             open=OpenRows(rows),
             hot=HotFiles(edited, self._rules.files_top, self._clock.now_ms),
@@ -123,12 +105,12 @@ class Ledger:
                 self.notes.read(source)
 
     def _publish(self, totals: Totals) -> None:
-        memory, slots = self._memory, self.names.slots
+        memory, slots, notes = self._memory, self.names.slots, self.notes
         self._late_ms = memory.late_ms
         self.published = Published(
             totals=totals,
-            salt=self.meta["salt"],
-            births=self._births,
+            salt=notes.salt,
+            births=notes.births,
             viewers=self._viewers,
             names={label: slots.names(label) for label in _SHOWN_AT_ZERO},
             places={label: slots.places(label) for label in _SHOWN_AT_ZERO},
@@ -137,38 +119,22 @@ class Ledger:
             ),
             hot_files=memory.hot.shown(),
             active=dict(memory.cache.active()),
-            baseline_ms=self.baseline_ms,
-            began_ms=int(self.meta.get("began_ms", self._opened_ms)),
+            baseline_ms=notes.baseline_ms,
+            began_ms=notes.began_ms or self._opened_ms,
             late_ms=memory.late_ms,
         )
 
     def _start_batch(self) -> None:
         self._batch = Batch(
-            self._memory, is_live=self.baseline_ms > 0, has_orphans="orphans" in self.meta
+            self._memory, is_live=self.baseline_ms > 0, has_orphans=self.notes.has_orphans
         )
         self._intake = Intake(self._memory, self._batch)
-        if "began_ms" not in self.meta:
-            self._note("began_ms", str(self._opened_ms))
-
-    @property
-    def salt(self) -> str:
-        """The key of all hashes that leave this ledger."""
-        return self.meta["salt"]
-
-    @property
-    def instance_id(self) -> str:
-        """The id of this ledger, by which its exporter is known from others."""
-        return self.meta["instance_id"]
+        self.notes.note_began(self._opened_ms)
 
     @property
     def baseline_ms(self) -> int:
         """When counting forward began; 0 while the history is still read."""
-        return int(self.meta.get("baseline_ms", 0))
-
-    @property
-    def _births(self) -> int:
-        """How many commits had series that had not been there before, since the baseline."""
-        return int(self.meta.get("births", 0))
+        return self.notes.baseline_ms
 
     def cursors(self, source: str) -> dict[str, Cursor]:
         """Return where the next poll of a source begins, by table."""
@@ -202,13 +168,10 @@ class Ledger:
 
     def set_baseline(self) -> None:
         """Note, with the next commit, that the history is in."""
-        self._note("baseline_ms", str(self._clock.now_ms()))
+        self.notes.note_baseline(self._clock.now_ms())
         self._batch.changes.is_baseline = True
         self._viewers.begin()
         self._memory.since_settled = NO_TIME
-
-    def _note(self, name: str, value: str) -> None:
-        self.meta[name] = self._batch.changes.meta[name] = value
 
     def size(self) -> int:
         """Return the bytes of the ledger on disk."""
@@ -232,8 +195,13 @@ class Ledger:
 
     def _counts(self, source: str) -> bool:
         """Return whether what a source brings counts: each has a history that may be skipped."""
-        skips = not self._rules.counts_history or self.meta.get("history") == "skip"
+        skips = not self._rules.counts_history or self.notes.skips_history
         return not skips or self.notes.is_read(source)
+
+    @property
+    def takes_summaries(self) -> bool:
+        """Whether what is read of a new source may come as summaries."""
+        return self._rules.takes_summaries
 
     def is_new(self, summary: Summary) -> bool:
         """Return whether a summary may be counted without its single events."""
@@ -300,18 +268,21 @@ class Ledger:
         """
         batch, old = self._batch, self.published.totals
         try:
-            series = changed_by(batch.deltas(), old.series, self._rules.series_limit)
+            deltas = batch.deltas()
+            every = chain.from_iterable(deltas.values())
+            series = changed_by(every, old.series, self._rules.series_limit)
             if self.baseline_ms:
                 self.names.keep_known()
-            if batch.admission.has_orphans and "orphans" not in self.meta:
-                self._note("orphans", "yes")
+            if batch.admission.has_orphans:
+                self.notes.note_orphans()
             for (source, table), due in self._memory.open.waiting.passed_over().items():
                 self.notes.note_due(source, table, due, self._clock.now_ms())
-            birth = self._births + 1 if batch.is_live else 0
+            birth = self.notes.births + 1 if batch.is_live else 0
             changed = old.changed(series, self._times(), birth)
             if birth and changed.has_born(birth):
-                self._note("births", str(birth))
+                self.notes.note_births(birth)
             changes = batch.changed()
+            changes.meta = self.notes.given()
             changes.series, changes.viewers = changed.rows(), self._viewers.moved()
             if changes:
                 self._store.write(changes)
@@ -324,22 +295,14 @@ class Ledger:
         self._start_batch()
         if self._follower is not None:
             counted = [
-                self._shown(call) for call in batch.counted if call.ended >= self.baseline_ms
+                Counted.of(call, self.names)
+                for call in batch.counted
+                if call.ended >= self.baseline_ms
             ]
             self._follower.committed(self._memory.open.running(), counted)
+        if self._rules.times is not None:
+            self._rules.times.added(deltas)
 
     def _times(self) -> Times:
         baseline = self.baseline_ms if self._batch.is_live else 0
-        return Times(self._batch.first_ms(), baseline, int(self.meta["began_ms"]))
-
-    def _shown(self, call: Invocation) -> Counted:
-        """Return a call that was counted, with its labels."""
-        label = self.names.label
-        loaded = call.status == COMPLETED
-        return Counted(
-            call,
-            tool=label("tool", call.tool, vouched=call.vouched),
-            agent=label("agent", call.agent),
-            project=label("project", call.project),
-            skill="" if call.skill is None else label("skill", call.skill, vouched=loaded),
-        )
+        return Times(self._batch.first_ms(), baseline, self.notes.began_ms)

@@ -17,6 +17,7 @@ from opencode_exporter.errors import ConfigError, LedgerDamagedError, LedgerErro
 from opencode_exporter.expose.health import PushHealth
 from opencode_exporter.ledger.file import set_aside
 from opencode_exporter.ledger.ledger import Ledger
+from opencode_exporter.ledger.rules import Rules
 from opencode_exporter.ledger.scope import Scope
 from opencode_exporter.ledger.store import Store
 from opencode_exporter.service.installed import Installed
@@ -38,19 +39,12 @@ def open_ledger(settings: Settings, clock: Clock) -> Ledger:
     Raises:
         LedgerError: It is held by another exporter, too new, or cannot be opened.
     """
+    rules = _rules(settings)
 
     def load() -> Ledger:
         store = Store(settings.ledger_path)
         try:
-            return Ledger(
-                store,
-                clock,
-                series_limit=settings.series_limit,
-                counts_history=settings.history == "count",
-                abandon_after_ms=settings.abandon_after_ms,
-                scope=Scope(settings.since_ms, settings.only_project),
-                files_top=settings.files_top,
-            )
+            return Ledger(store, clock, rules)
         except BaseException:
             store.drop()
             raise
@@ -60,13 +54,23 @@ def open_ledger(settings: Settings, clock: Clock) -> Ledger:
     except LedgerDamagedError:
         if settings.ledger_path is None:
             raise
-        _keep_aside(settings.ledger_path, clock, {})
+        _keep_aside(settings.ledger_path, clock)
         return load()
 
 
-def _keep_aside(path: Path, clock: Clock, known: Mapping[str, str]) -> None:
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        series_limit=settings.series_limit,
+        abandon_after_ms=settings.abandon_after_ms,
+        counts_history=settings.history == "count",
+        scope=Scope(settings.since_ms, settings.only_project),
+        files_top=settings.files_top,
+    )
+
+
+def _keep_aside(path: Path, clock: Clock, instance_id: str = "") -> None:
     # Over OTLP it goes on as the same instance, if it is still known which.
-    kept = {name: known[name] for name in ("instance_id",) if name in known}
+    kept = {"instance_id": instance_id} if instance_id else {}
     # A smaller total rebuilt from history would look like traffic.
     aside = set_aside(path, clock.now_ms(), {"history": "skip", **kept})
     log.error(
@@ -153,7 +157,7 @@ class Exporter:
             return
         self.ledger.drop()
         if not self._replaced:
-            _keep_aside(path, self._clock, self.ledger.meta)
+            _keep_aside(path, self._clock, self.ledger.notes.instance_id)
             self._replaced = True
         self.ledger.start_over(Store(path))
         self._damaged = self._replaced = False

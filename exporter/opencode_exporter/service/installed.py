@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from opencode_exporter.catalog.vocabulary import InstalledSkill
 from opencode_exporter.clock import Clock
 from opencode_exporter.counting.real_names import RealNames
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.session_rows import directories
 from opencode_exporter.source.skills.scanner import SkillScanner
-from opencode_exporter.vocabulary import InstalledSkill
 
 _SCAN_EVERY_S: Final = 60.0
 
@@ -64,5 +64,5 @@ class Installed:
             (Path(directory), Path(worktree)) for directory, worktree in everywhere
         )
         self.servers = self._scanner.servers
-        self._names.installed_skills = frozenset(skill.name for skill in self.skills)
+        self._names.note_installed(skill.name for skill in self.skills)
         self._scanned_s = self._clock.monotonic()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class Poller:
         progress: Told of the first read of each.
 
     Attributes:
-        stopping: Whether a long poll is to end after its current chunk; nothing is lost.
+        stopping: Set where a long poll is to end after its current chunk; nothing is lost.
         shown: What is known of each source, by its name in metrics.
         gone: What was counted of sources that are not there now, by these names.
     """
@@ -62,7 +63,7 @@ class Poller:
         self.sources: dict[str, Source] = {}
         self.shown: list[tuple[str, SourceHealth]] = []
         self.gone: dict[str, SourceHealth] = {}
-        self.stopping = False
+        self.stopping = threading.Event()
 
     @property
     def health(self) -> dict[str, SourceHealth]:
@@ -71,7 +72,7 @@ class Poller:
 
     def stop(self) -> None:
         """End a long poll after its current chunk; nothing is lost."""
-        self.stopping = True
+        self.stopping.set()
 
     def watch(self, paths: Sequence[Path]) -> None:
         """Set which files are polled; what was known of others is kept in the ledger."""
@@ -97,7 +98,7 @@ class Poller:
             tailer=self._tailer,
             installed=self.installed,
             clock=self._clock,
-            is_stopping=lambda: self.stopping,
+            is_stopping=self.stopping.is_set,
             progress=self._progress,
         )
 
@@ -135,11 +136,11 @@ class Poller:
             LedgerError: The baseline could not be written.
         """
         for label, poll in self._polls.items():
-            if self.stopping:
+            if self.stopping.is_set():
                 return
             poll.poll(self.sources[label], patiently=patiently)
         self.installed.scan_when_due()
-        if self.stopping:
+        if self.stopping.is_set():
             return
         self._settle(patiently=patiently)
         if not self._ledger.baseline_ms:

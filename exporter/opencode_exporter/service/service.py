@@ -131,7 +131,7 @@ class Service:
         pages = self._exporter.pages
         return Push(
             target,
-            self._exporter.ledger.meta["instance_id"],
+            self._exporter.ledger.notes.instance_id,
             SystemClock(),
             take_in=partial(self._take_in, target.viewer),
             snapshot=partial(pages.snapshot_for, target.viewer),

@@ -177,7 +177,8 @@ class SourcePoll:
             short = attempt == 1 and self.health.is_read
             with source.open(unnoticed=short) as reader:
                 known, file = self._ledger.notes.damage(self.label), signature.main
-                reader.damage = self._damage = load(known, file.inode if file else 0)
+                self._damage = load(known, file.inode if file else 0)
+                reader.spare(self._damage)
                 self._installed.look(self.label, reader)
                 self._take_in(source, reader)
                 self.health.versions = {
@@ -198,7 +199,7 @@ class SourcePoll:
         label, ledger, tailer = self.label, self._ledger, self._tailer
         ledger.begin_again(label)
         rows_read = 0
-        stretches = tailer.ahead(reader, ledger.cursors(label))
+        stretches = tailer.ahead(reader, ledger.cursors(label), summed=ledger.takes_summaries)
         if planned := _worth_reading_ahead(reader, stretches):
             ahead = read_ahead(reader, source.path, planned, tailer, ledger.is_new)
             with contextlib.closing(ahead) as chunks:

@@ -56,7 +56,7 @@ class Pages:
             servers=self._poller.installed.servers,
             exports=self._pushes.exports,
             spans=self._pushes.spans,
-            exemplars=self._pushes.exemplars.known(),
+            exemplars=self._pushes.exemplars.latest(),
             ledger_bytes=self._ledger.size(),
             build=BUILD,
             started_ms=self._started_ms,
@@ -128,7 +128,7 @@ class Pages:
             LandingRow(label, printable(source.path), self._state(label))
             for label, source in self._poller.sources.items()
         )
-        if aside := self._ledger.meta.get("set_aside"):
+        if aside := self._ledger.notes.set_aside:
             state = f"counts since the one before it was found damaged; that is kept as {aside}"
             rows += (LandingRow("ledger", printable(self._settings.ledger_path or ""), state),)
         return Landing(

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
 from contract.oracle.model import Call, Session
-from contract.oracle.parsing import number, obj, objs, word
 from contract.oracle.runs import targets
+from contract.oracle.tools import CATEGORIES
 from contract.oracle.turns import Turn
-from opencode_exporter.vocabulary import CATEGORIES
+from contract.oracle.values import number, obj, objs, word
 
 Language = Callable[[str], str]
 _LANGUAGES = {".md": "markdown", ".py": "python", ".ts": "typescript", ".txt": "text"}
@@ -40,7 +40,7 @@ def language(path: str) -> str:
 
 
 def is_edit(call: Call) -> bool:
-    """Say whether a call is an attempt: "edit, write, multiedit, patch"."""
+    """Return whether a call is an attempt: "edit, write, multiedit, patch"."""
     return CATEGORIES.get(call.tool) == "edit"
 
 

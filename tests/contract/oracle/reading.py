@@ -16,10 +16,11 @@ from typing import Any
 
 import apsw
 
-from contract.oracle import parsing
+from contract.oracle.calls import is_typed, v1_call
 from contract.oracle.model import LATER_MS, Row, Session, moment
-from contract.oracle.parsing import dollars, load, tokens
-from opencode_exporter.vocabulary import CATEGORIES
+from contract.oracle.rows import v1_row, v2_row
+from contract.oracle.tools import CATEGORIES
+from contract.oracle.values import dollars, load, tokens
 
 Rows = dict[str, dict[str, Row]]
 """Rows by session and message."""
@@ -98,7 +99,7 @@ def _v1(db: apsw.Connection, into: Rows, now: int = LATER_MS) -> None:
         written[message].append(created)
     sql = "SELECT id, session_id, time_created, rowid, data FROM message"
     for key, session, created, order, data in db.execute(sql):
-        row = parsing.v1_row(key, created, order, load(data), now=now)
+        row = v1_row(key, created, order, load(data), now=now)
         _add_parts(session, row, parts[key], written[key], now)
         other = into[session].get(key)
         if other is not None and row.kind == "step":
@@ -112,7 +113,7 @@ def _v1(db: apsw.Connection, into: Rows, now: int = LATER_MS) -> None:
 def _v2(db: apsw.Connection, into: Rows, now: int = LATER_MS) -> None:
     sql = "SELECT id, session_id, type, time_created, seq, data FROM session_message"
     for key, session, kind, created, seq, data in db.execute(sql):
-        found = parsing.v2_row(session, key, kind, created, seq, load(data), now=now)
+        found = v2_row(session, key, kind, created, seq, load(data), now=now)
         into[session][key] = found
 
 
@@ -159,8 +160,8 @@ def _add_parts(
     for part, at in zip_longest(parts, written):
         kind = part.get("type")
         if kind == "tool":
-            typed = typed or parsing.is_typed(part, stepped=stepped)
-            call = parsing.v1_call(session, row.message, part, stepped=stepped, now=now)
+            typed = typed or is_typed(part, stepped=stepped)
+            call = v1_call(session, row.message, part, stepped=stepped, now=now)
             if call is not None:
                 call.written = moment(at, now)
                 row.calls.append(call)

@@ -15,9 +15,9 @@ from itertools import pairwise
 from posixpath import join, normpath
 
 from contract.oracle.model import Call, Moment, Row, Session, took
-from contract.oracle.parsing import objs, word
+from contract.oracle.tools import CATEGORIES
 from contract.oracle.turns import Turn
-from opencode_exporter.vocabulary import CATEGORIES
+from contract.oracle.values import objs, word
 
 _NEVER = 1 << 62
 

@@ -75,7 +75,7 @@ class Turn:
 
 def goes_on(step: Row) -> bool:
     """
-    Say whether a step of 1.x alone tells that OpenCode's loop goes on after it.
+    Return whether a step of 1.x alone tells that OpenCode's loop goes on after it.
 
     "It goes on if the step holds a call of its own, or `finish` is `tool-calls` …  A step
     with an error, or with a refused call, ends it."  Choice: so does one that is not
@@ -264,7 +264,7 @@ class _Turns:
 
     def _followed(self, step: Row, ahead: Sequence[Row]) -> bool:
         """
-        Say whether what comes behind a step of 1.x shows that the loop went on.
+        Return whether what comes behind a step of 1.x shows that the loop went on.
 
         "`unknown` without a call of its own is decided by whether a further step of the
         exchange follows, at the session's next row or after a minute", "if the step has

@@ -45,7 +45,7 @@ SLOW: Final = {
 
 
 def ends(work: Callable[[], object]) -> bool:
-    """Say whether work ends soon, and not when its endpoint goes."""
+    """Return whether work ends soon, and not when its endpoint goes."""
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(SOON_S)

@@ -35,7 +35,7 @@ def receiver(protocol: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receive
 
 
 def between(one: Samples, value: tuple[Any, float], other: Samples) -> bool:
-    """Say whether a pushed sample is what the pages before and after it show, or between."""
+    """Return whether a pushed sample is what the pages before and after it show, or between."""
     key, number = value
     low, high = sorted((one[key], other[key]))
     return low <= number <= high

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from harness.real_tools import real_opencode
 from harness.skill_files import found, put, seen_by
+from opencode_exporter.catalog.vocabulary import InstalledSkill
 from opencode_exporter.source.opencode.config import parse_config
 from opencode_exporter.source.skills.scanner import SkillScanner
-from opencode_exporter.vocabulary import InstalledSkill
 
 
 def test_empty_machine_has_the_built_in_skill(home: Path) -> None:

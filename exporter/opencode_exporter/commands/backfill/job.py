@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import IO, Final
 
 from opencode_exporter.clock import Clock
+from opencode_exporter.commands.backfill.baseline import Baseline, baseline_of
 from opencode_exporter.commands.backfill.history import History, read
-from opencode_exporter.commands.backfill.known import Known, known_of
 from opencode_exporter.commands.backfill.openmetrics import Progress as WriteProgress
 from opencode_exporter.commands.backfill.openmetrics import Written, write
 from opencode_exporter.commands.backfill.timeline import Period, Timeline
@@ -88,10 +88,10 @@ def run(
         ExporterError: The file cannot be written.
     """
     _refuse_what_is_read(job, settings, environ, home)
-    known = known_of(job.ledger)
-    period = _period(job, known)
+    baseline = baseline_of(job.ledger)
+    period = _period(job, baseline)
     with _opened(job.output) as out, Timeline() as timeline:
-        history = History(known, period, timeline, settings)
+        history = History(baseline, period, timeline, settings)
         read(history, environ, home, clock, reading)
         if job.until_ms and timeline.first(period.last) is None:
             raise ConfigError("nothing happened before --until", hint="give a later time or none")
@@ -109,19 +109,19 @@ def _refuse_what_is_read(
         )
 
 
-def _period(job: Job, known: Known) -> Period:
+def _period(job: Job, baseline: Baseline) -> Period:
     """Return the period; what did not count has one more sample at its end, 0."""
-    end_ms = known.baseline_ms - 1
+    end_ms = baseline.at_ms - 1
     if job.until_ms > end_ms:
         raise ConfigError(
-            f"the exporter began to count at {_utc(known.baseline_ms)}, before --until",
+            f"the exporter began to count at {_utc(baseline.at_ms)}, before --until",
             hint="what came after is in what it serves; give an earlier time or none",
         )
     return Period(
         job.step_s,
-        (job.until_ms or end_ms) - known.skips,
-        job.until_ms or known.baseline_ms,
-        known.baseline_ms,
+        (job.until_ms or end_ms) - baseline.skips,
+        job.until_ms or baseline.at_ms,
+        baseline.at_ms,
     )
 
 

@@ -72,14 +72,14 @@ def write(
 
 def _shown(history: History) -> AllSeries:
     """Return what each series came to: at the baseline, or in all where nothing counted then."""
-    known, settings = history.known, history.settings
+    baseline, settings = history.baseline, history.settings
     names: dict[str, list[str]] = {"tool": [], "skill": []}
-    for label, name in known.slots:
+    for label, name in baseline.slots:
         names.setdefault(label, []).append(name)
-    totals, projects = known.totals, settings.project_names
-    if known.skips:
+    totals, projects = baseline.totals, settings.project_names
+    if baseline.skips:
         totals, projects = history.timeline.by_metric(), "name"  # they are named already
-    found = at_baseline(totals, names, projects, known.salt, settings.series_limit)
+    found = at_baseline(totals, names, projects, baseline.salt, settings.series_limit)
     return {
         metric: dict(series)
         for metric in c.ON_PAGE
@@ -99,7 +99,7 @@ class _Pen:
         # Without any event there is nothing but what was deleted: two samples of that.
         self._begin = (history.timeline.first(self._last) or self._last) - 1
         # Where the history did not count, counting began at 0: Prometheus sees a restart.
-        self._ends_at_zero = history.known.skips
+        self._ends_at_zero = history.baseline.skips
         self._end_ms = period.end_ms
         last_ms = period.end_ms + self._ends_at_zero
         self.written = Written(self._begin * self._step_s * 1000, last_ms)

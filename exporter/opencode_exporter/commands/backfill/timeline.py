@@ -20,7 +20,7 @@ from opencode_exporter.counting.series import Labels, Value, merge
 from opencode_exporter.errors import LedgerError
 from opencode_exporter.times import SENSIBLE_MS
 
-Series = tuple[str, Labels]
+SeriesKey = tuple[str, Labels]
 """A metric's name, and labels."""
 
 _encode = msgspec.json.Encoder().encode
@@ -65,9 +65,10 @@ class Timeline:
         self._db = apsw.Connection("")  # temporary, removed when closed
         self._db.pragma("journal_mode", "OFF")
         self._db.execute("CREATE TABLE added (series INTEGER, place INTEGER, value BLOB)")
-        self._ids: dict[Series, int] = {}
-        self.totals: dict[Series, Value] = {}
+        self._ids: dict[SeriesKey, int] = {}
+        self.totals: dict[SeriesKey, Value] = {}
         """All that was added to each series."""
+        self._failure: LedgerError | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -80,12 +81,13 @@ class Timeline:
         try:
             yield
         except apsw.Error as err:
-            raise LedgerError(
+            self._failure = LedgerError(
                 f"the temporary database of the history cannot be used ({err})",
                 hint="free space where temporary files are, or name another place with TMPDIR",
-            ) from err
+            )
+            raise self._failure from err
 
-    def add(self, place: int, added: Mapping[Series, Value]) -> None:
+    def add(self, place: int, added: Mapping[SeriesKey, Value]) -> None:
         """
         Note what a sample is the first to show.
 
@@ -103,7 +105,14 @@ class Timeline:
             self._db.executemany("INSERT INTO added VALUES (?, ?, ?)", rows)
 
     def finish(self) -> None:
-        """Index what was added; nothing more is added after this."""
+        """
+        Index what was added; nothing more is added after this.
+
+        Raises:
+            LedgerError: There is no room for it, or something was not added for want of room.
+        """
+        if self._failure is not None:  # who polled may have gone on
+            raise self._failure
         with self._room():
             self._db.execute("CREATE INDEX added_by_series ON added (series, place)")
 
@@ -119,7 +128,7 @@ class Timeline:
         found = self._db.execute("SELECT min(place) FROM added WHERE place <= ?", (until,)).get
         return None if found is None else int(found)
 
-    def added(self, series: Series, until: int) -> Iterator[tuple[int, Value]]:
+    def added(self, series: SeriesKey, until: int) -> Iterator[tuple[int, Value]]:
         """Yield what was added to a series, place by place, up to one."""
         rows: Iterable[tuple[int, bytes]] = self._db.execute(
             "SELECT place, value FROM added WHERE series = ? AND place <= ? ORDER BY place",

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from opencode_exporter.counting.keys import hashed
+from opencode_exporter.bits import hashed
+from opencode_exporter.catalog.vocabulary import is_edit
 from opencode_exporter.counting.turns.state import Change, Turn
 from opencode_exporter.events import COMPLETED, ERROR, Step, StepCall
-from opencode_exporter.vocabulary import is_edit
 
 _MOST: Final = 4096
 """Targets of one turn that are kept in mind; beyond, the oldest are forgotten."""

@@ -13,10 +13,11 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from opencode_exporter import catalog as c
-from opencode_exporter.counting.keys import hashed
+from opencode_exporter.bits import hashed
 from opencode_exporter.counting.measures import measure, measure_late
 from opencode_exporter.counting.tally import NOWHERE, Tally
-from opencode_exporter.counting.turns.cache import FIRST, NEVER, Cache, Due
+from opencode_exporter.counting.turns.cache import FIRST, Cache, Due
+from opencode_exporter.counting.turns.due import DECIDED_MS, IDLE_MS, due_of, is_idle, waits
 from opencode_exporter.counting.turns.queue import (
     given_up,
     is_left,
@@ -30,10 +31,6 @@ from opencode_exporter.counting.turns.state import FORK, ROOT, SUBAGENT, Convers
 from opencode_exporter.counting.turns.turns import Turns, transitions
 from opencode_exporter.events import Remark, SessionRow, Step
 
-IDLE_MS: Final = 3_600_000
-"""How long a session must have been silent for its invocations to be counted."""
-DECIDED_MS: Final = 60_000
-"""How long a step that may be the last of its turn waits for another."""
 _MOST_LOST: Final = 8
 """Steps of one session that were given up and whose ends still count."""
 
@@ -287,12 +284,12 @@ class Conversations:
         if conversation.is_open and is_silent(last):
             tally = self._tally_of(conversation, last + self._abandon_after)
             self._turns_into(tally).give_up(conversation)
-        if _waits(conversation) and last + DECIDED_MS <= self._now():
+        if waits(conversation) and last + DECIDED_MS <= self._now():
             tally = self._tally_of(conversation, last + DECIDED_MS)
             self._turns_into(tally).decide(conversation)
         for at, *skills in transitions(conversation):
             self._tally_of(conversation, at).add(c.SKILL_TRANSITIONS, *skills)
-        if self._is_idle(conversation):
+        if is_idle(conversation, self._now()):
             self._observe(conversation, last + IDLE_MS)
 
     def archive(self, sessions: Collection[str]) -> None:
@@ -311,27 +308,11 @@ class Conversations:
     def _is_due(self, conversation: Conversation) -> bool:
         return self.due_of(conversation) <= self._now()
 
-    def _is_idle(self, conversation: Conversation) -> bool:
-        return self._now() - conversation.last >= IDLE_MS
-
     def due_of(self, conversation: Conversation) -> int:
         """Return when something of a conversation has to be decided, ms."""
-        due, last = NEVER, conversation.last
-        if conversation.kind and not (conversation.observed and self._is_idle(conversation)):
-            due = last + IDLE_MS
-        if conversation.is_open:
-            due = min(due, last + self._abandon_after)
-        if _waits(conversation):
-            due = min(due, last + DECIDED_MS)
-        return min(due, last) if conversation.loads else due
+        return due_of(conversation, self._abandon_after, self._now())
 
 
 def _calls_in(step: Step, after: int = 0) -> int:
     """Return how many calls a step has, those inside others included, after the first ones."""
     return sum(1 + len(call.inner) for call in step.calls[after:])
-
-
-def _waits(conversation: Conversation) -> bool:
-    """Return whether only what follows, or a while of silence, tells how a turn ends."""
-    turn = conversation.turn
-    return turn is not None and turn.waits and not conversation.queue

@@ -14,16 +14,13 @@ from collections.abc import Callable
 from typing import Final
 
 from opencode_exporter import catalog as c
+from opencode_exporter.catalog.vocabulary import AGENT_TOOL, DEEPEST
 from opencode_exporter.counting.tally import Tally, tool_of
 from opencode_exporter.counting.turns.state import Call, Conversation, Held, Work
 from opencode_exporter.events import ABANDONED, Step, StepCall
-from opencode_exporter.vocabulary import AGENT_TOOL
 
 _MOST_HELD: Final = 100
 """Turns of one sub-agent that wait for their call; beyond, the oldest wait no longer."""
-
-_DEEPEST: Final = 100
-"""Sub-agents of sub-agents that are followed: a damaged source may go round in circles."""
 
 
 def work_of(step: Step, retries: int) -> Work:
@@ -105,7 +102,7 @@ class Delegation:
                 self._tally.add(c.UNATTRIBUTED)
         elif caller.skill:
             self.add_to_run(caller.skill, turn.work)
-        elif caller.inside and depth < _DEEPEST:
+        elif caller.inside and depth < DEEPEST:
             above = self._look_up(child.parent)
             if above.turn is not None:
                 above.turn.loose.absorb(turn.work)

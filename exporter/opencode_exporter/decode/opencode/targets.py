@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from opencode_exporter.catalog.vocabulary import CATEGORIES
 from opencode_exporter.decode.opencode.call_json import Asked, Recorded, listed_diffs, single_diffs
 from opencode_exporter.decode.targets import file_change, hashes_of, within
 from opencode_exporter.decode.values import amount, text_or
 from opencode_exporter.events import COMPLETED, FileChange, Session
-from opencode_exporter.vocabulary import CATEGORIES
 
 
 def targets(tool: str, asked: Asked, recorded: Recorded, directory: str) -> tuple[int, ...]:

@@ -70,7 +70,7 @@ class Tracing:
         self._ledger = ledger
         self._filters = filters
         self._project_names = project_names
-        self._resource = resource_of(ledger.instance_id, host_name=target.host_name)
+        self._resource = resource_of(ledger.notes.instance_id, host_name=target.host_name)
         self._callers = Callers()
         self._handed = 0
         self._stopping: threading.Thread | None = None
@@ -109,7 +109,7 @@ class Tracing:
     def _send_off(self, event: Invocation, shown: Shown) -> None:
         if not self._filters.tool.shows(shown.tool):
             return
-        ids = self._callers.ids(self._ledger.salt, event)
+        ids = self._callers.ids(self._ledger.notes.salt, event)
         self._processor.on_end(span_of(event, shown, ids, self._resource))
         self._handed += 1
         if event.status in (COMPLETED, ERROR):
@@ -123,7 +123,7 @@ class Tracing:
     def _shown(self, one: Counted) -> Shown:
         """Return the names of a call as they are shown: its labels by the user's flags."""
         labels = (one.tool, one.agent, one.project, one.event.status or "")
-        how, salt = self._project_names, self._ledger.salt
+        how, salt = self._project_names, self._ledger.notes.salt
         tool, agent, project, _ = shown_labels(c.TOOL_USAGE, labels, how, salt)
         skill = one.skill if one.skill and self._filters.skill.shows(one.skill) else ""
         return Shown(tool, agent, project, skill)

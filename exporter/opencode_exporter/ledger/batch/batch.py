@@ -6,13 +6,12 @@ Made new for each commit; where that fails it is thrown away.  Writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from opencode_exporter import catalog as c
 from opencode_exporter.counting import keys
 from opencode_exporter.counting.fork_prints import ForkPrints
-from opencode_exporter.counting.series import Delta, Labels
+from opencode_exporter.counting.series import Labels
 from opencode_exporter.counting.summary import NO_TIME, first_of
+from opencode_exporter.counting.sums import DeltasBySpan, SumsBySpan
 from opencode_exporter.counting.tally import Tally
 from opencode_exporter.counting.turns.cache import NEVER
 from opencode_exporter.counting.turns.conversations import Conversations
@@ -44,7 +43,9 @@ class Batch:
     def __init__(self, memory: Memory, *, is_live: bool, has_orphans: bool) -> None:
         self._memory = memory
         self.is_live = is_live
-        self.sums = memory.rules.sums()
+        rules = memory.rules
+        span_of = rules.times.span_of if rules.times is not None else None
+        self.sums = SumsBySpan(span_of, rules.abandon_after_ms)
         self.admission = Admission(
             memory.store.owners,
             ForkPrints(memory.store.prints, memory.stand_ins),
@@ -54,7 +55,7 @@ class Batch:
         self.conversations = Conversations(
             memory.cache,
             memory.salt,
-            memory.rules.abandon_after_ms,
+            rules.abandon_after_ms,
             admit=self._admit_lost,
             now=memory.clock.now_ms,
             tally_at=self._tally_at,
@@ -87,9 +88,9 @@ class Batch:
         source, *others = labels
         shown = self._memory.names.slots.take("source", source)
         cut = shown != source and metric.kind == "counter"
-        self.sums.count(metric, (shown, *others), value, cut=cut)
+        self.sums.timeless.count(metric, (shown, *others), value, cut=cut)
 
-    def deltas(self) -> Iterable[Delta]:
+    def deltas(self) -> DeltasBySpan:
         """Return what the batch adds to each series; new names take their slots here."""
         return self.sums.deltas(self._memory.names)
 

@@ -31,7 +31,6 @@ from opencode_exporter.ledger.batch.admission import Verdict, first_load_key
 from opencode_exporter.ledger.batch.batch import Batch
 from opencode_exporter.ledger.batch.memory import Memory
 from opencode_exporter.ledger.hot_files import without_paths
-from opencode_exporter.ledger.scope import EVERYTHING
 from opencode_exporter.ledger.store import Place
 
 _LATE_MS: Final = 15 * 60_000
@@ -114,9 +113,9 @@ class Intake:
 
     def is_new(self, summary: Summary) -> bool:
         """Return whether a summary may be counted without its single events."""
-        keys = summary.key_list()
-        if self._scope != EVERYTHING:
+        if not self._memory.rules.takes_summaries:
             return False
+        keys = summary.key_list()
         return self._admission.is_new(summary, keys) and not self._open.concerns_any(keys)
 
     def _take_summary(self, summary: Summary) -> None:
@@ -133,8 +132,8 @@ class Intake:
         if not self._counting:
             self._learn_tools(tool for (tool, vouched, *_), _ in summary.calls if vouched)
             return
-        self._sums.calls.absorb(summary.calls)
-        self._sums.tally.absorb(summary.measures)
+        self._sums.timeless.calls.absorb(summary.calls)
+        self._sums.timeless.tally.absorb(summary.measures)
         self._batch.note_time(summary.first)
         self._note_lateness(summary.first_end)
 
@@ -188,9 +187,9 @@ class Intake:
                 self._open.end_call(place, event, key, given_up=event.status == ABANDONED)
             self._count_call(event)
         elif event.status != ABANDONED and self._open.is_late(place, event):
-            self._sums.count(c.LATE_ENDS, (event.status or "",))
+            self._sums.timeless.count(c.LATE_ENDS, (event.status or "",))
         elif verdict is not Verdict.REPEAT:
-            self._sums.count(c.COPIES_SKIPPED, (_CAUSES[verdict],))
+            self._sums.timeless.count(c.COPIES_SKIPPED, (_CAUSES[verdict],))
         if verdict is not Verdict.NEW and event.status == ABANDONED:
             self._open.take_off(place, event)  # another's end is its own
 
@@ -237,7 +236,7 @@ class Intake:
                 self._sums.of(event).calls.count_skill_load(event, first_in_session=first)
                 self._note_lateness(event.at)
         elif verdict is not Verdict.REPEAT:
-            self._sums.count(c.COPIES_SKIPPED, (_CAUSES[verdict],))
+            self._sums.timeless.count(c.COPIES_SKIPPED, (_CAUSES[verdict],))
 
     def _first_in_session(self, session: str, skill: str) -> bool:
         return self._admission.once(first_load_key(session, skill))
@@ -259,7 +258,7 @@ class Intake:
             if verdict is Verdict.NEW:
                 calls.append(self._names.of_call(call))
             elif verdict is not Verdict.REPEAT:
-                self._sums.count(c.COPIES_SKIPPED, (_CAUSES[verdict],))
+                self._sums.timeless.count(c.COPIES_SKIPPED, (_CAUSES[verdict],))
         only_repeats = row.kind.is_call and row.calls and not calls and not given_up
         kept = msgspec.structs.replace(row, calls=tuple(calls), given_up=given_up)
         self._open.set(place, None if only_repeats else kept)

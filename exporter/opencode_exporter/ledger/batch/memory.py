@@ -6,40 +6,16 @@ Made anew where the ledger goes back to what is on disk.  Decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from opencode_exporter.clock import Clock
 from opencode_exporter.counting.real_names import RealNames
 from opencode_exporter.counting.summary import NO_TIME
-from opencode_exporter.counting.sums import Sums
 from opencode_exporter.counting.turns.cache import Cache
 from opencode_exporter.ledger.hot_files import HotFiles
 from opencode_exporter.ledger.open_rows import OpenRows
-from opencode_exporter.ledger.scope import EVERYTHING, Scope
+from opencode_exporter.ledger.rules import Rules
 from opencode_exporter.ledger.store import Store
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """
-    By which rules a ledger counts.
-
-    Attributes:
-        series_limit: The most series that one metric may have.
-        counts_history: Whether what a source holds at its first read counts.
-        abandon_after_ms: How long something open may stay without a change.
-        scope: What counts, of all that is read.
-        files_top: How many of the most edited files to show.
-        sums: Makes the sums of a batch.
-    """
-
-    series_limit: int
-    counts_history: bool
-    abandon_after_ms: int
-    scope: Scope = EVERYTHING
-    files_top: int = 0
-    sums: Callable[[], Sums] = Sums
 
 
 @dataclass(kw_only=True)

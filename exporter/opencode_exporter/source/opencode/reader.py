@@ -20,7 +20,7 @@ import apsw
 
 from opencode_exporter.errors import SourceChangedError
 from opencode_exporter.source.opencode.damage import Damage
-from opencode_exporter.source.opencode.schema import READABLE, Layout
+from opencode_exporter.source.opencode.schema import READABLE, Layout, layout_of
 
 BUSY_MS: Final = 200
 """How long SQLite waits for a lock."""
@@ -52,6 +52,19 @@ class Reader:
         self.layout = Layout({})
         self.damage: Damage | None = None
         """Where damaged pages are noted; None: they end the read."""
+
+    def learn_layout(self) -> None:
+        """
+        Learn which tables and columns there are.
+
+        Raises:
+            SourceUnsupportedError: A table or column that we rely on is not there.
+        """
+        self.layout = layout_of(self.query)
+
+    def spare(self, damage: Damage) -> None:
+        """Read around damaged pages from now on, and note them."""
+        self.damage = damage
 
     def query(self, sql: str, values: tuple[object, ...] = ()) -> apsw.Cursor:
         """Run one statement; its read transaction ends with the cursor."""

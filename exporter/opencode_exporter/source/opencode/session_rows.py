@@ -9,6 +9,7 @@ from collections.abc import Collection
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Final
 
+from opencode_exporter.catalog.vocabulary import DEEPEST
 from opencode_exporter.counting.labels import clean
 from opencode_exporter.decode.opencode.copies import APART_MS
 from opencode_exporter.events import (
@@ -24,8 +25,6 @@ from opencode_exporter.source.opencode.reader import Reader
 _GLOBAL: Final = "global"
 _CACHED: Final = 1024
 _LATEST: Final = 2000
-_DEEPEST: Final = 100
-"""Sessions above one that are asked for: a damaged source may go round in circles."""
 _FIRST: Final = 8
 """Messages of a session that are looked at: a fork copies the first ones first."""
 _REWOUND: Final = f"""
@@ -110,7 +109,7 @@ class Sessions:
 
     def _root(self, parent: str) -> str:
         """Return the topmost session above one, as far as there are rows; nothing for none."""
-        for _ in range(_DEEPEST if parent else 0):
+        for _ in range(DEEPEST if parent else 0):
             row = self._reader.one(self._table, self._above, (parent,))
             above = _text(row[0]) if row is not None else ""
             if not above:

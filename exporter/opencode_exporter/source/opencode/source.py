@@ -39,7 +39,6 @@ from opencode_exporter.source.opencode.lockless import (
     vfs,
 )
 from opencode_exporter.source.opencode.reader import BUSY_MS, Reader, changed, connect, restrict
-from opencode_exporter.source.opencode.schema import layout_of
 
 _MAGIC: Final = b"SQLite format 3\x00"
 _JOURNAL: Final = bytes.fromhex("d9d505f920a163d7")  # begins one that may have to be undone
@@ -153,7 +152,7 @@ class Source:
             except apsw.Error as err:
                 raise sqlite_error(err) from err
             try:
-                reader.layout = layout_of(reader.query)
+                reader.learn_layout()
                 yield reader
             except Exception as err:
                 reader.verify()  # a torn read looks like damage, or like a defect of ours

@@ -27,7 +27,7 @@ class Stretch(msgspec.Struct, frozen=True):
     table: str
     cursor: Cursor
     last: int
-    is_first: bool = False  # nothing of the source has been read before
+    is_first: bool = False  # nothing of the source has been read before: it may be summed
     is_brought: bool = False  # rows of another table bring these
     all_rows: int = 0  # of the table, where no rowid is left above them; else 0
 

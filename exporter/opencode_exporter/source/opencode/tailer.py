@@ -52,19 +52,10 @@ class Tailer:
         clock: A stopwatch, and the time of day.
         patience: Decides which open calls will not end any more.
         with_paths: Whether steps tell the paths of files that they change.
-        summaries: Whether what is read of a new source may come as summaries.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        patience: Patience,
-        *,
-        with_paths: bool = False,
-        summaries: bool = True,
-    ) -> None:
+    def __init__(self, clock: Clock, patience: Patience, *, with_paths: bool = False) -> None:
         self._clock = clock
-        self._summaries = summaries
         self.with_paths = with_paths
         self.patience = patience
 
@@ -115,13 +106,22 @@ class Tailer:
             reader.verify()
             yield chunk
 
-    def ahead(self, reader: Reader, cursors: Mapping[str, Cursor]) -> list[Stretch]:
-        """Return the rows that have not been read yet, table by table in the order of `read`."""
+    def ahead(
+        self, reader: Reader, cursors: Mapping[str, Cursor], *, summed: bool = False
+    ) -> list[Stretch]:
+        """
+        Return the rows that have not been read yet, table by table in the order of `read`.
+
+        Args:
+            reader: The open source.
+            cursors: Up to where each table has been read.
+            summed: Whether what is read of a new source may come as summaries.
+        """
         known = self._tables(reader)
         found = [stretch_of(reader, table, cursors.get(table.name, Cursor())) for table in known]
         # What rows of the second origin have, the first may have brought already.
         first = next((t.kind.origin for t, s in zip(known, found, strict=True) if s.rows), 0)
-        is_new = self._summaries and not cursors
+        is_new = summed and not cursors
         return [
             msgspec.structs.replace(
                 stretch,

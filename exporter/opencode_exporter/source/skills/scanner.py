@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
+from opencode_exporter.catalog.vocabulary import BUILT_IN, InstalledSkill, Scope
 from opencode_exporter.clock import Clock, SystemClock
 from opencode_exporter.counting.labels import clean
 from opencode_exporter.events import LONGEST_PATH, OVERFLOW, UNKNOWN
 from opencode_exporter.source.file_cache import FileCache
 from opencode_exporter.source.opencode.config import OpenCodeConfig, parse_config
 from opencode_exporter.source.skills.front_matter import skill_name
-from opencode_exporter.vocabulary import BUILT_IN, InstalledSkill, Scope
 
 log = logging.getLogger(__name__)
 

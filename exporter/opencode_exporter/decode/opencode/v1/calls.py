@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from opencode_exporter import vocabulary
+from opencode_exporter.catalog import vocabulary
 from opencode_exporter.decode.opencode import verdicts
 from opencode_exporter.decode.opencode.call_json import Asked, parse_asked
 from opencode_exporter.decode.opencode.targets import file_changes, targets

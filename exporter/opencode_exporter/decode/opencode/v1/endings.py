@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final, NamedTuple
 
-from opencode_exporter import vocabulary
+from opencode_exporter.catalog import vocabulary
 from opencode_exporter.decode.opencode import verdicts
 from opencode_exporter.decode.values import mapping, text_or
 from opencode_exporter.events import ABORTED, COMPLETED, ERROR, UNKNOWN

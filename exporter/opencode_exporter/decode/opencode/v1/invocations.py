@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from opencode_exporter import times, vocabulary
+from opencode_exporter import times
+from opencode_exporter.catalog import vocabulary
 from opencode_exporter.decode.opencode import verdicts
 from opencode_exporter.decode.opencode.copies import is_surely_copied_v1, is_suspect_v1
 from opencode_exporter.decode.opencode.v1.calls import ENDED, Call

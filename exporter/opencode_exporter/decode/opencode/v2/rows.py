@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from opencode_exporter import times, vocabulary
+from opencode_exporter import times
+from opencode_exporter.catalog import vocabulary
 from opencode_exporter.decode.opencode import verdicts
 from opencode_exporter.decode.opencode.call_json import Asked, parse_asked
 from opencode_exporter.decode.opencode.copies import is_suspect_v2
@@ -23,7 +24,7 @@ from opencode_exporter.decode.opencode.v2.shapes import (
     Error,
     Item,
     Metadata,
-    Row,
+    SessionMessageRow,
     State,
     Times,
     parse,
@@ -68,7 +69,7 @@ class Decoded(NamedTuple):
     final: bool
 
 
-def decode(row: Row, session: Session, now: int) -> Decoded:
+def decode(row: SessionMessageRow, session: Session, now: int) -> Decoded:
     """
     Return what a row says: its step or remark comes last, after its invocations.
 
@@ -128,7 +129,13 @@ def _asked(item: Item, state: State) -> Asked:
 
 
 def _invocation(
-    item: Item, state: State, asked: Asked, row: Row, session: Session, agent: str, now: int
+    item: Item,
+    state: State,
+    asked: Asked,
+    row: SessionMessageRow,
+    session: Session,
+    agent: str,
+    now: int,
 ) -> Invocation:
     stamps = item.time or Times()
     named_none = state.error is not None and verdicts.names_no_tool(state.error.message)
@@ -236,7 +243,9 @@ def _nested(state: State, parent: Invocation) -> list[Invocation]:
     ]
 
 
-def _user_loads(row: Row, data: Data, session: Session, now: int) -> list[UserSkillLoad]:
+def _user_loads(
+    row: SessionMessageRow, data: Data, session: Session, now: int
+) -> list[UserSkillLoad]:
     """Return the skills that a row of type ``skill`` or ``user`` says the user invoked."""
     named: list[tuple[str, str, int]] = []
     if row.type == "skill":

@@ -32,7 +32,7 @@ from opencode_exporter.decode.values import (
 )
 
 
-class Row(NamedTuple):
+class SessionMessageRow(NamedTuple):
     """A row of ``session_message`` that can hold what we count."""
 
     id: str
@@ -154,7 +154,7 @@ class Data(msgspec.Struct, gc=False):
 _data = msgspec.json.Decoder(Data).decode
 
 
-def parse(row: Row) -> tuple[Data, list[str]]:
+def parse(row: SessionMessageRow) -> tuple[Data, list[str]]:
     """
     Return a row's data, and the causes for which calls of it cannot be used.
 

@@ -18,7 +18,14 @@ from opencode_exporter.decode.opencode.origins import V2
 from opencode_exporter.decode.opencode.targets import file_changes, targets
 from opencode_exporter.decode.opencode.usage import cost_of, tokens_of
 from opencode_exporter.decode.opencode.v1.endings import ran_by_provider
-from opencode_exporter.decode.opencode.v2.shapes import Data, Item, MessageTimes, Model, Row, State
+from opencode_exporter.decode.opencode.v2.shapes import (
+    Data,
+    Item,
+    MessageTimes,
+    Model,
+    SessionMessageRow,
+    State,
+)
 from opencode_exporter.decode.values import mapping, name_or, whole
 from opencode_exporter.events import (
     COMPLETED,
@@ -81,7 +88,9 @@ def step_call(
     )
 
 
-def step(row: Row, data: Data, calls: list[StepCall], session: Session, now: int) -> Step:
+def step(
+    row: SessionMessageRow, data: Data, calls: list[StepCall], session: Session, now: int
+) -> Step:
     """
     Return the step of the model that a row of the type ``assistant`` is.
 
@@ -123,7 +132,7 @@ def _error(value: object) -> str:
     return name_or(whole(mapping(value).get("type")), UNKNOWN if value else "")
 
 
-def remark(row: Row, data: Data, skills: tuple[str, ...], session: Session) -> Remark:
+def remark(row: SessionMessageRow, data: Data, skills: tuple[str, ...], session: Session) -> Remark:
     """
     Return what a row of another type says of its turn.
 

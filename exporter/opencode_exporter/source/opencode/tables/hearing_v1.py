@@ -14,7 +14,7 @@ from opencode_exporter.decode.opencode.v1.rows import Told
 from opencode_exporter.decode.opencode.v1.steps import SETTLED_MS, TABLE, MessageRow
 from opencode_exporter.events import Rejection, Remark, Step, weight
 from opencode_exporter.source.opencode.tables.part_v1 import PART_KIND, PART_TABLE
-from opencode_exporter.source.opencode.tables.table import Intake, Known, Taken
+from opencode_exporter.source.opencode.tables.table import ChunkBuilder, Known, Taken
 
 States = dict[str, tuple[int, int]]
 """When rows changed, ms, and their sizes, by id."""
@@ -38,8 +38,8 @@ class Hearing:
     def __init__(self, kind: RowKind, now: int, known: Known, *, with_calls: bool) -> None:
         self._now = now
         self._with_calls = with_calls
-        self._messages = Intake(TABLE, kind, now, known.get(TABLE, ()))
-        self._calls = Intake(PART_TABLE, PART_KIND, now, known.get(PART_TABLE, ()))
+        self._messages = ChunkBuilder(TABLE, kind, now, known.get(TABLE, ()))
+        self._calls = ChunkBuilder(PART_TABLE, PART_KIND, now, known.get(PART_TABLE, ()))
         self._rows: list[tuple[MessageRow, Step | Remark | Rejection]] = []
         self._newest: deque[Anchor] = deque(maxlen=DENSE)
         self.weight = self.bytes = 0

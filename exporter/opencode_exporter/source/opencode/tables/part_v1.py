@@ -17,21 +17,15 @@ import apsw
 from opencode_exporter.chunk import DENSE, Anchor, Chunk, Cursor, OpenRow, RowKind
 from opencode_exporter.clock import Clock
 from opencode_exporter.decode.opencode.origins import V1
-from opencode_exporter.decode.opencode.v1.calls import call_of, may_be_typed, was_typed
-from opencode_exporter.decode.opencode.v1.endings import looks_typed
-from opencode_exporter.decode.opencode.v1.invocations import PartRow, invocation
 from opencode_exporter.decode.opencode.v1.shapes import (
     OddPart,
-    Part,
     is_step_over,
-    message,
     parse_part,
 )
-from opencode_exporter.decode.values import Message, Unusable
+from opencode_exporter.decode.values import Unusable
 from opencode_exporter.events import UNKNOWN, Event, Invocation, Rejection, Session
 from opencode_exporter.source.opencode.damage import LAST_ROWID
 from opencode_exporter.source.opencode.reader import LARGEST, Reader
-from opencode_exporter.source.opencode.session_rows import Sessions
 from opencode_exporter.source.opencode.tables.large import (
     DATA,
     NEED_CARE,
@@ -42,6 +36,7 @@ from opencode_exporter.source.opencode.tables.large import (
     name_of,
     number_of,
 )
+from opencode_exporter.source.opencode.tables.lone_calls_v1 import LoneCalls, ToolRow
 from opencode_exporter.source.opencode.tables.message_parts_v1 import BROKEN
 from opencode_exporter.source.opencode.tables.orphans_v1 import Sized, orphans
 from opencode_exporter.source.opencode.tables.table import (
@@ -49,7 +44,7 @@ from opencode_exporter.source.opencode.tables.table import (
     STALE_MS,
     WITHOUT_BOUNDS,
     Bounds,
-    Intake,
+    ChunkBuilder,
     Known,
     Taken,
     integer,
@@ -63,9 +58,6 @@ _NOBODY: Final = Session("", UNKNOWN, 0)
 PART_TABLE: Final = "part"
 PART_KIND: Final = RowKind(V1, is_call=True, restamps=True)
 """What a row of ``part`` is that is a call."""
-
-_ToolRow = tuple[Part, tuple[Any, ...]]
-"""A tool part, and the row that it was decoded from."""
 
 
 def _is_plain(row: tuple[Any, ...]) -> bool:
@@ -94,12 +86,6 @@ def _readable(row: tuple[Any, ...]) -> tuple[Any, ...]:
 def _anchor(row: tuple[Any, ...]) -> Anchor:
     rowid, name, created, _ = row
     return Anchor(rowid, shown(name), integer(created))
-
-
-def _step_begun(row: tuple[Any, ...]) -> str:
-    """Return the message of a part that begins a step, else nothing."""
-    message, data = row
-    return str(message) if parse_part(data).type == "step-start" else ""
 
 
 def _portions(rows: list[Sized]) -> Iterator[list[int]]:
@@ -147,7 +133,7 @@ class PartTable:
     def __init__(self, reader: Reader, clock: Clock) -> None:
         self._reader = reader
         self._clock = clock
-        self._sessions = Sessions(reader, reader.layout.sessions["v1"], generation="v1")
+        self._calls = LoneCalls(reader)
         self._brought_after = LAST_ROWID  # by no message, if nobody says so
         self._orphans: list[Sized] | None = None
         self._newest: list[tuple[Any, ...]] = []
@@ -268,8 +254,8 @@ class PartTable:
     ) -> tuple[Chunk, int | None]:
         """Return what the rows say, and the rowid at which a bound was met, if one was."""
         now = self._clock.now_ms()
-        intake = Intake(self.name, self.kind, now, known)
-        tools: list[_ToolRow] = []
+        builder = ChunkBuilder(self.name, self.kind, now, known)
+        tools: list[ToolRow] = []
         rows = size = 0
         stopped: int | None = None
         for row in cursor:
@@ -287,7 +273,7 @@ class PartTable:
                 part = OddPart(problem=err.cause if isinstance(err, Unusable) else "shape")
             if isinstance(part, OddPart) and part.problem:
                 events: list[Event] = [Rejection(str(row[1]), part.problem)]
-                intake.add(str(row[1]), integer(row[4]), 0, 0, events, final=True)
+                builder.add(str(row[1]), integer(row[4]), 0, 0, events, final=True)
                 continue
             if part.type == "tool":
                 tools.append((part, row if _is_plain(row) else _plain(row)))
@@ -297,67 +283,9 @@ class PartTable:
                 stopped = row[0]
                 break
         cursor.close()
-        self._add_tools(intake, tools, now)
-        intake.chunk.rows = rows
-        return intake.chunk, stopped
-
-    def _add_tools(self, intake: Intake, tools: list[_ToolRow], now: int) -> None:
-        messages = self._messages({row[2] for _, row in tools})
-        outside = self._outside_steps(tools)
-        nothing = Message()
-        ended, known = intake.chunk.events.append, intake.known
-        about = messages.get
-        session = _NOBODY
-        for part, (_, part_id, message_id, session_id, updated, _, created, size) in tools:
-            if session.id != session_id:  # rows come session by session
-                session = self._sessions.get(session_id)
-            events: list[Event]
-            if message_id in outside and may_be_typed(part):
-                # What the user typed, or will have: nothing says so while it runs.
-                final = was_typed(part)
-                intake.add(part_id, updated, size, 0, [], final=final)
-                continue
-            try:
-                row = PartRow(part_id, message_id, created)
-                event = invocation(call_of(part), row, about(message_id, nothing), session, now)
-            except Unusable as err:
-                events = [Rejection(part_id, err.cause, err.until)]
-                final = err.cause != "status"  # a word of the future may still end
-            else:
-                if event.status is None or part_id in known:
-                    events, final = [event], event.status is not None
-                else:
-                    ended(event)  # nearly all of them
-                    continue
-            intake.add(part_id, updated, size, 0, events, final=final)
-
-    def _outside_steps(self, tools: list[_ToolRow]) -> set[str]:
-        """Return the messages without a step, of the ones with commands that may be the user's."""
-        ids = {row[2] for part, row in tools if part.tool == "bash" and looks_typed(part.callID)}
-        if not ids:
-            return ids
-        sql = (
-            f"SELECT message_id, {DATA} FROM part "
-            "WHERE message_id IN (SELECT value FROM json_each(?)) "
-            f"AND CASE WHEN octet_length(data) <= {LARGEST} "
-            "THEN instr(CAST(data AS BLOB), CAST('\"step-start\"' AS BLOB)) END"
-        )
-        found, _ = self._reader.by_ids(self.name, sql, [*ids], _step_begun)
-        return ids.difference(found)
-
-    def _messages(self, ids: set[str]) -> dict[str, Message]:
-        """Return what is asked of messages, in one statement for all of a chunk."""
-        sql = (
-            f"SELECT id, {DATA}, time_created, rowid, octet_length(data) FROM message "
-            "WHERE id IN (SELECT value FROM json_each(?))"
-        )
-        return dict(self._reader.by_ids("message", sql, [*ids], self._message)[0])
-
-    def _message(self, row: tuple[Any, ...]) -> tuple[str, Message]:
-        name, data, created, rowid, size = row
-        if is_large(data, size):
-            data = any_data(self._reader, "message", rowid)
-        return name, message(data, integer(created))
+        self._calls.add(builder, tools, now)
+        builder.chunk.rows = rows
+        return builder.chunk, stopped
 
     def states(self, ids: list[str]) -> dict[str, tuple[int, int]]:
         """Return (updated, size) of the rows that still exist, without reading their data."""

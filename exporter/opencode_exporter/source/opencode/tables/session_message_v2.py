@@ -9,7 +9,7 @@ from typing import ClassVar
 from opencode_exporter.chunk import DENSE, Anchor, OpenRow, RowKind
 from opencode_exporter.decode.opencode.origins import V2
 from opencode_exporter.decode.opencode.v2 import rows as decode_v2
-from opencode_exporter.decode.opencode.v2.shapes import Row, is_step_over
+from opencode_exporter.decode.opencode.v2.shapes import SessionMessageRow, is_step_over
 from opencode_exporter.decode.values import Unusable
 from opencode_exporter.events import Event, Invocation, Rejection, weight
 from opencode_exporter.source.opencode.tables.large import (
@@ -25,7 +25,7 @@ from opencode_exporter.source.opencode.tables.message_rows import FoundRow, Mess
 from opencode_exporter.source.opencode.tables.table import (
     LOOKS,
     Bounds,
-    Intake,
+    ChunkBuilder,
     Known,
     Taken,
     integer,
@@ -57,7 +57,7 @@ class MessageTable(MessageRows):
 
     def _take(self, found: Iterator[FoundRow], bounds: Bounds, known: Known) -> Taken:
         now = self._clock.now_ms()
-        intake = Intake(self.name, self.kind, now, known.get(self.name, ()))
+        builder = ChunkBuilder(self.name, self.kind, now, known.get(self.name, ()))
         newest: deque[Anchor] = deque(maxlen=DENSE)
         rows = size = brings = 0
         for rowid, row_id, session_id, kind, seq, created, updated, data, length in found:
@@ -67,21 +67,25 @@ class MessageTable(MessageRows):
             session = text(session_id)
             usable = session is not None and text(row_id) is not None
             blob = data if usable and isinstance(data, bytes) else b""
-            row = Row(shown(row_id), shown(kind), integer(created), integer(updated), blob)
+            row = SessionMessageRow(
+                shown(row_id), shown(kind), integer(created), integer(updated), blob
+            )
             large = rowid if usable and is_large(data, length) else 0
             events, final = self._decode(row, session or "", now, large)
             read = length if large and row.type in decode_v2.ROW_TYPES else len(blob)
             size += read
-            intake.add(row.id, row.changed, read, integer(seq), events, final=final)
+            builder.add(row.id, row.changed, read, integer(seq), events, final=final)
             brings += sum(map(weight, events))
             if rows >= bounds.rows or size >= bounds.bytes or brings >= bounds.weight:
                 break
             if not rows % LOOKS and self._clock.monotonic() >= bounds.until:
                 break
-        intake.chunk.rows = rows
-        return Taken(intake.chunk, [*newest])
+        builder.chunk.rows = rows
+        return Taken(builder.chunk, [*newest])
 
-    def _decode(self, row: Row, session_id: str, now: int, large: int) -> tuple[list[Event], bool]:
+    def _decode(
+        self, row: SessionMessageRow, session_id: str, now: int, large: int
+    ) -> tuple[list[Event], bool]:
         """Return what a row says; of a large one the rowid is given, and its data are not."""
         if row.type not in decode_v2.ROW_TYPES:
             return [], True

@@ -164,7 +164,7 @@ def _due(events: list[Event]) -> int:
     return first
 
 
-class Intake:
+class ChunkBuilder:
     """Fills a chunk, row by row."""
 
     def __init__(self, table: str, kind: RowKind, now: int, known: Collection[str]) -> None:

@@ -1,5 +1,5 @@
 """
-What the ledger knows: when the baseline was, and what had been counted by then.
+The baseline of a ledger: when it was, and what had been counted by then.
 
 Holds the ledger alone while it reads it, and changes nothing of what it says.
 """
@@ -18,17 +18,17 @@ from opencode_exporter.ledger.store import Store
 
 
 @dataclass(frozen=True)
-class Known:
+class Baseline:
     """A ledger at its baseline."""
 
-    baseline_ms: int  # Unix
+    at_ms: int  # Unix
     totals: Mapping[str, Mapping[Labels, Value]]  # by metric
     skips: bool  # the history did not count: all began at 0
     slots: tuple[tuple[str, str], ...]  # names that are labels, by label
     salt: str
 
 
-def known_of(path: Path) -> Known:
+def baseline_of(path: Path) -> Baseline:
     """
     Return what a ledger knows of its baseline.
 
@@ -43,7 +43,7 @@ def known_of(path: Path) -> Known:
                 hint="start the exporter first, or name its ledger with --ledger.path",
             )
         with contextlib.closing(Store(path)) as store:
-            return _known(path, store)
+            return _baseline(path, store)
     except OSError as err:
         raise LedgerError(
             f"the ledger {path} cannot be opened ({err.strerror})",
@@ -55,7 +55,7 @@ def known_of(path: Path) -> Known:
         ) from err
 
 
-def _known(path: Path, store: Store) -> Known:
+def _baseline(path: Path, store: Store) -> Baseline:
     meta = store.meta()
     if "baseline_ms" not in meta:
         raise LedgerError(
@@ -65,8 +65,8 @@ def _known(path: Path, store: Store) -> Known:
     totals: dict[str, dict[Labels, Value]] = {}
     for metric, labels, value in store.baseline():
         totals.setdefault(metric, {})[labels] = value
-    return Known(
-        baseline_ms=int(meta["baseline_ms"]),
+    return Baseline(
+        at_ms=int(meta["baseline_ms"]),
         totals=totals,
         skips=meta.get("history") == "skip",
         slots=tuple(store.slots()),

@@ -41,6 +41,8 @@ _BY_PROVIDERS: Final = {"web_search": "web", "web_fetch": "web", "google_search"
 SKILL_TOOL: Final = "skill"
 SHELL_TOOL: Final = "shell"
 AGENT_TOOL: Final = "subagent"
+DEEPEST: Final = 100
+"""Sub-agents of sub-agents that are followed: a damaged source may go round in circles."""
 
 REASONS: Final = (
     "not_found",
