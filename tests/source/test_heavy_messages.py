@@ -24,7 +24,7 @@ from opencode_exporter.events import Step, weight
 from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.service import read_ahead, source_poll
 from opencode_exporter.source.opencode.source import Source
-from opencode_exporter.source.opencode.tables import message_parts_v1
+from opencode_exporter.source.opencode.tables import message_parts_v1, stream_v1
 from opencode_exporter.source.opencode.tables.table import WITHOUT_BOUNDS
 from opencode_exporter.source.opencode.tailer import _WEIGHT, Tailer
 
@@ -125,16 +125,18 @@ def test_messages_with_large_parts_are_read_a_few_at_a_time(
     bench.clock.advance(hours=100)
     whole = read(bench.source, bench.clock).events
     asked: list[int] = []
-    parts = message_parts_v1.MessageParts._parts
+    portion = message_parts_v1.MessageParts._of
 
-    def noted(self: message_parts_v1.MessageParts, sql: str, value: object) -> Any:
-        found, size = parts(self, sql, value)
-        asked.append(size)
-        return found, size
+    def noted(self: message_parts_v1.MessageParts, ids: list[str]) -> Any:
+        found = portion(self, ids)
+        asked.append(found.bytes)
+        return found
 
-    monkeypatch.setattr(message_parts_v1.MessageParts, "_parts", noted)
-    monkeypatch.setattr(message_parts_v1, "_WHOLE_BYTES", 30_000)
-    assert read(bench.source, bench.clock).events == whole
+    monkeypatch.setattr(message_parts_v1.MessageParts, "_of", noted)
+    monkeypatch.setattr(message_parts_v1, "WHOLE_BYTES", 30_000)
+    names = [event.message for event in whole if isinstance(event, Step)]
+    with table(bench.source, bench.clock) as messages:
+        assert messages.read_again(names).chunk.events == whole
     assert len(whole) == 20
     assert max(asked) <= 45_000
 
@@ -143,7 +145,8 @@ def test_of_more_parts_than_a_message_can_have_the_calls_count(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a step says of them is cut; its tokens come last, and are whole."""
-    monkeypatch.setattr(message_parts_v1, "_MOST", 50)
+    monkeypatch.setattr(message_parts_v1, "MOST", 50)
+    monkeypatch.setattr(stream_v1, "MOST", 50)
     with V1(bench.source) as database, database.db:
         heavy_v1(database, 1, 120)
     bench.clock.advance(hours=100)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
-import apsw
 import pytest
 
 from harness.databases import V1, V2, call
@@ -14,6 +14,8 @@ from harness.processes.opencode_writer import Neighbour
 from opencode_exporter.service import read_ahead, source_poll
 from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.source.opencode import tailer
+from opencode_exporter.source.opencode.tables import part_v1, stream_v1
+from opencode_exporter.source.opencode.tables.message_v1 import StepTable
 from opencode_exporter.source.opencode.tables.part_v1 import PartTable
 
 COUNT = "opencode_tool_invocations_total"
@@ -28,15 +30,13 @@ EDITS = """
 
 
 def fill(database: V1 | V2, tool: str, count: int) -> str:
-    """Write a session with some calls of one tool, a row each, and return it."""
+    """Write a session with some steps of one call each, and return it."""
     session = database.session()
-    if isinstance(database, V2):
-        for _ in range(count):
-            database.assistant(session, [call(name=tool)])
-        return session
-    message = database.message(session)
     for _ in range(count):
-        database.tool(message, tool=tool)
+        if isinstance(database, V2):
+            database.assistant(session, [call(name=tool)])
+        else:
+            database.tool(database.message(session), tool=tool)
     return session
 
 
@@ -85,32 +85,42 @@ def test_rowids_given_again_within_a_poll(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("table", [StepTable, PartTable])
 def test_row_committed_between_two_statements_of_a_chunk(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, table: type[StepTable | PartTable]
 ) -> None:
     """A chunk sees one state of the database: the cursor passes no row that was not read."""
     with V1(bench.source) as database:
-        fill(database, "read", 3)
-        take = PartTable._take
-
-        def interrupted(self: PartTable, cursor: apsw.Cursor, *more: Any) -> Any:
-            taken = take(self, cursor, *more)
-            fill(database, "edit", 1)
-            return taken
-
+        message = database.message(database.session())
         exporter = bench.exporter()
+        if table is PartTable:  # it reads what comes after its message
+            exporter.poll()
+        for _ in range(3):
+            database.tool(message, tool="read")
+        parsed = table_module(table).parse_part
+
+        def interrupted(data: object) -> Any:
+            database.tool(message, tool="edit")
+            fill(database, "edit", 1)
+            return parsed(data)
+
         with monkeypatch.context() as patch:
             # As if the end of what there is were not known: the window is open above.
-            patch.setattr(PartTable, "last_rowid", lambda self: 1_000)
-            patch.setattr(PartTable, "_take", interrupted)
+            patch.setattr(table, "last_rowid", lambda self: 1_000)
+            patch.setattr(table_module(table), "parse_part", interrupted)
             exporter.poll()
         exporter.poll()
         written = database.db.execute(
             "SELECT count(*) FROM part WHERE json_extract(data, '$.tool') = 'edit'"
         ).get
-        assert written >= 1
+        assert written >= 6
         assert counts(exporter) == {"read": 3, "edit": written}
         exporter.close()
+
+
+def table_module(table: type[StepTable | PartTable]) -> ModuleType:
+    """Return the module that reads the parts of a table's rows."""
+    return stream_v1 if table is StepTable else part_v1
 
 
 @pytest.mark.slow

@@ -23,27 +23,28 @@ from opencode_exporter.source.opencode.source import Source
 from opencode_exporter.source.opencode.tailer import Tailer
 
 Database = V1 | V2
-BOTH = pytest.mark.parametrize("generation", [V1, V2])
+PLACES: Final[dict[str, type[V1] | type[V2]]] = {"part": V1, "message": V1, "session_message": V2}
+TABLES = pytest.mark.parametrize("table", PLACES)
 LAST: Final = (1 << 63) - 1
 FIRST: Final = -(1 << 63)
-TABLE: Final = {V1: "part", V2: "session_message"}
 
 
-def add(db: Database, session: str, number: int) -> str:
-    """Write a call that has ended in a step of its own; return the id of its row."""
+def add(db: Database, session: str, number: int, table: str = "part") -> str:
+    """Write a call that has ended in a step of its own; return the id of its row in a table."""
     if isinstance(db, V1):
-        return db.tool(db.message(session), call=f"call_{number}")
+        message = db.message(session)
+        part = db.tool(message, call=f"call_{number}")
+        return part if table == "part" else message
     return db.assistant(session, [call(f"call_{number}")])
 
 
-def move(db: Database, row: str, rowid: int) -> None:
+def move(db: Database, table: str, row: str, rowid: int) -> None:
     """Give a row another rowid."""
-    table = TABLE[type(db)]
     db.db.execute(f"UPDATE {table} SET rowid = ? WHERE id = ?", (rowid, row))
 
 
 @pytest.mark.slow
-@BOTH
+@TABLES
 @pytest.mark.parametrize(
     ("rowid", "aside"),
     [
@@ -53,7 +54,7 @@ def move(db: Database, row: str, rowid: int) -> None:
 )
 def test_row_far_from_the_others_is_read_at_once(
     bench: Bench,
-    generation: type[Database],
+    table: str,
     rowid: int,
     monkeypatch: pytest.MonkeyPatch,
     *,
@@ -62,27 +63,27 @@ def test_row_far_from_the_others_is_read_at_once(
     """A gap of a billion rowids took forever, and rowids below 1 were never read."""
     if aside:
         monkeypatch.setattr(source_poll, "WORTH_IT_ROWS", 1)
-    with generation(bench.source) as db:
+    with PLACES[table](bench.source) as db:
         session = db.session()
-        rows = [add(db, session, number) for number in range(4)]
-        move(db, rows[-1], rowid)
+        rows = [add(db, session, number, table) for number in range(4)]
+        move(db, table, rows[-1], rowid)
         for page in readings(bench, db.session):
             assert counted(page) == {("read", "completed"): 4}
             assert page.value("opencode_exporter_history_progress_ratio", source=SOURCE) == 1
 
 
-@BOTH
-def test_few_rows_far_apart_take_few_windows(bench: Bench, generation: type[Database]) -> None:
+@pytest.mark.parametrize("table", ["message", "session_message"])
+def test_few_rows_far_apart_take_few_windows(bench: Bench, table: str) -> None:
     """A window of rowids that has no rows in it is none: processes read rows, not numbers."""
-    with generation(bench.source) as db, db.db:
+    with PLACES[table](bench.source) as db, db.db:
         session = db.session()
         for number in range(600):
-            move(db, add(db, session, number), number * 10**9 + 1)
+            move(db, table, add(db, session, number, table), number * 10**9 + 1)
     clock = FakeClock()
     with Source(bench.source, SOURCE).open() as reader:
         stretches = Tailer(clock, Patience(clock, 1)).ahead(reader, {})
         planned = read_ahead.plan(reader, stretches)
-    (windows,) = (w for stretch, w in planned if stretch.table == TABLE[generation])
+    (windows,) = (w for stretch, w in planned if stretch.table == table)
     assert len(windows) == 1
     assert read_ahead.rows_in(planned) < 3 * read_ahead._WINDOW_ROWS
 
@@ -125,35 +126,33 @@ def exporter(bench: Bench) -> Iterator[Exporter]:
     found.close()
 
 
-@BOTH
+@TABLES
 @pytest.mark.parametrize("rowid", [0, -1, FIRST])
 def test_row_below_all_others_is_noticed(
-    bench: Bench, exporter: Exporter, generation: type[Database], rowid: int
+    bench: Bench, exporter: Exporter, table: str, rowid: int
 ) -> None:
     """A row that comes below those that were read counts, like one above them."""
-    with generation(bench.source) as db:
+    with PLACES[table](bench.source) as db:
         session = db.session()
         for number in range(3):
             add(db, session, number)
         assert counted(polled(exporter)) == {("read", "completed"): 3}
         with db.db:
-            move(db, add(db, session, 3), rowid)
+            move(db, table, add(db, session, 3, table), rowid)
         assert counted(polled(exporter)) == {("read", "completed"): 4}
         add(db, session, 4)
         assert counted(polled(exporter)) == {("read", "completed"): 5}
 
 
-@BOTH
+@TABLES
 @pytest.mark.parametrize("restart", [False, True], ids=["serving", "restarted"])
-def test_rows_count_that_get_any_free_rowid(
-    bench: Bench, generation: type[Database], *, restart: bool
-) -> None:
+def test_rows_count_that_get_any_free_rowid(bench: Bench, table: str, *, restart: bool) -> None:
     """Above 2^63-1 there is no rowid: SQLite gives new rows any, below those that were read."""
     exporter = bench.exporter()
-    with generation(bench.source) as db:
+    with PLACES[table](bench.source) as db:
         session = db.session()
-        rows = [add(db, session, number) for number in range(3)]
-        move(db, rows[1], LAST)
+        rows = [add(db, session, number, table) for number in range(3)]
+        move(db, table, rows[1], LAST)
         assert counted(polled(exporter)) == {("read", "completed"): 3}
         for number in range(3, 8):
             add(db, session, number)

@@ -48,6 +48,8 @@ class Stretch(msgspec.Struct, frozen=True):
             cursor = msgspec.structs.replace(cursor, rows=self.all_rows)
         before = cursor.first - 1
         progress = min(1.0, (cursor.position - before) / (self.last - before))
+        if self.is_brought:  # those are to come
+            progress = 0.0
         chunk = msgspec.structs.replace(taken.chunk, cursor=cursor, progress=progress)
         return taken.chunks(chunk), msgspec.structs.replace(self, cursor=cursor)
 
