@@ -61,6 +61,11 @@ def orphan_key(event: Invocation) -> int:
     return key(f"i {event.message} {event.call}")
 
 
+def orphaned(key: int) -> int:
+    """Return the key that an invocation would have as an orphan, by that which it has."""
+    return key & _KEY_MASK
+
+
 def namesake_keys(event: Invocation) -> tuple[int, int]:
     """Return the keys of a further call with the same message and call id; the second: orphaned."""
     text = f"n {event.message} {event.part} {event.call}"

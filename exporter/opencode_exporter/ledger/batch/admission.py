@@ -100,14 +100,17 @@ class Admission:
         have copied, under a key that nobody has.  The others are left to `admit`.
         """
         seen, owners, prints = self.seen, self._owners, self.prints
-        if self.has_orphans:
-            return [False] * len(events)
         admitted = []
         for event, key in zip(events, event_keys, strict=True):
             plain = False
             if isinstance(event, Invocation) and not event.suspect and event.message_created:
                 print_ = keys.fingerprint(event)
-                plain = key not in seen and owners[key] is None and not prints.is_stood_in(print_)
+                plain = (
+                    key not in seen
+                    and owners[key] is None
+                    and not prints.is_stood_in(print_)
+                    and not (self.has_orphans and self._ask(keys.orphaned(key)) is not None)
+                )
                 if plain:
                     seen[key] = keys.owner(event, origin)
                     prints.leave_again(print_, self._me.of(event.session))
@@ -116,9 +119,10 @@ class Admission:
 
     def is_new(self, summary: Summary, its_keys: list[int]) -> bool:
         """Return whether all keys of a summary are new, and no copy stands in for one of them."""
+        if self.has_orphans:
+            its_keys = [*its_keys, *map(keys.orphaned, its_keys)]
         return (
-            not self.has_orphans
-            and self.seen.keys().isdisjoint(its_keys)
+            self.seen.keys().isdisjoint(its_keys)
             and not self._lookup(its_keys)
             and not self.prints.any_stood_in(summary.prints)
         )

@@ -16,6 +16,7 @@ from opencode_exporter.decode.opencode.v1.calls import (
     step_call,
     was_typed,
 )
+from opencode_exporter.decode.opencode.v1.endings import looks_typed
 from opencode_exporter.decode.opencode.v1.invocations import PartRow, invocation
 from opencode_exporter.decode.opencode.v1.shapes import MessageData, OddPart, Part, parse_message
 from opencode_exporter.decode.opencode.v1.steps import MessageRow, agent_of, step_or_remark
@@ -96,16 +97,19 @@ def told(
         now: Unix ms.
     """
     data, problem = given
-    in_step = any(found.part.type == "step-start" for found in parts)
+    said = [found.part for found in parts]
     calls = _Calls(row.id, Message(agent_of(data), row.created), session, session_of, now)
     for found in parts:
-        if found.part.type == "tool":
-            calls.take(found, in_step=in_step)
-        elif type(found.part) is OddPart and found.part.problem:
-            calls.others.append(_set_aside(found, found.part.problem))
+        part = found.part
+        if part.type == "tool":
+            if part.tool == "bash" and looks_typed(part.callID) and not _in_step(said):
+                calls.take_outside(found)
+            else:
+                calls.take(found)
+        elif type(part) is OddPart and part.problem:
+            calls.others.append(_set_aside(found, part.problem))
     itself: Step | Remark | Rejection
     if problem is None:
-        said = [found.part for found in parts]
         try:
             itself = step_or_remark(row, data, said, calls.of_step, session, now)
             return Told(itself, calls.ended, calls.others)
@@ -143,21 +147,26 @@ class _Calls:
         self.others: list[ToldCall] = []
         self.of_step: list[StepCall] = []
 
-    def take(self, found: FoundPart, *, in_step: bool) -> None:
+    def take(self, found: FoundPart) -> None:
         """Take a tool part."""
-        part = found.part
-        if part.tool == "bash" and not in_step and was_typed(part):
-            self.others.append(ToldCall(found, [], final=True))
-            return
-        call = call_of(part)
+        call = call_of(found.part)
         self.of_step.append(step_call(call, self._session, self._now))
-        if type(part) is OddPart and part.problem:
-            self.others.append(_set_aside(found, part.problem))
-        elif part.tool == "bash" and not in_step and may_be_typed(part):
-            # What the user typed, or will have: nothing says so while it runs.
-            self.others.append(ToldCall(found, [], final=False))
+        if type(found.part) is OddPart and found.part.problem:
+            self.others.append(_set_aside(found, found.part.problem))
         else:
             self._take_call(found, call)
+
+    def take_outside(self, found: FoundPart) -> None:
+        """Take a tool part of a message in which no step has begun: the user may have typed it."""
+        part = found.part
+        if was_typed(part):
+            self.others.append(ToldCall(found, [], final=True))
+        elif may_be_typed(part) and not (type(part) is OddPart and part.problem):
+            # Nothing says so while it runs.
+            self.of_step.append(step_call(call_of(part), self._session, self._now))
+            self.others.append(ToldCall(found, [], final=False))
+        else:
+            self.take(found)
 
     def _take_call(self, found: FoundPart, call: Call) -> None:
         session = self._session
@@ -175,6 +184,11 @@ class _Calls:
             self.others.append(ToldCall(found, [event], final=False))
         else:
             self.ended.append(event)  # nearly all of them
+
+
+def _in_step(parts: Sequence[Part]) -> bool:
+    """Return whether a step of the model has begun in a message."""
+    return any(part.type == "step-start" for part in parts)
 
 
 def _set_aside(found: FoundPart, cause: str) -> ToldCall:

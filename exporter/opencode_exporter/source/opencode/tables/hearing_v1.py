@@ -41,7 +41,7 @@ class Hearing:
         self._messages = ChunkBuilder(TABLE, kind, now, known.get(TABLE, ()))
         self._calls = ChunkBuilder(PART_TABLE, PART_KIND, now, known.get(PART_TABLE, ()))
         self._rows: list[tuple[MessageRow, Step | Remark | Rejection]] = []
-        self._newest: deque[Anchor] = deque(maxlen=DENSE)
+        self._rowids: deque[int] = deque(maxlen=DENSE)
         self.weight = self.bytes = 0
 
     @property
@@ -51,7 +51,7 @@ class Hearing:
 
     def take(self, rowid: int, row: MessageRow, told: Told) -> None:
         """Take what a message says, and its calls."""
-        self._newest.append(Anchor(rowid, row.id, row.created))
+        self._rowids.append(rowid)
         self._rows.append((row, told.itself))
         self.weight += weight(told.itself)
         if self._with_calls and (told.ended or told.calls):
@@ -85,15 +85,29 @@ class Hearing:
         still_open = [row.id for row, event in self._rows if not _is_over(event)]
         found = states(still_open) if still_open else {}
         messages = self._messages
+        plain, known = messages.chunk.events, messages.known
         for row, event in self._rows:
+            if _is_over(event) and row.id not in known:  # nearly all of them
+                plain.append(event)
+                continue
             updated, size = found.get(row.id, (row.updated, 0))
             wake = (row.updated or row.created) + SETTLED_MS
             final, wake = _is_over(event), wake if wake > self._now else 0
             messages.add(row.id, updated, size, 0, [event], final=final, wake=wake)
         messages.chunk.rows = len(self._rows)
+        messages.chunk.newest = max(
+            [
+                messages.chunk.newest,
+                *(row.updated for row, _ in self._rows if row.updated <= self._now),
+            ]
+        )
         calls = self._calls.chunk
         has_calls = calls.rows or calls.cursor is not None
-        return Taken(messages.chunk, [*self._newest], calls if has_calls else None)
+        last = [row for row, _ in self._rows[-len(self._rowids) :]] if self._rowids else []
+        newest = [
+            Anchor(at, row.id, row.created) for at, row in zip(self._rowids, last, strict=True)
+        ]
+        return Taken(messages.chunk, newest, calls if has_calls else None)
 
 
 def _is_over(event: Step | Remark | Rejection) -> bool:

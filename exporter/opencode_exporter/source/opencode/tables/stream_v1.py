@@ -15,8 +15,9 @@ from typing import Any, Final, NamedTuple
 
 from opencode_exporter.decode.opencode.v1.calls import may_be_typed
 from opencode_exporter.decode.opencode.v1.rows import FoundPart, Given, given_in
-from opencode_exporter.decode.opencode.v1.shapes import OddPart, parse_part
+from opencode_exporter.decode.opencode.v1.shapes import parse_part
 from opencode_exporter.decode.opencode.v1.steps import MessageRow
+from opencode_exporter.events import LONGEST_NAME
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.tables.large import check_ids
 from opencode_exporter.source.opencode.tables.message_parts_v1 import BROKEN, MOST, WHOLE_BYTES
@@ -76,37 +77,40 @@ def stream(reader: Reader, first: int, last: int, now: int) -> Generator[Streame
         for rowid, name, session, created, updated, data in messages:
             check_ids(name, session)
             found: list[FoundPart] | None = []
-            size = len(data) if isinstance(data, bytes) else 0
+            size = len(data) if type(data) is bytes else 0
             if of == rowid:
-                found, more = _parts(group)
+                found, more = _parts(group, session)
                 size += more
                 of, group = next(groups, (None, iter(())))
             given = given_in(data)
-            changed = max([part.updated for part in found or ()], default=0)
+            changed = max([part.updated for part in found]) if found else 0
             row = MessageRow(shown(name), integer(created), integer(updated), changed)
-            is_bare = isinstance(data, bytes) and _OF_STEP in data
+            is_bare = type(data) is bytes and _OF_STEP in data
             if is_bare and found is not None and not _is_enough(row, given, found, now):
                 found = None
             yield Streamed(rowid, shown(session), row, given, found, size)
 
 
-def _parts(rows: Iterator[Any]) -> tuple[list[FoundPart] | None, int]:
-    """Return the parts of one message and their bytes; no parts if they are too much."""
+def _parts(rows: Iterator[Any], session: object) -> tuple[list[FoundPart] | None, int]:
+    """Return the parts of a message and their bytes; none if one is odd, or they are too much."""
     found: list[FoundPart] = []
     size = 0
-    for _, rowid, name, session, created, updated, data in rows:
-        check_ids(name, session)
-        length = len(data) if isinstance(data, bytes) else 0
+    for _, rowid, name, of_session, created, updated, data in rows:
+        if (
+            of_session != session
+            or not type(name) is type(of_session) is str
+            or not type(created) is type(updated) is int
+            or len(name) > LONGEST_NAME
+            or type(data) is not bytes
+        ):
+            return None, size
+        length = len(data)
         size += length
         if size > WHOLE_BYTES or len(found) >= MOST:
             return None, size
-        part = parse_part(data) if data is not None else OddPart(problem="shape")
-        found.append(
-            FoundPart(
-                rowid, shown(name), shown(session), integer(created), integer(updated), length, part
-            )
-        )
-    found.sort()
+        found.append(FoundPart(rowid, name, of_session, created, updated, length, parse_part(data)))
+    if len(found) > 1:
+        found.sort()
     return found, size
 
 
