@@ -112,6 +112,12 @@ class CallSums:
         if len(self._waiting) >= _TOGETHER:
             self.by_tool()
 
+    def count_calls(self, events: Iterable[Invocation]) -> None:
+        """Count invocations that have ended."""
+        self._waiting += events
+        if len(self._waiting) >= _TOGETHER:
+            self.by_tool()
+
     def by_tool(self) -> dict[ToolKey, ToolSum]:
         """Return the sums of all invocations."""
         groups: dict[ToolKey, list[Invocation]] = {}

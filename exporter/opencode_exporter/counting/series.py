@@ -38,8 +38,11 @@ class Histogram(msgspec.Struct, gc=False, array_like=True):
     def of(cls, values: Iterable[int], edges: Sequence[int]) -> Histogram:
         """Return a histogram of values; both are in the metric's scale."""
         made = cls.empty(len(edges))
+        counts, total = made.counts, 0
         for value in values:
-            made.observe(value, edges)
+            counts[bisect_left(edges, value)] += 1
+            total += value
+        made.total = total
         return made
 
     def observe(self, value: int, edges: Sequence[int]) -> None:

@@ -22,7 +22,7 @@ from opencode_exporter.chunk import Chunk
 from opencode_exporter.counting import keys
 from opencode_exporter.counting.calls import CallSums, ToolKey, ToolSum
 from opencode_exporter.counting.fork_prints import Blocks, packed
-from opencode_exporter.counting.measures import measure
+from opencode_exporter.counting.measures import measure_all
 from opencode_exporter.counting.series import Value
 from opencode_exporter.counting.tally import Tally, TallyKey
 from opencode_exporter.events import Event, Invocation, Remark, Step
@@ -67,7 +67,7 @@ class Summarizer:
         self._claims: dict[int, int] = {}
         self._prints: dict[int, array[int]] = {}
         self._sums = CallSums()
-        self._first_end = 0
+        self._first_end = NO_TIME
         self._first = NO_TIME
         self._rows: list[Step | Remark] = []
         self._owners = keys.SessionOwners()
@@ -75,17 +75,17 @@ class Summarizer:
     def take(self, events: Iterable[Event]) -> list[Event]:
         """Sum plain events, keep rows of sessions for the end, and return all others."""
         left: list[Event] = []
+        calls: list[Invocation] = []
         for event in events:
             if isinstance(event, Step | Remark):
                 self._rows.append(event)
             elif not _is_plain(event) or not self._claim(event, keys.invocation_key(event)):
                 left.append(event)  # need admission; among them namesakes of plain ones
             else:
-                self._sums.count_call(event)
-                if event.ended > 0 and not 0 < self._first_end <= event.ended:
-                    self._first_end = event.ended
-                if SENSIBLE_MS <= event.started < self._first:
-                    self._first = event.started
+                calls.append(event)
+        self._sums.count_calls(calls)
+        self._first_end = min([self._first_end, *(call.ended for call in calls if call.ended > 0)])
+        self._first = min(self._first, first_of([call.started for call in calls]))
         return left
 
     def _claim(self, event: keys.Judged, key: int) -> bool:
@@ -103,22 +103,27 @@ class Summarizer:
 
     def summary(self) -> tuple[Summary, list[Event]]:
         """Return the summary, and the rows of sessions that need admission."""
-        odd = {row.session for row in self._rows if row.suspect or not row.is_over}
+        odd: set[str] = set()
         rows: list[Step | Remark] = []
         left: list[Event] = []
         tally = Tally()
         for row in self._rows:
-            if row.session in odd or not self._claim(row, keys.row_key(row)):
+            # What follows in its session has to wait for it.
+            if row.suspect or not row.is_over or row.session in odd:
+                odd.add(row.session)
                 left.append(row)
-                continue
-            rows.append(row)
-            measure(tally, row)
+            elif self._claim(row, keys.row_key(row)):
+                rows.append(row)
+            else:
+                odd.add(row.session)
+                left.append(row)
+        measure_all(tally, rows)
         summary = Summary(
             keys=block_of(self._claims.keys()).tobytes(),
             owners=block_of(self._claims.values()).tobytes(),
             prints={time: block.tobytes() for time, block in self._prints.items()},
             calls=[*self._sums.by_tool().items()],
-            first_end=self._first_end,
+            first_end=self._first_end if self._first_end < NO_TIME else 0,
             first=first_of([self._first, self._first_end, *(row.created for row in rows)]),
             rows=rows,
             measures=[*tally.values.items()],

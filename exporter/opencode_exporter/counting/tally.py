@@ -56,6 +56,13 @@ class Tally:
             self.values[key] = zero_of(metric)
         histogram_of(metric, self.values[key]).observe(value, _EDGES[metric.name])
 
+    def observe_all(self, metric: c.Metric, values: Iterable[int], *labels: str) -> None:
+        """Add observations to a histogram, in the metric's scale; negative ones are none."""
+        measured = [value for value in values if value >= 0]
+        if measured:
+            more = Histogram.of(measured, _EDGES[metric.name])
+            self.absorb([((metric.name, labels), more)])
+
     def absorb(self, sums: Iterable[tuple[TallyKey, Value]]) -> None:
         """Add the sums of another tally."""
         for key, value in sums:
@@ -85,6 +92,9 @@ class _Nowhere(Tally):
         """Count nothing."""
 
     def observe(self, metric: c.Metric, value: int, *labels: str) -> None:
+        """Count nothing."""
+
+    def observe_all(self, metric: c.Metric, values: Iterable[int], *labels: str) -> None:
         """Count nothing."""
 
 

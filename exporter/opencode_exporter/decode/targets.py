@@ -17,11 +17,13 @@ from opencode_exporter.events import LONGEST_PATH, FileChange, Session
 
 def hashes_of(names: Iterable[str]) -> tuple[int, ...]:
     """Return the hashes of what a call is about; empty names are none."""
-    return tuple(hashed(name) >> 1 for name in names if name)
+    return tuple([hashed(name) >> 1 for name in names if name])
 
 
 def within(directory: str, path: str) -> str:
     """Return a path without dots; a relative one begins at a directory."""
+    if path[:1] == "/" and path[-1] != "/" and "//" not in path and "/." not in path:
+        return path  # nearly all: there is nothing to be done
     return normpath(join(directory, path))
 
 

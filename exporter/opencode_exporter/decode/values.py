@@ -133,7 +133,7 @@ def text_or(value: object, default: str) -> str:
 
 def name_or(value: object, default: str) -> str:
     """Return a name that is not empty, else the default; of a long one its beginning."""
-    return text_or(value, default)[:LONGEST_NAME]
+    return value[:LONGEST_NAME] if isinstance(value, str) and value else default[:LONGEST_NAME]
 
 
 def id_of(text: str) -> str:

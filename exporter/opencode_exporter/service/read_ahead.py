@@ -12,6 +12,7 @@ and is not even an error.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import subprocess
@@ -28,7 +29,6 @@ from opencode_exporter.chunk import DENSE, Anchor, Chunk
 from opencode_exporter.clock import Patience, SystemClock
 from opencode_exporter.counting.summary import Summarizer, Summary, SummedChunk
 from opencode_exporter.errors import SourceError
-from opencode_exporter.events import weight
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.source import Source
 from opencode_exporter.source.opencode.stretches import Stretch, is_there
@@ -55,9 +55,8 @@ _NICE: Final = 5  # OpenCode goes first
 class _Summed(NamedTuple):
     """What a reader sends of a source that was never read; of any other it is `Taken`."""
 
-    chunk: SummedChunk
-    newest: list[Anchor]
-    calls: Chunk | None = None
+    summary: Summary
+    taken: Taken  # what is not in it
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -160,13 +159,14 @@ def _chunks(
 ) -> Generator[Chunk, None, bool]:
     """Yield the chunks of a stretch; return whether no deletion overtook it."""
     for pipe, _ in zip(cycle(pipes), windows, strict=False):  # in turns, a window each
-        for taken in _frames(pipe, summed=left.is_first):
+        for summary, taken in _frames(pipe, summed=left.is_first):
             if not is_there(reader, left.table, left.after):
                 return False
             found: Iterable[Taken] = [taken]
-            summed = taken.chunk
-            if isinstance(summed, SummedChunk) and not is_new(summed.summary):
+            if summary is not None and not is_new(summary):
                 found = tailer.stretch(reader, left, taken.newest[-1].rowid)
+            elif summary is not None:  # before what needs admission: that may be copied from it
+                yield SummedChunk(taken.chunk.table, taken.chunk.kind, summary=summary)
             for one in found:
                 chunks, left = left.after_reading(one)
                 yield from chunks
@@ -221,9 +221,8 @@ def _reader(task: _Task) -> Iterator[IO[bytes]]:
             process.kill()
 
 
-def _frames(pipe: IO[bytes], *, summed: bool) -> Iterator[Taken]:
+def _frames(pipe: IO[bytes], *, summed: bool) -> Iterator[tuple[Summary | None, Taken]]:
     """Yield what a reader found in one window, which an empty frame ends."""
-    decode = _summed_taken if summed else _taken
     while True:
         head = pipe.read(_LENGTH_BYTES)
         if len(head) < _LENGTH_BYTES:
@@ -231,13 +230,15 @@ def _frames(pipe: IO[bytes], *, summed: bool) -> Iterator[Taken]:
         length = int.from_bytes(head)
         if not length:
             return
-        yield Taken(*decode(pipe.read(length)))
+        data = pipe.read(length)
+        yield _summed_taken(data) if summed else (None, _taken(data))
 
 
 def main(given: BinaryIO, out: BinaryIO) -> None:
     """Read every other window of a source; the body of a reader."""
     task = msgspec.json.decode(given.readline(), type=_Task)
     os.nice(_NICE)
+    gc.disable()  # nothing here goes in circles, and a reader ends soon
     clock = SystemClock()
     tailer = Tailer(clock, Patience(clock, 0))
     # Whoever started us may end first, and meets a failing source again by itself.
@@ -274,8 +275,8 @@ def _summed(table: Table, found: Iterator[Taken]) -> Iterator[_Summed]:
         whole, newest, held = Chunk(table.name, table.kind), list[Anchor](), 0
         calls: Chunk | None = None
         for taken in found:
+            held += taken.weight
             for chunk in taken.chunks(taken.chunk):
-                held += sum(map(weight, chunk.events))
                 chunk.events = summarizer.take(chunk.events)
             whole.extend(taken.chunk)
             calls = together(calls, taken.calls)
@@ -285,10 +286,8 @@ def _summed(table: Table, found: Iterator[Taken]) -> Iterator[_Summed]:
         if not newest:
             return
         summary, rows = summarizer.summary()
-        summed = SummedChunk(table.name, table.kind, summary=summary)
-        summed.extend(whole)
-        summed.events += rows
-        yield _Summed(summed, newest, calls)
+        whole.events += rows
+        yield _Summed(summary, Taken(whole, newest, calls))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ def retries(turn: Turn, step: Step, salt: str) -> list[StepCall]:
     A retry has the tool and the target of a call in an earlier step of the turn, whose
     latest attempt failed.  Of a patch, one file suffices.
     """
+    if not turn.failed and not any(call.failed for call in step.calls):
+        return []  # nearly all: nothing can be a retry, now or later
     here: dict[int, bool] = {}
     found = []
     for call in step.calls:
@@ -32,7 +34,11 @@ def retries(turn: Turn, step: Step, salt: str) -> list[StepCall]:
         if any(turn.failed.get(key) for key in about):
             found.append(call)
         here |= dict.fromkeys(about, call.failed)
-    turn.failed |= here
+    for key, failed in here.items():
+        if failed:
+            turn.failed[key] = True
+        else:
+            turn.failed.pop(key, None)
     while len(turn.failed) > _MOST:
         del turn.failed[next(iter(turn.failed))]
     return found

@@ -14,6 +14,7 @@ from opencode_exporter.decode.opencode import verdicts
 from opencode_exporter.decode.opencode.call_json import Asked, parse_asked
 from opencode_exporter.decode.opencode.targets import file_changes, targets
 from opencode_exporter.decode.opencode.v1.endings import (
+    NONE_ASKED,
     asked_of,
     ending_of,
     is_typed,
@@ -21,7 +22,7 @@ from opencode_exporter.decode.opencode.v1.endings import (
     ran_by_provider,
     ran_tool,
 )
-from opencode_exporter.decode.opencode.v1.shapes import Metadata, Part, State
+from opencode_exporter.decode.opencode.v1.shapes import Metadata, Part, State, Time
 from opencode_exporter.decode.values import id_of, name_or, text_or
 from opencode_exporter.events import (
     COMPLETED,
@@ -76,11 +77,12 @@ def call_of(part: Part) -> Call:
     if state.status not in ENDED:
         running = state.status == "running"  # of a pending one the name is not looked up yet
         return Call(part, state, recorded, asked, by_provider, name, None, "", running)
+    refused = asked_of(asked.tool, asked.error) if name == verdicts.INVALID_TOOL else NONE_ASKED
     ending = ending_of(
         name,
         state.status,
         state.error,
-        asked_of(asked.tool, asked.error),
+        refused,
         provider=by_provider,
         output=state.output,
         code=recorded.exit,
@@ -103,14 +105,15 @@ def step_call(call: Call, session: Session, now: int) -> StepCall:
         skill = call.skill
     elif tool == vocabulary.AGENT_TOOL:
         child = call.child
-    stamps, code = state.time, recorded.exit
+    code = recorded.exit
+    started, ended = _times(state.time, now)
     return StepCall(
         tool,
         status,
         vouched,
         skill,
-        believable(stamps.start, now) if stamps is not None else 0,
-        passed(stamps.end, now) if stamps is not None else 0,
+        started,
+        ended,
         status == ERROR or (type(code) is int and code != 0),
         status == DENIED and verdicts.is_refusal(state.error),
         targets(tool, asked, recorded, session.directory),
@@ -118,6 +121,16 @@ def step_call(call: Call, session: Session, now: int) -> StepCall:
         file_changes(tool, status, asked, recorded, "", session),
         own=not (by_provider or (state.status == "error" and recorded.interrupted is True)),
     )
+
+
+def _times(stamps: Time | None, now: int) -> tuple[int, int]:
+    """Return when a call began and ended, 0 for what cannot be."""
+    if stamps is None:
+        return 0, 0
+    start, end = stamps.start, stamps.end
+    if type(start) is type(end) is int and 0 < start < now > end > 0:  # nearly all
+        return start, end
+    return believable(start, now), passed(end, now)
 
 
 def may_be_typed(part: Part) -> bool:

@@ -34,6 +34,10 @@ class Asked(NamedTuple):
     error: str
 
 
+NONE_ASKED: Final = Asked(UNKNOWN, "")
+"""Of all tools but ``invalid`` nothing is asked."""
+
+
 def asked_of(tool: object, error: object) -> Asked:
     """Return what ``invalid`` was asked; a model can call that tool, and say anything."""
     return Asked(text_or(tool, UNKNOWN), text_or(error, ""))

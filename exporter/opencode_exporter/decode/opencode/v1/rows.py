@@ -22,6 +22,7 @@ from opencode_exporter.decode.opencode.v1.shapes import MessageData, OddPart, Pa
 from opencode_exporter.decode.opencode.v1.steps import MessageRow, agent_of, step_or_remark
 from opencode_exporter.decode.values import Message, Unusable
 from opencode_exporter.events import (
+    UNKNOWN,
     Event,
     Invocation,
     Rejection,
@@ -77,96 +78,86 @@ def given_in(data: object) -> Given:
         return NOTHING, err
 
 
-def told(
-    row: MessageRow,
-    given: Given,
-    parts: Sequence[FoundPart],
-    session: Session,
-    session_of: Callable[[str], Session],
-    now: int,
-) -> Told:
+class Teller:
     """
-    Return what a message says with its parts.
+    Tells what messages say, one after the other.
 
     Args:
-        row: The message.
-        given: What `given_in` returned of its JSON.
-        parts: Its parts in their order; of one that is over and rests, those that bear on it.
-        session: Its session.
-        session_of: Returns a session by its id: a part names one of its own.
+        session_of: Returns a session by its id.
         now: Unix ms.
     """
-    data, problem = given
-    said = [found.part for found in parts]
-    calls = _Calls(row.id, Message(agent_of(data), row.created), session, session_of, now)
-    for found in parts:
-        part = found.part
-        if part.type == "tool":
-            if part.tool == "bash" and looks_typed(part.callID) and not _in_step(said):
-                calls.take_outside(found)
-            else:
-                calls.take(found)
-        elif type(part) is OddPart and part.problem:
-            calls.others.append(_set_aside(found, part.problem))
-    itself: Step | Remark | Rejection
-    if problem is None:
-        try:
-            itself = step_or_remark(row, data, said, calls.of_step, session, now)
-            return Told(itself, calls.ended, calls.others)
-        except Unusable as err:
-            problem = err
-    itself = Rejection(row.id, problem.cause, problem.until)
-    return Told(itself, calls.ended, calls.others)
 
+    def __init__(self, session_of: Callable[[str], Session], now: int) -> None:
+        self._session_of = session_of
+        self._now = now
+        self._session = self._where = Session("", UNKNOWN, 0)
+        self._message = ""
+        self._about = Message()
 
-class _Calls:
-    """What the tool parts of one message say."""
+    def tell(
+        self, row: MessageRow, given: Given, parts: Sequence[FoundPart], session: Session
+    ) -> Told:
+        """
+        Return what a message says with its parts.
 
-    __slots__ = (
-        "_about",
-        "_message",
-        "_now",
-        "_session",
-        "_session_of",
-        "ended",
-        "of_step",
-        "others",
-    )
+        Args:
+            row: The message.
+            given: What `given_in` returned of its JSON.
+            parts: Its parts in their order; of one that is over and rests, those that bear on it.
+            session: Its session; a part names one of its own.
+        """
+        data, problem = given
+        said = [found.part for found in parts]
+        if session is not self._session:  # rows come session by session
+            self._session, self._where = session, session.kept()
+        self._message, self._about = row.id, Message(agent_of(data), row.created)
+        self._ended: list[Invocation] = []
+        self._others: list[ToldCall] = []
+        self._of_step: list[StepCall] = []
+        for found in parts:
+            part = found.part
+            if part.type == "tool":
+                if part.tool == "bash" and looks_typed(part.callID) and not _in_step(said):
+                    self._take_outside(found)
+                else:
+                    self._take(found)
+            elif type(part) is OddPart and part.problem:
+                self._others.append(_set_aside(found, part.problem))
+        itself = self._itself(row, data, problem, said)
+        return Told(itself, self._ended, self._others)
 
-    def __init__(
-        self,
-        message: str,
-        about: Message,
-        session: Session,
-        session_of: Callable[[str], Session],
-        now: int,
-    ) -> None:
-        self._message, self._about, self._now = message, about, now
-        self._session, self._session_of = session, session_of
-        self.ended: list[Invocation] = []
-        self.others: list[ToldCall] = []
-        self.of_step: list[StepCall] = []
+    def _itself(
+        self, row: MessageRow, data: MessageData, problem: Unusable | None, said: list[Part]
+    ) -> Step | Remark | Rejection:
+        if problem is None:
+            try:
+                return step_or_remark(
+                    row, data, said, self._of_step, self._about.agent, self._where, self._now
+                )
+            except Unusable as err:
+                problem = err
+        return Rejection(row.id, problem.cause, problem.until)
 
-    def take(self, found: FoundPart) -> None:
+    def _take(self, found: FoundPart) -> None:
         """Take a tool part."""
         call = call_of(found.part)
-        self.of_step.append(step_call(call, self._session, self._now))
+        self._of_step.append(step_call(call, self._session, self._now))
         if type(found.part) is OddPart and found.part.problem:
-            self.others.append(_set_aside(found, found.part.problem))
+            self._others.append(_set_aside(found, found.part.problem))
         else:
             self._take_call(found, call)
 
-    def take_outside(self, found: FoundPart) -> None:
+    def _take_outside(self, found: FoundPart) -> None:
         """Take a tool part of a message in which no step has begun: the user may have typed it."""
         part = found.part
         if was_typed(part):
-            self.others.append(ToldCall(found, [], final=True))
+            self._others.append(ToldCall(found, [], final=True))
         elif may_be_typed(part) and not (type(part) is OddPart and part.problem):
             # Nothing says so while it runs.
-            self.of_step.append(step_call(call_of(part), self._session, self._now))
-            self.others.append(ToldCall(found, [], final=False))
+            self._of_step.append(step_call(call_of(part), self._session, self._now))
+            self._others.append(ToldCall(found, [], final=False))
         else:
-            self.take(found)
+            self._take(found)
 
     def _take_call(self, found: FoundPart, call: Call) -> None:
         session = self._session
@@ -178,12 +169,12 @@ class _Calls:
         except Unusable as err:
             final = err.cause != "status"  # a word of the future may still end
             events: list[Event] = [Rejection(found.id, err.cause, err.until)]
-            self.others.append(ToldCall(found, events, final))
+            self._others.append(ToldCall(found, events, final))
             return
         if event.status is None:
-            self.others.append(ToldCall(found, [event], final=False))
+            self._others.append(ToldCall(found, [event], final=False))
         else:
-            self.ended.append(event)  # nearly all of them
+            self._ended.append(event)  # nearly all of them
 
 
 def _in_step(parts: Sequence[Part]) -> bool:

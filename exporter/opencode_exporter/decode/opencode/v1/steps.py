@@ -56,6 +56,7 @@ def step_or_remark(
     data: MessageData,
     parts: Sequence[Part],
     calls: Sequence[StepCall],
+    agent: str,
     session: Session,
     now: int,
 ) -> Step | Remark:
@@ -67,7 +68,8 @@ def step_or_remark(
         data: Its JSON.
         parts: Its parts, in their order; of one that is over and rests, those that bear on it.
         calls: Its calls, in their order: no commands that the user typed.
-        session: Its session.
+        agent: What `agent_of` returned.
+        session: Its session, as it is kept.
         now: Unix ms; a message without parts waits for them for a while.
 
     Raises:
@@ -77,14 +79,14 @@ def step_or_remark(
     if until := awaited(now, row.created, completed):
         raise Unusable("time", until)
     if data.role == "assistant":
-        return _step(row, data, parts, calls, session, now)
+        return _step(row, data, parts, calls, agent, session, now)
     if data.role == "user":
-        return _remark(row, data, parts, session, now)
+        return _remark(row, parts, agent, session, now)
     raise Unusable("role")
 
 
 def _remark(
-    row: MessageRow, data: MessageData, parts: Sequence[Part], session: Session, now: int
+    row: MessageRow, parts: Sequence[Part], agent: str, session: Session, now: int
 ) -> Remark:
     """Return what the user says; until a part tells what it is, it may become anything."""
     compaction = ""
@@ -103,9 +105,9 @@ def _remark(
         kind="note" if is_note else "human",
         is_over=is_over,
         role="user",
-        agent=agent_of(data),
+        agent=agent,
         compaction=compaction,
-        where=session.kept(),
+        where=session,
         suspect=is_suspect_v1(session, row.created, row.updated),
     )
 
@@ -115,6 +117,7 @@ def _step(
     data: MessageData,
     parts: Sequence[Part],
     calls: Sequence[StepCall],
+    agent: str,
     session: Session,
     now: int,
 ) -> Step:
@@ -153,7 +156,7 @@ def _step(
         completed is not None and is_whole,
         passed(completed, now),
         0,
-        agent_of(data),
+        agent,
         name_or(data.providerID, UNKNOWN),
         name_or(data.modelID, UNKNOWN),
         finish,
@@ -164,7 +167,7 @@ def _step(
         tuple(calls),
         isinstance(data.summary, msgspec.Raw) and bytes(data.summary) == b"true",
         tools > 0 and not calls and not finish,
-        session.kept(),
+        session,
         is_suspect_v1(session, row.created, row.updated),
         id_of(whole(text_or(data.parentID, ""))),
         max(row.updated, row.changed),

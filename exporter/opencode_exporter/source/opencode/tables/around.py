@@ -35,6 +35,7 @@ def read_around(
     damage = reader.hurt()
     chunk, newest, bad = Chunk(table.name, table.kind), [], []
     calls: Chunk | None = None
+    weight = 0
     last = min(after + bounds.rows, bounds.last)
     for rowid in range(after + 1, last + 1):
         try:
@@ -47,6 +48,7 @@ def read_around(
         chunk.extend(taken.chunk)
         calls = together(calls, taken.calls)
         newest += taken.newest
+        weight += taken.weight
     if len(bad) == last - after:
         last = _end_of_damage(reader, table, last, bounds.last)
         damage.pass_over(table.name, after + 1, last)
@@ -54,7 +56,7 @@ def read_around(
         last = _before_next(reader, table, last, bounds.last)
     for rowid in bad:
         damage.pass_over(table.name, rowid, rowid)
-    return Taken(chunk, newest[-DENSE:], calls), last
+    return Taken(chunk, newest[-DENSE:], calls, weight), last
 
 
 def _end_of_damage(reader: Reader, table: Table, bad: int, last: int) -> int:

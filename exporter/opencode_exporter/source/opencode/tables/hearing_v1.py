@@ -107,7 +107,7 @@ class Hearing:
         newest = [
             Anchor(at, row.id, row.created) for at, row in zip(self._rowids, last, strict=True)
         ]
-        return Taken(messages.chunk, newest, calls if has_calls else None)
+        return Taken(messages.chunk, newest, calls if has_calls else None, self.weight)
 
 
 def _is_over(event: Step | Remark | Rejection) -> bool:

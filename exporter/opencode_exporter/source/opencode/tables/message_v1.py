@@ -16,7 +16,7 @@ from typing import ClassVar, Final
 from opencode_exporter.chunk import OpenRow, RowKind
 from opencode_exporter.clock import Clock
 from opencode_exporter.decode.opencode.origins import V1
-from opencode_exporter.decode.opencode.v1.rows import NOTHING, Given, given_in, told
+from opencode_exporter.decode.opencode.v1.rows import NOTHING, Given, Teller, given_in
 from opencode_exporter.decode.opencode.v1.steps import SETTLED_MS, MessageRow
 from opencode_exporter.decode.values import Unusable
 from opencode_exporter.events import UNKNOWN, Invocation, Session
@@ -96,15 +96,16 @@ class StepTable(MessageRows):
         now = self._clock.now_ms()
         heard = Hearing(self.kind, now, known, with_calls=True)
         session_of = self._sessions.get
+        teller = Teller(session_of, now)
         with closing(stream(self._reader, first, bounds.last, now)) as messages:
             for rowid, session_id, row, given, parts, size in messages:
                 heard.bytes += size
                 session = session_of(session_id)
                 if parts is None:
                     (portion,) = self._parts.of([row.id])
-                    self._hear(heard, (rowid, row, given, session), portion, now)
+                    _hear(heard, teller, (rowid, row, given, session), portion)
                 else:
-                    heard.take(rowid, row, told(row, given, parts, session, session_of, now))
+                    heard.take(rowid, row, teller.tell(row, given, parts, session))
                 if self._is_enough(heard, bounds):
                     break
         return heard.chunks(partial(self._states, now=now))
@@ -115,10 +116,11 @@ class StepTable(MessageRows):
         """Return what the rows say; their parts are read for some rows at a time."""
         now = self._clock.now_ms()
         heard = Hearing(self.kind, now, known, with_calls=with_calls)
+        teller = Teller(self._sessions.get, now)
         for some, portion in self._portions(rows, bounds.rows):
             for row in some:
                 heard.bytes += integer(row[-1])
-                self._hear(heard, self._message(row), portion, now)
+                _hear(heard, teller, self._message(row), portion)
             heard.bytes += portion.bytes
             if self._is_enough(heard, bounds):
                 break
@@ -159,20 +161,6 @@ class StepTable(MessageRows):
             return rowid, row, (NOTHING, err), where
         return rowid, row, given_in(data), where
 
-    def _hear(self, heard: Hearing, message: _Message, portion: Portion, now: int) -> None:
-        """Take a message whose parts were asked for."""
-        rowid, row, given, session = message
-        parts = portion.found.get(row.id, [])
-        if parts is None:
-            given = NOTHING, Unusable("damaged")
-        changed = max([part.updated for part in parts or ()], default=0)
-        row = row._replace(changed=changed)
-        said = told(row, given, parts or [], session, self._sessions.get, now)
-        if parts is None or row.id in portion.heavy:
-            heard.take_without_calls(rowid, row, said)
-        else:
-            heard.take(rowid, row, said)
-
     def states(self, ids: list[str]) -> dict[str, tuple[int, int]]:
         """Return (updated, size) of the rows that still exist; parts add to the size."""
         return self._states(ids, self._clock.now_ms())
@@ -183,6 +171,20 @@ class StepTable(MessageRows):
     def went_on(self, _call: Invocation, _row: OpenRow, _now: int, /) -> bool:
         """Return False: rows of this table have no calls of their own."""
         return False
+
+
+def _hear(heard: Hearing, teller: Teller, message: _Message, portion: Portion) -> None:
+    """Take a message whose parts were asked for."""
+    rowid, row, given, session = message
+    parts = portion.found.get(row.id, [])
+    if parts is None:
+        given = NOTHING, Unusable("damaged")
+    row = row._replace(changed=max([part.updated for part in parts or ()], default=0))
+    told = teller.tell(row, given, parts or [], session)
+    if parts is None or row.id in portion.heavy:
+        heard.take_without_calls(rowid, row, told)
+    else:
+        heard.take(rowid, row, told)
 
 
 def _some(rows: Iterator[FoundRow], most: int) -> list[FoundRow]:

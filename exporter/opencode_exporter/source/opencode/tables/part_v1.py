@@ -172,7 +172,7 @@ class PartTable:
         chunk = self._rows(wanted, known)
         newest = [row for row in self._newest if after < row[0] <= bounds.last]
         chunk.newest = max([chunk.newest, *self._believable(row[3] for row in newest)])
-        return Taken(chunk, [_anchor(row) for row in newest])
+        return Taken(chunk, [_anchor(row) for row in newest], weight=len(chunk.events))
 
     def _read_after(
         self, rowid: int, bounds: Bounds, known: Collection[str], select: str, wanted: str
@@ -187,7 +187,7 @@ class PartTable:
             last = stopped
         newest = self._anchors(first, last)
         chunk.newest = max([chunk.newest, *self._believable(row[3] for row in newest)])
-        return Taken(chunk, [_anchor(row) for row in newest])
+        return Taken(chunk, [_anchor(row) for row in newest], weight=len(chunk.events))
 
     def _anchors(self, first: int, last: int) -> list[tuple[Any, ...]]:
         """Return the newest of some rows, oldest first, without their data."""

@@ -81,7 +81,7 @@ class MessageTable(MessageRows):
             if not rows % LOOKS and self._clock.monotonic() >= bounds.until:
                 break
         builder.chunk.rows = rows
-        return Taken(builder.chunk, [*newest])
+        return Taken(builder.chunk, [*newest], weight=brings)
 
     def _decode(
         self, row: SessionMessageRow, session_id: str, now: int, large: int

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from itertools import groupby
-from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from opencode_exporter.decode.opencode.v1.calls import may_be_typed
@@ -44,6 +42,10 @@ _PARTS: Final = (
 )
 
 
+_NO_PART: Final[tuple[Any, ...]] = (None,)
+"""Stands behind the last row."""
+
+
 class Streamed(NamedTuple):
     """A message; without its parts where they have to be asked for again."""
 
@@ -72,16 +74,14 @@ def stream(reader: Reader, first: int, last: int, now: int) -> Generator[Streame
         closing(reader.query(_MESSAGES, (first, last))) as messages,
         closing(reader.query(_PARTS, (first, last))) as parts,
     ):
-        groups = groupby(parts, itemgetter(0))
-        of, group = next(groups, (None, iter(())))
+        part = next(parts, _NO_PART)
         for rowid, name, session, created, updated, data in messages:
             check_ids(name, session)
             found: list[FoundPart] | None = []
             size = len(data) if type(data) is bytes else 0
-            if of == rowid:
-                found, more = _parts(group, session)
+            if part[0] == rowid:
+                found, more, part = _parts(part, parts, session)
                 size += more
-                of, group = next(groups, (None, iter(())))
             given = given_in(data)
             changed = max([part.updated for part in found]) if found else 0
             row = MessageRow(shown(name), integer(created), integer(updated), changed)
@@ -91,27 +91,42 @@ def stream(reader: Reader, first: int, last: int, now: int) -> Generator[Streame
             yield Streamed(rowid, shown(session), row, given, found, size)
 
 
-def _parts(rows: Iterator[Any], session: object) -> tuple[list[FoundPart] | None, int]:
-    """Return the parts of a message and their bytes; none if one is odd, or they are too much."""
+def _parts(
+    row: tuple[Any, ...], rows: Iterator[Any], session: object
+) -> tuple[list[FoundPart] | None, int, tuple[Any, ...]]:
+    """
+    Return the parts of a message, their bytes, and the first row of the next message.
+
+    No parts are returned if one is odd, or they are too much.
+
+    Args:
+        row: The row of the first.
+        rows: The rows behind it.
+        session: The session of the message.
+    """
     found: list[FoundPart] = []
-    size = 0
-    for _, rowid, name, of_session, created, updated, data in rows:
-        if (
+    size, message, is_odd = 0, row[0], False
+    while row[0] == message:
+        _, rowid, name, of_session, created, updated, data = row
+        row = next(rows, _NO_PART)
+        if is_odd:
+            continue
+        is_odd = (
             of_session != session
             or not type(name) is type(of_session) is str
             or not type(created) is type(updated) is int
             or len(name) > LONGEST_NAME
             or type(data) is not bytes
-        ):
-            return None, size
-        length = len(data)
-        size += length
-        if size > WHOLE_BYTES or len(found) >= MOST:
-            return None, size
-        found.append(FoundPart(rowid, name, of_session, created, updated, length, parse_part(data)))
+            or size > WHOLE_BYTES
+            or len(found) >= MOST
+        )
+        if not is_odd:
+            size += len(data)
+            part = parse_part(data)
+            found.append(FoundPart(rowid, name, of_session, created, updated, len(data), part))
     if len(found) > 1:
         found.sort()
-    return found, size
+    return (None if is_odd else found), size, row
 
 
 def _is_enough(row: MessageRow, given: Given, parts: list[FoundPart], now: int) -> bool:

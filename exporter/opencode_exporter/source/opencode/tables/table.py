@@ -45,6 +45,7 @@ class Taken(NamedTuple):
     chunk: Chunk
     newest: list[Anchor]
     calls: Chunk | None = None  # of its rows, where calls are rows of a table of their own
+    weight: int = 0  # of all events, by `events.weight`
 
     def chunks(self, itself: Chunk) -> list[Chunk]:
         """Return the chunk, or what has taken its place, behind that of its calls."""
