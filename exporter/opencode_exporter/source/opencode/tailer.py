@@ -89,13 +89,15 @@ class Tailer:
                 yield chunk
         for table in again[:1]:  # what came with other rows was not all of it
             left[table.name] = stretch_of(reader, table, Cursor())
-            table.look_ahead({name: stretch.cursor for name, stretch in left.items()})
+            table.look_ahead({})
             yield from self._new(reader, table, left, known)
 
     def _read_table(
         self, reader: Reader, table: Table, left: dict[str, Stretch], known: _Known
     ) -> Iterator[Chunk]:
         ours = known[table.name]
+        if left[table.name].is_cut and (unread := table.unread()):
+            yield unread
         for chunk in self._changed(table, ours):
             reader.verify()
             yield chunk

@@ -13,7 +13,7 @@ from contextlib import closing
 from functools import partial
 from typing import ClassVar, Final
 
-from opencode_exporter.chunk import OpenRow, RowKind
+from opencode_exporter.chunk import Chunk, Cursor, OpenRow, RowKind
 from opencode_exporter.clock import Clock
 from opencode_exporter.decode.opencode.origins import V1
 from opencode_exporter.decode.opencode.v1.rows import NOTHING, Given, Teller, given_in
@@ -33,6 +33,7 @@ from opencode_exporter.source.opencode.tables.large import (
 )
 from opencode_exporter.source.opencode.tables.message_parts_v1 import MessageParts, Portion
 from opencode_exporter.source.opencode.tables.message_rows import FoundRow, MessageRows
+from opencode_exporter.source.opencode.tables.part_v1 import PART_KIND, PART_TABLE
 from opencode_exporter.source.opencode.tables.stream_v1 import stream
 from opencode_exporter.source.opencode.tables.table import (
     LOOKS,
@@ -62,6 +63,10 @@ class StepTable(MessageRows):
     name: ClassVar[str] = "message"
     generation: ClassVar[str] = "v1"
     kind: ClassVar[RowKind] = RowKind(V1)
+    _SELECT = (
+        "SELECT rowid, id, session_id, time_created, time_updated, CAST(data AS BLOB), "
+        "octet_length(data) FROM message"
+    )
     _CAREFULLY = (
         f"SELECT rowid, {name_of('id')}, {name_of('session_id')}, {number_of('time_created')}, "
         f"{number_of('time_updated')}, {DATA}, octet_length(data) FROM message"
@@ -79,14 +84,12 @@ class StepTable(MessageRows):
 
     def read_after(self, rowid: int, bounds: Bounds, known: Known) -> Taken:
         """Read the rows after a rowid with their calls, in its order, until a bound is met."""
-        if bounds.last - rowid > _FEW:
-            try:
-                return self._take_stream(rowid + 1, bounds, known)
-            except NEED_CARE:  # one of a thousand rows is odd: the others count
-                pass
-        where, values = "WHERE rowid >= ? AND rowid <= ? ORDER BY rowid", (rowid + 1, bounds.last)
-        with closing(self._reader.query(f"{self._CAREFULLY} {where}", values)) as rows:
-            return self._take(rows, bounds, known)
+        if bounds.last - rowid <= _FEW:
+            return super().read_after(rowid, bounds, known)
+        try:
+            return self._take_stream(rowid + 1, bounds, known)
+        except NEED_CARE:  # one of a thousand rows is odd: the others count
+            return super().read_after(rowid, bounds, known)
 
     def read_again(self, ids: list[str]) -> Taken:
         """Read rows that were open and have changed, or that are asked for, in their order."""
@@ -163,6 +166,10 @@ class StepTable(MessageRows):
         except Unusable as err:
             return rowid, row, (NOTHING, err), where
         return rowid, row, given_in(data), where
+
+    def unread(self) -> Chunk | None:
+        """Return what says that calls have to be read one by one: messages do not bring them."""
+        return Chunk(PART_TABLE, PART_KIND, cursor=Cursor())
 
     def states(self, ids: list[str]) -> dict[str, tuple[int, int]]:
         """Return (updated, size) of the rows that still exist; parts add to the size."""

@@ -7,6 +7,7 @@ the others: most calls of a session that is watched, and parts whose message is 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
@@ -142,19 +143,29 @@ class PartTable:
         """Return the highest rowid, 0 for none."""
         return integer(self._reader.query("SELECT max(rowid) FROM part").get)
 
+    def unread(self) -> Chunk | None:
+        """Return None: rows bring no others."""
+        return None
+
     def is_brought(self, cursors: Mapping[str, Cursor]) -> bool:
         """Return whether messages bring nearly all of what is left: none has been read."""
-        return not cursors["message"].anchors
+        return self._are_messages_whole(cursors) and not cursors["message"].anchors
+
+    def _are_messages_whole(self, cursors: Mapping[str, Cursor]) -> bool:
+        """Return whether all messages are read, and none is on a damaged page."""
+        damage = self._reader.damage
+        return "message" in cursors and not (damage and "message" in damage.gaps)
 
     def look_ahead(self, cursors: Mapping[str, Cursor]) -> None:
-        """Note from which message on parts come with their message."""
-        self._brought_after = cursors["message"].position
+        """Note from which message on parts come with it; with none, if messages are not read."""
+        is_whole = self._are_messages_whole(cursors)
+        self._brought_after = cursors["message"].position if is_whole else LAST_ROWID
         self._orphans = None
         if self.is_brought(cursors):
-            self._newest = self._anchors(
-                -LAST_ROWID, LAST_ROWID
-            )  # before what they stand for is read
-            self._orphans = orphans(self._reader, self._OR_LARGE)
+            with contextlib.suppress(apsw.CorruptError):  # else each part is looked at
+                # Before anything is read: what they stand for was there then.
+                self._newest = self._anchors(-LAST_ROWID - 1, LAST_ROWID)
+                self._orphans = orphans(self._reader, self._OR_LARGE)
 
     def read_after(self, rowid: int, bounds: Bounds, known: Known) -> Taken:
         """Read the rows after a rowid, in its order, until a bound is met."""

@@ -79,6 +79,10 @@ class Table(Protocol):
         """
         ...
 
+    def unread(self) -> Chunk | None:
+        """Return the chunk that says, as rows cannot be read, that nobody brought others."""
+        ...
+
     def is_brought(self, cursors: Mapping[str, Cursor]) -> bool:
         """Return whether the rows of another table bring nearly all of what is left to read."""
         ...
