@@ -23,7 +23,7 @@ from opencode_exporter.source.opencode.source import Source
 from opencode_exporter.source.opencode.tailer import Tailer
 
 Database = V1 | V2
-PLACES: Final[dict[str, type[V1] | type[V2]]] = {"part": V1, "message": V1, "session_message": V2}
+PLACES: Final[dict[str, type[V1 | V2]]] = {"part": V1, "message": V1, "session_message": V2}
 TABLES = pytest.mark.parametrize("table", PLACES)
 LAST: Final = (1 << 63) - 1
 FIRST: Final = -(1 << 63)

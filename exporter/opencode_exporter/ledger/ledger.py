@@ -203,6 +203,11 @@ class Ledger:
         """Whether what is read of a new source may come as summaries."""
         return self._rules.takes_summaries
 
+    @property
+    def since_ms(self) -> int:
+        """From when on events count, Unix ms; 0: all do."""
+        return self._rules.scope.since_ms
+
     def is_new(self, summary: Summary) -> bool:
         """Return whether a summary may be counted without its single events."""
         return self._intake.is_new(summary)

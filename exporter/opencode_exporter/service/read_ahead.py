@@ -31,7 +31,7 @@ from opencode_exporter.counting.summary import Summarizer, Summary, SummedChunk
 from opencode_exporter.errors import SourceError
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.source import Source
-from opencode_exporter.source.opencode.stretches import Stretch, is_there
+from opencode_exporter.source.opencode.stretches import Range, Stretch, is_there
 from opencode_exporter.source.opencode.tables import tables
 from opencode_exporter.source.opencode.tables.table import Table, Taken, together
 from opencode_exporter.source.opencode.tailer import CHUNK_ROWS, Tailer
@@ -64,15 +64,7 @@ _taken = msgspec.msgpack.Decoder(Taken).decode
 _summed_taken = msgspec.msgpack.Decoder(_Summed).decode
 
 
-class Window(msgspec.Struct, frozen=True, array_like=True):
-    """The first and the last rowid that one reader reads in a turn; there may be gaps between."""
-
-    first: int
-    last: int
-    rows: int  # at most
-
-
-Plan = Sequence[tuple[Stretch, Sequence[Window]]]
+Plan = Sequence[tuple[Stretch, Sequence[Range]]]
 """What is read: some stretches, and the windows of each, in their order."""
 
 
@@ -152,7 +144,7 @@ def read_ahead(
 def _chunks(
     reader: Reader,
     left: Stretch,
-    windows: Iterable[Window],
+    windows: Iterable[Range],
     pipes: Sequence[IO[bytes]],
     tailer: Tailer,
     is_new: Callable[[Summary], bool],
@@ -173,8 +165,11 @@ def _chunks(
     return True
 
 
-def _windows(reader: Reader, stretch: Stretch) -> Iterator[Window]:
+def _windows(reader: Reader, stretch: Stretch) -> Iterator[Range]:
     """Yield windows of about as many rows each; a gap is in none, or costs nothing there."""
+    if stretch.only is not None:
+        yield from stretch.only
+        return
     rows = max(1, _WINDOW_ROWS // _WEIGHT.get(stretch.table, 1))
     with contextlib.suppress(apsw.CorruptError):  # up to there: the tailer reads around it
         first = _row_at(reader, stretch, stretch.after.rowid + 1)
@@ -185,7 +180,7 @@ def _windows(reader: Reader, stretch: Stretch) -> Iterator[Window]:
                 end = _row_at(reader, stretch, first, skip=rows - 1)
                 last = stretch.last if end is None else end
                 following = _row_at(reader, stretch, last + 1)
-            yield Window(first, last, min(rows, last - first + 1))
+            yield Range(first, last, min(rows, last - first + 1))
             first = following
 
 

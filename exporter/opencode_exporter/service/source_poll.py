@@ -30,6 +30,7 @@ from opencode_exporter.service.installed import Installed
 from opencode_exporter.service.read_ahead import WORTH_IT_ROWS, Plan, plan, read_ahead, rows_in
 from opencode_exporter.source.opencode.damage import Damage, load
 from opencode_exporter.source.opencode.reader import Reader
+from opencode_exporter.source.opencode.selection import select
 from opencode_exporter.source.opencode.session_rows import archived, opencode_version, todos
 from opencode_exporter.source.opencode.source import Signature, Source
 from opencode_exporter.source.opencode.stretches import Stretch
@@ -199,7 +200,7 @@ class SourcePoll:
         label, ledger, tailer = self.label, self._ledger, self._tailer
         ledger.begin_again(label)
         rows_read = 0
-        stretches = tailer.ahead(reader, ledger.cursors(label), summed=ledger.takes_summaries)
+        stretches = self._ahead(reader)
         if planned := _worth_reading_ahead(reader, stretches):
             ahead = read_ahead(reader, source.path, planned, tailer, ledger.is_new)
             with contextlib.closing(ahead) as chunks:
@@ -223,6 +224,14 @@ class SourcePoll:
             ledger.apply(label, chunk)
         ledger.notes.read(label)
         self.health.todos = todos(reader, ledger.active_sessions())
+
+    def _ahead(self, reader: Reader) -> list[Stretch]:
+        """Return what has not been read yet, as far as it can matter."""
+        ledger, cursors = self._ledger, self._ledger.cursors(self.label)
+        stretches = self._tailer.ahead(reader, cursors, summed=ledger.takes_summaries)
+        if ledger.since_ms and not cursors:
+            return select(reader, stretches, ledger.since_ms)
+        return stretches
 
     def _count(self, reader: Reader, chunks: Iterable[Chunk], rows: int = 0) -> int:
         """Take chunks into the ledger, and tell how far it is; return the rows there were."""

@@ -7,8 +7,8 @@ tell from where on rows may be new.  Reads no data of a row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import apsw
 import msgspec
@@ -21,6 +21,14 @@ from opencode_exporter.source.opencode.tables.large import name_of, number_of
 from opencode_exporter.source.opencode.tables.table import Table, Taken, integer, shown
 
 
+class Range(NamedTuple):
+    """The first and the last rowid of some rows, and how many they are at most."""
+
+    first: int
+    last: int
+    rows: int
+
+
 class Stretch(msgspec.Struct, frozen=True):
     """Rows of one table that have not been read: after a cursor, up to a rowid."""
 
@@ -29,6 +37,7 @@ class Stretch(msgspec.Struct, frozen=True):
     last: int
     is_first: bool = False  # nothing of the source has been read before: it may be summed
     is_brought: bool = False  # rows of another table bring these
+    only: tuple[Range, ...] | None = None  # those of them that matter; None: all
     all_rows: int = 0  # of the table, where no rowid is left above them; else 0
 
     @property
@@ -40,6 +49,14 @@ class Stretch(msgspec.Struct, frozen=True):
     def after(self) -> Anchor:
         """The row before the first of them; without an id where there is none."""
         return self.cursor.anchors[-1] if self.cursor.anchors else Anchor(self.cursor.position, "")
+
+    def pieces(self) -> Iterator[tuple[Anchor, int]]:
+        """Yield what is to be read: the row before the first, and the last rowid."""
+        if self.only is None:
+            yield self.after, self.last
+            return
+        for first, last, _ in self.only:
+            yield Anchor(first - 1, ""), last
 
     def after_reading(self, taken: Taken) -> tuple[list[Chunk], Stretch]:
         """Return what was read of it with cursor and progress, and the rows that are left."""

@@ -273,10 +273,11 @@ class Tailer:
     ) -> Iterator[Chunk]:
         """Yield what is new in a table; how far it is read is noted in what is left."""
         stretch = left[table.name]
-        for taken in self.between(reader, table, stretch.after, stretch.last, known):
-            chunks, stretch = stretch.after_reading(taken)
-            left[table.name] = stretch
-            yield from chunks
+        for after, last in stretch.pieces():
+            for taken in self.between(reader, table, after, last, known):
+                chunks, stretch = stretch.after_reading(taken)
+                left[table.name] = stretch
+                yield from chunks
 
 
 def _portions(names: list[str], most: int) -> Iterator[list[str]]:
