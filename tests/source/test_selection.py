@@ -91,8 +91,9 @@ def test_report_since_a_time_says_what_reading_all_says(
         def noted(
             reader: Reader, stretches: list[Stretch], at: int, chosen: Any = chosen
         ) -> list[Stretch]:
-            chosen.append(selection.select(reader, stretches, at))
-            return chosen[-1]
+            found: list[Stretch] = selection.select(reader, stretches, at)
+            chosen.append(found)
+            return found
 
         with monkeypatch.context() as patch:
             patch.setattr(source_poll, "select", noted)

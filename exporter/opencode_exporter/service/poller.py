@@ -21,6 +21,7 @@ from opencode_exporter.service.backoff import Backoff
 from opencode_exporter.service.installed import Installed
 from opencode_exporter.service.source_poll import Progress, SourcePoll
 from opencode_exporter.source.locate import label_sources
+from opencode_exporter.source.opencode.schema import KnownColumns
 from opencode_exporter.source.opencode.source import Source
 from opencode_exporter.source.opencode.tailer import Tailer
 
@@ -61,6 +62,7 @@ class Poller:
         self._backoff = Backoff(clock)  # of the ledger
         self.installed = installed
         self.sources: dict[str, Source] = {}
+        self._columns: dict[str, KnownColumns] = {}
         self.shown: list[tuple[str, SourceHealth]] = []
         self.gone: dict[str, SourceHealth] = {}
         self.stopping = threading.Event()
@@ -77,7 +79,11 @@ class Poller:
     def watch(self, paths: Sequence[Path]) -> None:
         """Set which files are polled; what was known of others is kept in the ledger."""
         names, before = label_sources(paths), self._polls
-        self.sources = {label: Source(path, label) for label, path in names.items()}
+        self._columns = {label: self._columns.get(label) or KnownColumns() for label in names}
+        self.sources = {
+            label: Source(path, label, columns=self._columns[label])
+            for label, path in names.items()
+        }
         self._polls = {label: before.get(label) or self._found(label) for label in names}
         for label in before.keys() - names.keys():
             self._lost(label, before[label].health)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -29,6 +29,7 @@ LARGEST: Final = 1_000_000
 _RECORD_BYTES: Final = 1 << 16  # of the other columns of a row, where SQLite sorts rows
 _FUNCTIONS: Final = frozenset({"count", "instr", "max", "octet_length", "substr", "unicode"})
 """What our statements call; others could run code, or reach files."""
+_VERSIONS: Final = ("user_version", "schema_version")
 
 
 Answer = TypeVar("Answer")
@@ -53,14 +54,14 @@ class Reader:
         self.damage: Damage | None = None
         """Where damaged pages are noted; None: they end the read."""
 
-    def learn_layout(self) -> None:
+    def learn_layout(self, columns: Mapping[str, frozenset[str]]) -> None:
         """
-        Learn which tables and columns there are.
+        Learn which tables there are, by their columns.
 
         Raises:
             SourceUnsupportedError: A table or column that we rely on is not there.
         """
-        self.layout = layout_of(self.query)
+        self.layout = layout_of(self.query, columns)
 
     def spare(self, damage: Damage) -> None:
         """Read around damaged pages from now on, and note them."""
@@ -196,7 +197,7 @@ def _authorize(
         or (action == apsw.SQLITE_FUNCTION and second in _FUNCTIONS)
         or (action == apsw.SQLITE_PRAGMA and first == "table_info" and second in READABLE)
         or (action == apsw.SQLITE_TRANSACTION and first in ("BEGIN", "ROLLBACK"))
-        or (action == apsw.SQLITE_PRAGMA and first == "user_version" and second is None)
+        or (action == apsw.SQLITE_PRAGMA and first in _VERSIONS and second is None)
     )
     return apsw.SQLITE_OK if allowed else apsw.SQLITE_DENY
 

@@ -59,18 +59,52 @@ class Layout:
         return tuple(sorted(self.sessions))
 
 
-def layout_of(query: Callable[[str], apsw.Cursor]) -> Layout:
-    """
-    Return what a database holds, asked by a function that runs a statement.
+Query = Callable[[str], apsw.Cursor]
+"""Runs a statement."""
 
-    Raises:
-        SourceUnsupportedError: A table or column that we rely on is not there.
-    """
+
+def columns_of(query: Query) -> Mapping[str, frozenset[str]]:
+    """Return the columns of those tables that we know, of which there are any."""
     columns = {}
     for table in (*COLUMNS, *_OPTIONAL):
         found = frozenset(str(row[1]).lower() for row in query(f"PRAGMA table_info({table})"))
         if found:
             columns[table] = found
+    return columns
+
+
+class KnownColumns:
+    """The columns of one database: they are asked for again when its schema has changed."""
+
+    def __init__(self) -> None:
+        self._of: tuple[int, int] | None = None
+        self._columns: Mapping[str, frozenset[str]] = {}
+
+    def of(self, inode: int, query: Query) -> Mapping[str, frozenset[str]]:
+        """Return the columns of what a statement asks, which is the file of an inode."""
+        (version,) = next(query("PRAGMA schema_version"))
+        state = (inode, int(version))
+        if self._of != state:
+            self._of, self._columns = None, columns_of(query)
+            self._of = state
+        return self._columns
+
+    def forget(self) -> None:
+        """Ask again: what was known may not be so."""
+        self._of = None
+
+
+def layout_of(query: Query, columns: Mapping[str, frozenset[str]]) -> Layout:
+    """
+    Return what a database holds.
+
+    Args:
+        query: Asks it.
+        columns: Its columns.
+
+    Raises:
+        SourceUnsupportedError: A table or column that we rely on is not there.
+    """
     sessions = {}
     if "session_v2" in columns:
         sessions["v2"] = "session_v2"
@@ -86,7 +120,7 @@ def layout_of(query: Callable[[str], apsw.Cursor]) -> Layout:
     return Layout(sessions, columns)
 
 
-def _any_step(query: Callable[[str], apsw.Cursor]) -> bool:
+def _any_step(query: Query) -> bool:
     sql = "SELECT 1 FROM session_message WHERE type = 'assistant' LIMIT 1"
     return query(sql).fetchone() is not None
 

@@ -39,6 +39,7 @@ from opencode_exporter.source.opencode.lockless import (
     vfs,
 )
 from opencode_exporter.source.opencode.reader import BUSY_MS, Reader, changed, connect, restrict
+from opencode_exporter.source.opencode.schema import KnownColumns
 
 _MAGIC: Final = b"SQLite format 3\x00"
 _JOURNAL: Final = bytes.fromhex("d9d505f920a163d7")  # begins one that may have to be undone
@@ -81,9 +82,17 @@ class Source:
         path: The file; it need not be there.
         label: Its name in metrics.
         lockless: Whether it may be read without locks, where that can be verified.
+        columns: Those that were found before.
     """
 
-    def __init__(self, path: Path, label: str, *, lockless: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        label: str,
+        *,
+        lockless: bool = True,
+        columns: KnownColumns | None = None,
+    ) -> None:
         self.path = path
         self.label = label
         real = Path(os.path.realpath(path))  # SQLite puts its files beside a link's target
@@ -92,6 +101,7 @@ class Source:
         self.index = real.with_name(real.name + "-shm")
         self._files = Files(real, self.wal, self.index)
         self._is_lockless = lockless and _is_utf8(real)
+        self._columns = columns or KnownColumns()
 
     def signature(self) -> Signature:
         """
@@ -152,9 +162,12 @@ class Source:
             except apsw.Error as err:
                 raise sqlite_error(err) from err
             try:
-                reader.learn_layout()
+                state = _stat(self.path)
+                inode = state.inode if state else 0
+                reader.learn_layout(self._columns.of(inode, reader.query))
                 yield reader
             except Exception as err:
+                self._columns.forget()
                 reader.verify()  # a torn read looks like damage, or like a defect of ours
                 told = as_told(err)
                 if told is err:

@@ -47,6 +47,8 @@ from opencode_exporter.source.opencode.tables.table import (
 )
 
 _NOWHERE: Final = Session("", UNKNOWN, 0)
+_FEW: Final = 16
+"""Rows that are not worth a stream: they are new, and hardly any is over."""
 _LOOKS: Final = 16
 """Messages between two looks at the clock."""
 
@@ -77,13 +79,14 @@ class StepTable(MessageRows):
 
     def read_after(self, rowid: int, bounds: Bounds, known: Known) -> Taken:
         """Read the rows after a rowid with their calls, in its order, until a bound is met."""
-        try:
-            return self._take_stream(rowid + 1, bounds, known)
-        except NEED_CARE:  # one of a thousand rows is odd: the others count
-            where = "WHERE rowid >= ? AND rowid <= ? ORDER BY rowid"
-            values = (rowid + 1, bounds.last)
-            with closing(self._reader.query(f"{self._CAREFULLY} {where}", values)) as rows:
-                return self._take(rows, bounds, known)
+        if bounds.last - rowid > _FEW:
+            try:
+                return self._take_stream(rowid + 1, bounds, known)
+            except NEED_CARE:  # one of a thousand rows is odd: the others count
+                pass
+        where, values = "WHERE rowid >= ? AND rowid <= ? ORDER BY rowid", (rowid + 1, bounds.last)
+        with closing(self._reader.query(f"{self._CAREFULLY} {where}", values)) as rows:
+            return self._take(rows, bounds, known)
 
     def read_again(self, ids: list[str]) -> Taken:
         """Read rows that were open and have changed, or that are asked for, in their order."""
