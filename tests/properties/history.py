@@ -23,8 +23,17 @@ SESSIONS: Final = 14
 REST_MS: Final = 3_600_000
 """How long nothing has been written when it is read."""
 _TOOLS: Final = ("read", "bash", "edit", "grep", "skill", "glob", "webfetch", "write")
-NAMES: Final = {"bash": "shell", "task": "subagent"}
+_NAMES: Final = {"bash": "shell", "task": "subagent"}
 """What tools are called on a page, where that is another name."""
+_ALONE: Final = "x_"
+"""Begins the names of tools that are called once, so that no project tells them apart."""
+
+
+def cell(tool: str, project: str) -> tuple[str, str]:
+    """Return under what a page shows a call, by the tool's name there."""
+    return tool, "" if tool.startswith(_ALONE) else project
+
+
 _ULID: Final = "01K0ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -60,10 +69,11 @@ class History:
         """Return tool and project of every call that has ended and that can count."""
         sql = (
             "SELECT part.data ->> '$.tool', session.project_id FROM part "
-            "JOIN session ON session.id = part.session_id "
+            "LEFT JOIN session ON session.id = part.session_id "
             "WHERE part.data ->> '$.type' = 'tool' AND part.data ->> '$.callID' != ?"
         )
-        return {(NAMES.get(tool, tool), project) for tool, project in self._rows(sql, _ULID)}
+        rows = self._rows(sql, _ULID)
+        return {cell(_NAMES.get(tool, tool), project) for tool, project in rows}
 
     # What OpenCode writes.
 
@@ -88,8 +98,8 @@ class History:
             db.raw_part(step, text({"type": "reasoning", "text": "hm " * (1 + 40 * place)}))
             if tool:
                 db.tool(step, tool=tool, call=f"call_{first + place}", **_facts(tool), **call)
-            used = {"input": 100 + first + place, "output": 10 + number, "reasoning": 0}
-            used = {"tokens": {**used, "cache": {"read": 0, "write": 0}}, "cost": 0.25}
+            spent = {"input": 100 + first + place, "output": 10 + number, "reasoning": 0}
+            used = {"tokens": {**spent, "cache": {"read": 0, "write": 0}}, "cost": 0.25}
             end = {"reason": "tool-calls" if tool else "stop"}
             db.raw_part(step, text({"type": "step-finish"} | end | used))
             db.rewrite_message(step, completed=db.tick(), finish=end["reason"], **used)
@@ -182,12 +192,12 @@ class History:
         """Write a call to a message that is there."""
         if message := self._message(pick):
             number = next(self._names)
-            self.db.tool(message, tool=f"late_{number}", call=f"call_late_{number}")
+            self.db.tool(message, tool=f"{_ALONE}late_{number}", call=f"call_late_{number}")
 
     def orphan(self, pick: int) -> None:
         """Write a call of a message that is not there."""
         if found := self._session(pick):
-            self._orphan(found[0], f"late_{next(self._names)}")
+            self._orphan(found[0], f"{_ALONE}{next(self._names)}")
 
     def _orphan(self, session: str, tool: str) -> None:
         message = self.db.message(session)
@@ -199,7 +209,7 @@ class History:
         if found := self._session(pick):
             session, number = found
             first = 200 + 10 * next(self._names)
-            self.turn(session, number, [f"late_{first}"], first)
+            self.turn(session, number, [f"{_ALONE}more_{first}"], first)
 
     def new_session(self, _pick: int) -> None:
         """Write a session more."""
@@ -291,7 +301,7 @@ def _adorn(history: History, session: str, number: int) -> None:
         db.rewrite_message(typed, completed=db.tick())
         db.message(session, role="user", agent="a6")
     elif number == 8:
-        history._orphan(session, "orphaned")
+        history._orphan(session, f"{_ALONE}orphan")
     elif number == 10:  # a row of some pages, one that is odd, and one of another session
         step = db.message(session, agent="a10", providerID="v80", modelID="m10")
         db.tool(step, tool="list", call="call_long", output="x" * 30_000)

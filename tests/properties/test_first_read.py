@@ -30,7 +30,7 @@ from opencode_exporter.service.exporter import Exporter
 from opencode_exporter.source.opencode import tailer
 from opencode_exporter.source.opencode.tables import part_v1
 from properties.held import held_back
-from properties.history import KINDS, REST_MS, History, written
+from properties.history import KINDS, REST_MS, History, cell, written
 
 EXAMPLES: Final = int(os.environ.get("PROPERTY_EXAMPLES", "100"))
 PLACES: Final = {
@@ -56,10 +56,10 @@ class Taken:
         events += [call for row in chunk.open_rows for call in row.calls]
         if isinstance(chunk, SummedChunk):
             events += chunk.summary.rows
-            self.calls |= {(key[0], key[3]) for key, _ in chunk.summary.calls}
+            self.calls |= {cell(key[0], key[3]) for key, _ in chunk.summary.calls}
         for event in events:
             if isinstance(event, Invocation):
-                self.calls.add((event.tool, event.project))
+                self.calls.add(cell(event.tool, event.project))
             elif isinstance(event, Step):
                 self.steps.setdefault((event.provider, event.model), []).append(event.tokens)
 
@@ -153,7 +153,8 @@ def calls(found: Series) -> dict[Cell, int]:
     """Return the invocations by tool and project."""
     counted: dict[Cell, int] = {}
     for (tool, _, project, _), value in found[c.TOOL_USAGE.name].items():
-        counted[tool, project] = counted.get((tool, project), 0) + value
+        place = cell(tool, project)
+        counted[place] = counted.get(place, 0) + value
     return counted
 
 
@@ -186,9 +187,9 @@ def check(world: World, told: Series) -> None:
         there = world.history.calls()
         assert there <= left.keys(), there - left.keys()
     said, steps = tokens(told), world.taken.steps
-    for cell in said.keys() | steps.keys() | tokens(anew).keys():
-        allowed = [(one.input, one.output) for one in steps.get(cell, ())]
-        assert said.get(cell, (0, 0)) in allowed, (cell, said.get(cell), allowed)
+    for step in said.keys() | steps.keys() | tokens(anew).keys():
+        allowed = [(one.input, one.output) for one in steps.get(step, ())]
+        assert said.get(step, (0, 0)) in allowed, (step, said.get(step), allowed)
     if world.is_damaged:
         return
     untouched = of_sessions(anew, world.history.touched)

@@ -36,6 +36,7 @@ class MessageRows(ABC):
     """
 
     name: ClassVar[str]
+    brought_by: ClassVar[str] = ""
     generation: ClassVar[str]
     _SELECT: ClassVar[str]
     _CAREFULLY: ClassVar[str]
