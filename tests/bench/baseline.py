@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,18 +39,19 @@ def measure(path: Path, generation: str = "v1") -> tuple[float, list[tuple[Any, 
 
     Nobody may write the database meanwhile, and it must have no WAL.
     """
+    with closing(connect(path)) as connection:
+        began = time.perf_counter()
+        rows = connection.execute(STATEMENTS[generation]).fetchall()
+        return time.perf_counter() - began, rows
+
+
+def connect(path: Path) -> apsw.Connection:
+    """Open a database that nobody writes, and leave nothing beside it."""
     # Immutable: a -wal and a -shm left behind would cost every later poll two files more.
-    connection = apsw.Connection(
+    return apsw.Connection(
         f"{path.absolute().as_uri()}?immutable=1",
         flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
     )
-    try:
-        began = time.perf_counter()
-        rows = connection.execute(STATEMENTS[generation]).fetchall()
-        took = time.perf_counter() - began
-    finally:
-        connection.close()
-    return took, rows
 
 
 def main() -> None:

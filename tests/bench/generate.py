@@ -5,6 +5,7 @@ The rows are shaped by the demo's writers; here is only how many of them, when
 and how fast.  The same seed makes the same file.  Knows nothing of the exporter.
 
     PYTHONPATH=tests python -m bench.generate --parts 1000000 --generation v1 --out big.db
+    PYTHONPATH=tests python -m bench.generate --prose 0.9 --out talk.db
     PYTHONPATH=tests python -m bench.generate --append 100 --out big.db
 """
 
@@ -20,12 +21,13 @@ from random import Random
 from threading import Event
 from typing import Final
 
+from bench.prose import Prose
 from opencode_exporter.demo import store, world
 from opencode_exporter.demo.agent import Agent
 from opencode_exporter.demo.calls import Calls
 from opencode_exporter.demo.plan import Step, Tokens, Work
 from opencode_exporter.demo.play import Play, Player, Tempo
-from opencode_exporter.demo.rows import Tally
+from opencode_exporter.demo.rows import Put, Tally
 from opencode_exporter.demo.writers import writer
 
 UNTIL: Final = 1_793_491_200_000
@@ -61,7 +63,7 @@ PARTS_A_ROW: Final = 4
 """A v2 message stands for as many v1 parts."""
 
 
-def generate(out: Path, *, parts: int, generation: str, seed: int = 1) -> Tally:
+def generate(out: Path, *, parts: int, generation: str, seed: int = 1, prose: float = 0) -> Tally:
     """
     Write a database and return what ended in it.
 
@@ -70,10 +72,13 @@ def generate(out: Path, *, parts: int, generation: str, seed: int = 1) -> Tally:
         parts: Rows of ``part``; for v2 a quarter as many messages.
         generation: ``v1`` or ``v2``.
         seed: Chooses everything.
+        prose: Share of text and reasoning; 0 for what agents write by themselves.
     """
     bulk = _Limited(store.create(out, generation))
     bulk.limit = parts
-    made = writer(generation, bulk, Random(seed))  # noqa: S311  # a simulation, no secret
+    # Of a Random each, so that the calls are the same however much is said.
+    put: Put = Prose(bulk, prose, Random(seed)) if prose else bulk  # noqa: S311  # no secret
+    made = writer(generation, put, Random(seed))  # noqa: S311  # a simulation, no secret
     made.partial = False
     for project in world.PROJECTS:
         made.project(project, UNTIL - _SPAN)
@@ -165,6 +170,9 @@ def main() -> None:
         "--live", type=float, default=0, help="add calls for so many seconds, and tell when"
     )
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--prose", type=float, default=0, help="share of rows and bytes that is text and reasoning"
+    )
     flags = parser.parse_args()
     if flags.live:
         for committed in live(flags.out, flags.live):
@@ -176,7 +184,11 @@ def main() -> None:
         print(f"{added} calls added, each in its own transaction")  # noqa: T201
     else:
         issued = generate(
-            flags.out, parts=flags.parts, generation=flags.generation, seed=flags.seed
+            flags.out,
+            parts=flags.parts,
+            generation=flags.generation,
+            seed=flags.seed,
+            prose=flags.prose,
         )
         size = flags.out.stat().st_size
         print(f"{issued.rows.total()} calls that ended, {size / 1e9:.3f} GB")  # noqa: T201

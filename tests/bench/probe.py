@@ -12,72 +12,25 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 import apsw
 
-from bench import baseline, generate, page, serving
-from opencode_exporter import catalog as c
-from opencode_exporter.clock import SystemClock
-from opencode_exporter.commands.backfill import Job, run
-from opencode_exporter.service.exporter import Exporter
-from opencode_exporter.service.settings import Settings
+from bench import baseline, generate, page, reading, serving
+from bench.reading import Found, Stopwatch, exporter_over
 
 COMMITS: Final = 200
 _POLLS: Final = 2_000
-_HOUR_S: Final = 3600
-
-Found = Mapping[str, float | str]
-
-
-@contextmanager
-def _exporter(source: Path, ledger: Path) -> Iterator[Exporter]:
-    settings = Settings(source_paths=(source,), ledger_path=ledger)
-    exporter = Exporter(settings, {}, ledger.parent / "home")
-    try:
-        yield exporter
-    finally:
-        exporter.close()
-
-
-def history(source: Path, ledger: Path) -> Found:
-    """Read everything: into a new ledger, or what is left to read into one that exists."""
-    began = time.perf_counter()
-    with _exporter(source, ledger) as exporter:
-        exporter.poll()
-        seconds = time.perf_counter() - began
-        if not exporter.ledger.published.baseline_ms:
-            raise SystemExit(f"The history was not read: {exporter.pages.not_ready()}")
-        calls = sum(
-            value
-            for value in exporter.pages.snapshot().series[c.TOOL_INVOCATIONS].values()
-            if isinstance(value, int)
-        )
-    return {"seconds": seconds, "calls": calls}
-
-
-def backfill(source: Path, ledger: Path) -> Found:
-    """Write the history before the ledger's baseline, with a sample an hour."""
-    output = ledger.with_name("history.om")
-    job = Job(ledger, output, {"job": "opencode", "instance": "bench"}, _HOUR_S)
-    settings = Settings(source_paths=(source,))
-    began = time.perf_counter()
-    written = run(
-        job, settings, {}, ledger.parent / "home", SystemClock(), lambda *_: None, lambda *_: None
-    )
-    seconds, size = time.perf_counter() - began, output.stat().st_size
-    output.unlink()
-    return {"seconds": seconds, "samples": written.samples, "bytes": size}
 
 
 def group_by(source: Path, generation: str) -> Found:
     """Run the baseline's statement with the SQLite that the exporter uses."""
+    watch = Stopwatch()
     seconds, rows = baseline.measure(source, generation)
-    calls = sum(row[2] for row in rows)
-    return {"seconds": seconds, "calls": calls, "sqlite": apsw.sqlite_lib_version()}
+    cpu, calls = watch.read()["cpu"], sum(row[2] for row in rows)
+    return {"seconds": seconds, "cpu": cpu, "calls": calls, "sqlite": apsw.sqlite_lib_version()}
 
 
 def group_by_stdlib(source: Path, generation: str) -> Found:
@@ -99,7 +52,7 @@ def opencode_statistics(source: Path, scratch: str) -> Found:
 def commits(source: Path, ledger: Path) -> Found:
     """Poll after each new commit; the writer's own work is not in the time."""
     used = 0.0
-    with _exporter(source, ledger) as exporter:
+    with exporter_over(source, ledger) as exporter:
         exporter.poll()
         for _ in generate.append(source, COMMITS):
             began = time.process_time()
@@ -110,7 +63,7 @@ def commits(source: Path, ledger: Path) -> Found:
 
 def unchanged(source: Path, ledger: Path) -> Found:
     """Poll again and again while nobody writes."""
-    with _exporter(source, ledger) as exporter:
+    with exporter_over(source, ledger) as exporter:
         exporter.poll()
         began = time.perf_counter()
         for _ in range(_POLLS):
@@ -119,8 +72,12 @@ def unchanged(source: Path, ledger: Path) -> Found:
 
 
 _MEASURES: Final[Mapping[str, Callable[[Path, Path], Found]]] = {
-    "history": history,
-    "backfill": backfill,
+    "history": reading.history,
+    "history-by-one": reading.history_by_one,
+    "backfill": reading.backfill,
+    "once": reading.once,
+    "report": reading.report,
+    "report-of-a-week": reading.report_of_a_week,
     "commits": commits,
     "unchanged": unchanged,
     "scrape": page.scrape,

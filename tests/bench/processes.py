@@ -103,9 +103,9 @@ def _memory(pid: int) -> int:
     return own + sum(_memory(int(child)) for child in " ".join(children).split())
 
 
-def generated(directory: Path, parts: int, generation: str) -> Path:
+def generated(directory: Path, parts: int, generation: str, prose: float = 0) -> Path:
     """Return a database of so many parts, made now if the directory has none."""
-    path = directory / f"{generation}-{parts}.db"
+    path = directory / f"{generation}-{parts}{'-prose' if prose else ''}.db"
     if path.exists():
         return path
     unfinished = path.with_suffix(".unfinished")
@@ -113,6 +113,7 @@ def generated(directory: Path, parts: int, generation: str) -> Path:
         left.unlink()
     # In another process: what it allocates would count as memory of the probes.
     flags = ["--parts", str(parts), "--generation", generation, "--out", str(unfinished)]
+    flags += ["--prose", str(prose)]
     subprocess.run(
         [sys.executable, "-m", "bench.generate", *flags],
         check=True,

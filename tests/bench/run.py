@@ -11,7 +11,6 @@ seconds cannot.  Asserts nothing and knows nothing of how the exporter works.
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,39 +20,13 @@ from typing import Any, Final
 
 from bench import opencode_stats
 from bench.processes import generated, probe
+from bench.subject import Runs, Subject, best
 from bench.table import Row, console, report, show
 
 TINY: Final = 1_000
 """Parts of the database that stands for next to nothing."""
-
-Runs = list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A database and the ledger of an exporter that reads it."""
-
-    source: Path
-    ledger: Path
-
-    def forget(self) -> None:
-        """Let the next read be the first one."""
-        for path in self.ledger.parent.glob(f"{self.ledger.name}*"):
-            path.unlink()
-
-    def first_read(self) -> dict[str, Any]:
-        """Read everything into a new ledger, which is left there."""
-        self.forget()
-        return probe("history", self.source, self.ledger)
-
-    def measure(self, name: str, seconds: float = 0) -> dict[str, Any]:
-        """Take a measure with the ledger as it is."""
-        return probe(name, self.source, self.ledger, seconds)
-
-
-def best(runs: Runs, key: str = "seconds") -> float:
-    """Return the smallest value of all rounds."""
-    return float(min(run[key] for run in runs))
+_PROSE: Final = 0.9
+"""Share of text and reasoning in the database in which there is little else."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +39,7 @@ class Bench:
     big: Subject
     tenth: Subject
     tiny: Subject
+    talk: Subject
     rounds: int
     seconds: float
 
@@ -74,9 +48,9 @@ class Bench:
         """Make the databases that are not there yet."""
         parts, generation = given.parts, given.generation
 
-        def subject(count: int) -> Subject:
-            source = generated(directory, count, generation)
-            return Subject(source, scratch / f"ledger-{count}.db")
+        def subject(count: int, prose: float = 0) -> Subject:
+            source = generated(directory, count, generation, prose)
+            return Subject(source, scratch / f"ledger-{source.stem}.db")
 
         return cls(
             scratch,
@@ -85,6 +59,7 @@ class Bench:
             big=subject(parts),
             tenth=subject(max(TINY, parts // 10)),
             tiny=subject(TINY),
+            talk=subject(parts, _PROSE),
             rounds=given.rounds,
             seconds=given.seconds,
         )
@@ -93,6 +68,8 @@ class Bench:
         """Take every measure."""
         return [
             *self.first_read(),
+            *self.prose(),
+            *self.commands(),
             *self.opencode_itself(),
             *self.backfill(),
             *self.scrape(),
@@ -111,10 +88,11 @@ class Bench:
     def first_read(self) -> list[Row]:
         """Measure the first read, its memory, and the restart that spares it."""
         source, big, tenth = self.big.source, self.big, self.tenth
-        ours, again, sql, old, small = self.alternately(
+        ours, again, by_one, sql, old, small = self.alternately(
             big.first_read,
             lambda: big.measure("history"),
-            lambda: probe("group-by", source, self.generation),
+            lambda: big.first_read("history-by-one"),
+            lambda: self._group_by(source),
             lambda: probe("group-by-stdlib", source, self.generation),
             tenth.first_read,
         )
@@ -122,11 +100,42 @@ class Bench:
         first, size = best(ours), f"{max(TINY, self.parts // 10):,} parts"
         new, older = sql[0]["sqlite"], old[0]["sqlite"]
         memory, other = (max(run["memory"] for run in runs) for runs in (ours, small))
+        alone = best(by_one), best(by_one, "cpu")
         return [
             Row(f"first read / GROUP BY, SQLite {new}", "s", first, best(sql)),
             Row(f"first read / the same, Python's {older}", "s", first, best(old)),
+            Row("first read, CPU of all / GROUP BY", "s", best(ours, "cpu"), best(sql, "cpu")),
+            Row("first read, one reader / GROUP BY", "s", alone[0], best(sql)),
+            Row("first read, one reader, CPU of all / GROUP BY", "s", alone[1], best(sql, "cpu")),
             Row("restart on its ledger / first read", "ms", best(again), first),
             Row(f"first read, peak memory / {size}", "MB", memory, other),
+        ]
+
+    def _group_by(self, source: Path) -> dict[str, Any]:
+        return probe("group-by", source, self.generation)
+
+    def prose(self) -> list[Row]:
+        """Measure the first read where nearly all is text and reasoning."""
+        ours, sql = self.alternately(self.talk.first_read, lambda: self._group_by(self.talk.source))
+        what = f"first read, {_PROSE:.0%} prose"
+        return [
+            Row(f"{what} / GROUP BY", "s", best(ours), best(sql)),
+            Row(f"{what}, CPU of all / GROUP BY", "s", best(ours, "cpu"), best(sql, "cpu")),
+        ]
+
+    def commands(self) -> list[Row]:
+        """Measure the commands that read everything, or as much of it as is asked for."""
+        once, report, week, sql = self.alternately(
+            lambda: self.big.measure("once"),
+            lambda: self.big.measure("report"),
+            lambda: self.big.measure("report-of-a-week"),
+            lambda: self._group_by(self.big.source),
+        )
+        console.print(f"calls: {week[0]['calls']:,} in the last week of {report[0]['calls']:,}")
+        return [
+            Row("once / GROUP BY", "s", best(once), best(sql)),
+            Row("report / GROUP BY", "s", best(report), best(sql)),
+            Row("report --since 7d / report", "s", best(week), best(report)),
         ]
 
     def backfill(self) -> list[Row]:
@@ -150,7 +159,8 @@ class Bench:
         )
         size = f"{TINY:,} parts"
         unchanged = Row(f"poll of an unchanged source / {size}", "µs", best(big), best(tiny))
-        grown, grown_tiny = self._copy(self.big, "grown"), self._copy(self.tiny, "grown")
+        where = self.scratch / "grown"
+        grown, grown_tiny = self.big.copy(where), self.tiny.copy(where)
         big, tiny = self.alternately(
             lambda: grown.measure("commits"), lambda: grown_tiny.measure("commits")
         )
@@ -174,7 +184,7 @@ class Bench:
         """Measure a full page of metrics against the client library's own of the same series."""
         pages, answers = self.alternately(
             lambda: self.tiny.measure("scrape"),
-            lambda: self._copy(self.tiny, "scraped").measure("scrape-http"),
+            lambda: self.tiny.copy(self.scratch / "scraped").measure("scrape-http"),
         )
         one, theirs = pages[0], best(pages, "baseline_seconds")
         console.print(
@@ -195,7 +205,7 @@ class Bench:
             ours = both.submit(self.big.measure, "idle", self.seconds)
             theirs = both.submit(self.tiny.measure, "idle-uvicorn", self.seconds)
             idle, empty = ours.result(), theirs.result()
-        seen = self._copy(self.big, "watched").measure("visible", 2 * self.seconds)
+        seen = self.big.copy(self.scratch / "watched").measure("visible", 2 * self.seconds)
         console.print(f"visible: {seen['commits']} commits")
         watcher = "bare watcher told"
         return [
@@ -203,16 +213,6 @@ class Bench:
             Row(f"commit to visible, p50 / {watcher}", "ms", seen["p50"], seen["baseline_p50"]),
             Row(f"commit to visible, p99 / {watcher}", "ms", seen["p99"], seen["baseline_p99"]),
         ]
-
-    def _copy(self, subject: Subject, name: str) -> Subject:
-        """Return a copy that may grow; a source of the same name goes on with its ledger."""
-        directory = self.scratch / name
-        # The ledger apart: what is written to it would wake who watches the source.
-        (directory / "state").mkdir(parents=True, exist_ok=True)
-        ledger = directory / "state" / subject.ledger.name
-        if subject.ledger.exists():
-            shutil.copy(subject.ledger, ledger)
-        return Subject(Path(shutil.copy(subject.source, directory)), ledger)
 
 
 def flags() -> argparse.Namespace:

@@ -45,6 +45,21 @@ def test_same_page_whoever_reads(
     assert shown(bench.read_once(history=history)) == shown(alone)
 
 
+@pytest.mark.usefixtures("_ahead")
+@pytest.mark.parametrize("readers", [1, 3])
+def test_same_page_however_many_read(
+    bench: Bench, readers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each reads its turn of as many as there are: two were taken for granted in a reader."""
+    monkeypatch.setattr(read_ahead, "_READERS", readers)
+    monkeypatch.setattr(read_ahead, "_WINDOW_ROWS", 8)
+    with V1(bench.source) as database, database.db:
+        session = database.session()
+        for number in range(20):
+            database.tool(database.message(session), call=f"call_{number}")
+    assert counted(bench.read_once()) == {("read", "completed"): 20}
+
+
 def fill(database: V1, session: str, calls: int, *, first: int = 0) -> str:
     """Write calls into one message, numbered from the first; return the message."""
     message = database.message(session)

@@ -74,6 +74,7 @@ class _Task(msgspec.Struct):
     path: bytes  # it need not be UTF-8
     plan: Plan
     reader: int
+    readers: int  # of which each reads in its turn
     with_paths: bool
 
 
@@ -119,14 +120,13 @@ def read_ahead(
         tailer: Reads again, event by event, what cannot be counted as a summary.
         is_new: Says, with all chunks before taken in, whether a summary can.
     """
+    tasks = [
+        _Task(os.fsencode(path), planned, number, _READERS, tailer.with_paths)
+        for number in range(_READERS)
+    ]
     with contextlib.ExitStack() as running:
         try:
-            pipes = [
-                running.enter_context(
-                    _reader(_Task(os.fsencode(path), planned, number, tailer.with_paths))
-                )
-                for number in range(_READERS)
-            ]
+            pipes = [running.enter_context(_reader(task)) for task in tasks]
         except OSError as err:  # no process, no file or no pipe of that size for us
             log.warning("no reader processes, reading without them", extra={"err": str(err)})
             return
@@ -230,7 +230,7 @@ def _frames(pipe: IO[bytes], *, summed: bool) -> Iterator[tuple[Summary | None, 
 
 
 def main(given: BinaryIO, out: BinaryIO) -> None:
-    """Read every other window of a source; the body of a reader."""
+    """Read some windows of a source in their turn; the body of a reader."""
     task = msgspec.json.decode(given.readline(), type=_Task)
     os.nice(_NICE)
     gc.disable()  # nothing here goes in circles, and a reader ends soon
@@ -247,7 +247,7 @@ def main(given: BinaryIO, out: BinaryIO) -> None:
             table = by_name[stretch.table]
             if windows:
                 table.look_ahead(cursors)
-            for window in windows[task.reader :: _READERS]:
+            for window in windows[task.reader :: task.readers]:
                 after = Anchor(window.first - 1, "")
                 found = _verified(reader, tailer.between(reader, table, after, window.last))
                 for taken in _summed(table, found) if stretch.is_first else found:

@@ -284,6 +284,8 @@ def _worth_reading_ahead(reader: Reader, stretches: Sequence[Stretch]) -> Plan:
     """Return how other processes read what is new, or nothing where that is not worth it."""
     if reader.is_unnoticed or sum(stretch.rows for stretch in stretches) < WORTH_IT_ROWS:
         return ()
+    if reader.damage:  # others know nothing of it
+        return ()
     planned = plan(reader, stretches)  # rowids have gaps
     return planned if rows_in(planned) >= WORTH_IT_ROWS else ()
 

@@ -39,6 +39,8 @@ class Damage(msgspec.Struct):
     file: int = 0  # its inode: another file is not damaged where this one was
     gaps: dict[str, list[Gap]] = msgspec.field(default_factory=dict)
     inexact: list[str] = msgspec.field(default_factory=list)
+    unasked: list[str] = msgspec.field(default_factory=list)
+    """Tables with gaps of which the rows that they bring have not been looked at since."""
 
     def __bool__(self) -> bool:
         return bool(self.gaps or self.inexact)
@@ -46,12 +48,20 @@ class Damage(msgspec.Struct):
     def pass_over(self, table: str, first: int, last: int = LAST_ROWID) -> None:
         """Note that some rows of a table cannot be read."""
         merged: list[Gap] = []
-        for gap in sorted([*self.gaps.get(table, ()), Gap(first, last)], key=lambda g: g.first):
+        known = self.gaps.get(table)
+        for gap in sorted([*(known or ()), Gap(first, last)], key=lambda g: g.first):
             if merged and (gap.first <= merged[-1].last + 1 or len(merged) == _MOST):
                 merged[-1] = Gap(merged[-1].first, max(merged[-1].last, gap.last))
             else:
                 merged.append(gap)
         self.gaps[table] = merged
+        if merged != known and table not in self.unasked:
+            self.unasked.append(table)
+
+    def asked(self, table: str) -> None:
+        """Note that the rows which those of a table bring have been looked at by themselves."""
+        if table in self.unasked:
+            self.unasked.remove(table)
 
     def look_in_vain(self, table: str) -> None:
         """Note that a table was asked for single rows in vain."""

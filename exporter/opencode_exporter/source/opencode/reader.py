@@ -19,7 +19,7 @@ from urllib.parse import quote
 import apsw
 
 from opencode_exporter.errors import SourceChangedError
-from opencode_exporter.source.opencode.damage import Damage
+from opencode_exporter.source.opencode.damage import Damage, Gap
 from opencode_exporter.source.opencode.schema import READABLE, Layout, layout_of
 
 BUSY_MS: Final = 200
@@ -66,6 +66,10 @@ class Reader:
     def spare(self, damage: Damage) -> None:
         """Read around damaged pages from now on, and note them."""
         self.damage = damage
+
+    def gaps(self, table: str) -> Sequence[Gap]:
+        """Return the rowids of a table that are known to be on damaged pages."""
+        return () if self.damage is None else self.damage.gaps.get(table, ())
 
     def query(self, sql: str, values: tuple[object, ...] = ()) -> apsw.Cursor:
         """Run one statement; its read transaction ends with the cursor."""

@@ -14,7 +14,7 @@ import apsw
 import msgspec
 
 from opencode_exporter.chunk import Anchor, Chunk, Cursor
-from opencode_exporter.source.opencode.damage import LAST_ROWID, Gap
+from opencode_exporter.source.opencode.damage import LAST_ROWID
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.tables.around import last_readable
 from opencode_exporter.source.opencode.tables.large import name_of, number_of
@@ -36,7 +36,6 @@ class Stretch(msgspec.Struct, frozen=True):
     cursor: Cursor
     last: int
     is_first: bool = False  # nothing of the source has been read before: it may be summed
-    is_cut: bool = False  # rows at its end have just been found damaged
     is_brought: bool = False  # rows of another table bring these
     only: tuple[Range, ...] | None = None  # those of them that matter; None: all
     all_rows: int = 0  # of the table, where no rowid is left above them; else 0
@@ -80,24 +79,16 @@ def stretch_of(reader: Reader, table: Table, cursor: Cursor) -> Stretch:
         cursor = Cursor(first=first)
     elif position < cursor.position:
         cursor = Cursor(tuple(a for a in cursor.anchors if a.rowid <= position), cursor.first)
-    is_cut = False
     try:
         last = table.last_rowid()
     except apsw.CorruptError:
-        known = _gaps(reader, table.name)
         last = last_readable(reader, table, cursor.position)
-        is_cut = _gaps(reader, table.name) != known
     all_rows = 0
     if last == LAST_ROWID:
         all_rows = _count(reader, table.name)
         if all_rows != cursor.rows:  # some are new, or gone: nobody knows which
             cursor = Cursor(first=first)
-    return Stretch(table.name, cursor, last, all_rows=all_rows, is_cut=is_cut)
-
-
-def _gaps(reader: Reader, table: str) -> list[Gap]:
-    """Return the rows of a table that are known to be damaged."""
-    return [*reader.damage.gaps.get(table, ())] if reader.damage is not None else []
+    return Stretch(table.name, cursor, last, all_rows=all_rows)
 
 
 def _first_rowid(reader: Reader, table: str) -> int:

@@ -87,17 +87,18 @@ class Tailer:
             for chunk in self._read_table(reader, table, left, known):
                 again += [t for t in tables if t.name == chunk.table and _is_reset(chunk)]
                 yield chunk
+            _asked(reader, table)
+        again += [table for table in tables if _is_unasked(reader, table)]
         for table in again[:1]:  # what came with other rows was not all of it
             left[table.name] = stretch_of(reader, table, Cursor())
-            table.look_ahead({})
+            table.look_ahead({name: stretch.cursor for name, stretch in left.items()})
             yield from self._new(reader, table, left, known)
+            _asked(reader, table)
 
     def _read_table(
         self, reader: Reader, table: Table, left: dict[str, Stretch], known: _Known
     ) -> Iterator[Chunk]:
         ours = known[table.name]
-        if left[table.name].is_cut and (unread := table.unread()):
-            yield unread
         for chunk in self._changed(table, ours):
             reader.verify()
             yield chunk
@@ -121,6 +122,9 @@ class Tailer:
         """
         known = self._tables(reader)
         found = [stretch_of(reader, table, cursors.get(table.name, Cursor())) for table in known]
+        for place, table in enumerate(known):
+            if _is_unasked(reader, table):
+                found[place] = stretch_of(reader, table, Cursor())
         # What rows of the second origin have, the first may have brought already.
         first = next((t.kind.origin for t, s in zip(known, found, strict=True) if s.rows), 0)
         is_new = summed and not cursors
@@ -291,6 +295,17 @@ def _portions(names: list[str], most: int) -> Iterator[list[str]]:
 def _is_reset(chunk: Chunk) -> bool:
     """Return whether a chunk says that its table has to be read anew."""
     return chunk.cursor is not None and not chunk.cursor.anchors
+
+
+def _is_unasked(reader: Reader, table: Table) -> bool:
+    """Return whether rows that would have brought some of a table's cannot be read any more."""
+    return reader.damage is not None and table.brought_by in reader.damage.unasked
+
+
+def _asked(reader: Reader, table: Table) -> None:
+    """Note that a table has been read with the rows that nothing brings."""
+    if reader.damage is not None:
+        reader.damage.asked(table.brought_by)
 
 
 def _has_moved(table: Table | None, row: OpenRow) -> bool:

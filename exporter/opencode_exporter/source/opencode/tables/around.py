@@ -33,7 +33,6 @@ def read_around(
         known: Rows that were open.
     """
     damage = reader.hurt()
-    known_gaps = [*damage.gaps.get(table.name, ())]
     chunk, newest, bad = Chunk(table.name, table.kind), [], []
     calls: Chunk | None = None
     weight = 0
@@ -57,8 +56,6 @@ def read_around(
         last = _before_next(reader, table, last, bounds.last)
     for rowid in bad:
         damage.pass_over(table.name, rowid, rowid)
-    if damage.gaps.get(table.name, []) != known_gaps:
-        calls = together(calls, table.unread())
     return Taken(chunk, newest[-DENSE:], calls, weight), last
 
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from functools import partial
 from typing import Any, ClassVar
 
-from opencode_exporter.chunk import Chunk, Cursor
+from opencode_exporter.chunk import Cursor
 from opencode_exporter.clock import Clock
 from opencode_exporter.source.opencode.reader import Reader
 from opencode_exporter.source.opencode.session_rows import Sessions
@@ -36,6 +36,7 @@ class MessageRows(ABC):
     """
 
     name: ClassVar[str]
+    brought_by: ClassVar[str] = ""
     generation: ClassVar[str]
     _SELECT: ClassVar[str]
     _CAREFULLY: ClassVar[str]
@@ -54,10 +55,6 @@ class MessageRows(ABC):
 
     def look_ahead(self, cursors: Mapping[str, Cursor]) -> None:  # noqa: B027
         """Do nothing: how other tables are read is nothing to this one."""
-
-    def unread(self) -> Chunk | None:
-        """Return None: rows bring no others."""
-        return None
 
     def is_brought(self, _cursors: Mapping[str, Cursor]) -> bool:
         """Return False: each row is read for itself."""

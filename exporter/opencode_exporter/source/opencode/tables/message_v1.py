@@ -13,7 +13,7 @@ from contextlib import closing
 from functools import partial
 from typing import ClassVar, Final
 
-from opencode_exporter.chunk import Chunk, Cursor, OpenRow, RowKind
+from opencode_exporter.chunk import OpenRow, RowKind
 from opencode_exporter.clock import Clock
 from opencode_exporter.decode.opencode.origins import V1
 from opencode_exporter.decode.opencode.v1.rows import NOTHING, Given, Teller, given_in
@@ -33,7 +33,6 @@ from opencode_exporter.source.opencode.tables.large import (
 )
 from opencode_exporter.source.opencode.tables.message_parts_v1 import MessageParts, Portion
 from opencode_exporter.source.opencode.tables.message_rows import FoundRow, MessageRows
-from opencode_exporter.source.opencode.tables.part_v1 import PART_KIND, PART_TABLE
 from opencode_exporter.source.opencode.tables.stream_v1 import stream
 from opencode_exporter.source.opencode.tables.table import (
     LOOKS,
@@ -166,10 +165,6 @@ class StepTable(MessageRows):
         except Unusable as err:
             return rowid, row, (NOTHING, err), where
         return rowid, row, given_in(data), where
-
-    def unread(self) -> Chunk | None:
-        """Return what says that calls have to be read one by one: messages do not bring them."""
-        return Chunk(PART_TABLE, PART_KIND, cursor=Cursor())
 
     def states(self, ids: list[str]) -> dict[str, tuple[int, int]]:
         """Return (updated, size) of the rows that still exist; parts add to the size."""

@@ -107,6 +107,7 @@ class PartTable:
     """``part`` of v1: one row is one part of a message."""
 
     name: ClassVar[str] = PART_TABLE
+    brought_by: ClassVar[str] = "message"
     kind: ClassVar[RowKind] = PART_KIND
     _SELECT = (
         "SELECT rowid, id, message_id, session_id, time_updated, CAST(data AS BLOB), "
@@ -125,10 +126,10 @@ class PartTable:
     # no JSON object come too: they are set aside, and counted.
     _CALLS_OR_BROKEN = f"(instr(CAST(data AS BLOB), CAST('\"tool\"' AS BLOB)) OR {BROKEN})"
     _OR_LARGE = f"CASE WHEN octet_length(data) > {LARGEST} THEN 1 ELSE {_CALLS_OR_BROKEN} END"
-    # Messages that are still to be read bring their parts themselves.
+    # Messages that are still to be read bring their parts themselves, if they can be read.
     _UNLESS_BROUGHT = (
-        "CASE WHEN (SELECT m.rowid FROM message m WHERE m.id = part.message_id) > ? THEN 0 "
-        "ELSE {} END AND rowid >= ? AND rowid <= ?"
+        "CASE WHEN (SELECT m.rowid > ?{gone} FROM message m WHERE m.id = part.message_id) THEN 0 "
+        "ELSE {wanted} END AND rowid >= ? AND rowid <= ?"
     )
 
     def __init__(self, reader: Reader, clock: Clock) -> None:
@@ -143,27 +144,17 @@ class PartTable:
         """Return the highest rowid, 0 for none."""
         return integer(self._reader.query("SELECT max(rowid) FROM part").get)
 
-    def unread(self) -> Chunk | None:
-        """Return None: rows bring no others."""
-        return None
-
     def is_brought(self, cursors: Mapping[str, Cursor]) -> bool:
-        """Return whether messages bring nearly all of what is left: none has been read."""
-        return self._are_messages_whole(cursors) and not cursors["message"].anchors
-
-    def _are_messages_whole(self, cursors: Mapping[str, Cursor]) -> bool:
-        """Return whether all messages are read, and none is on a damaged page."""
-        damage = self._reader.damage
-        return "message" in cursors and not (damage and "message" in damage.gaps)
+        """Return whether messages bring nearly all of what is left: none is read, all can be."""
+        return not cursors["message"].anchors and not self._reader.gaps("message")
 
     def look_ahead(self, cursors: Mapping[str, Cursor]) -> None:
-        """Note from which message on parts come with it; with none, if messages are not read."""
-        is_whole = self._are_messages_whole(cursors)
-        self._brought_after = cursors["message"].position if is_whole else LAST_ROWID
+        """Note from which message on parts come with their message."""
+        self._brought_after = cursors["message"].position
         self._orphans = None
         if self.is_brought(cursors):
-            with contextlib.suppress(apsw.CorruptError):  # else each part is looked at
-                # Before anything is read: what they stand for was there then.
+            with contextlib.suppress(apsw.CorruptError):  # a look at each part goes around it
+                # Before what they stand for is read.
                 self._newest = self._anchors(-LAST_ROWID - 1, LAST_ROWID)
                 self._orphans = orphans(self._reader, self._OR_LARGE)
 
@@ -189,7 +180,7 @@ class PartTable:
         self, rowid: int, bounds: Bounds, known: Collection[str], select: str, wanted: str
     ) -> Taken:
         first, last = rowid + 1, self._last_of(rowid + 1, bounds)
-        where = self._UNLESS_BROUGHT.format(wanted)
+        where = self._unless_brought(wanted)
         cursor = self._reader.query(
             f"{select} {where} ORDER BY rowid", (self._brought_after, first, last)
         )
@@ -199,6 +190,12 @@ class PartTable:
         newest = self._anchors(first, last)
         chunk.newest = max([chunk.newest, *self._believable(row[3] for row in newest)])
         return Taken(chunk, [_anchor(row) for row in newest], weight=len(chunk.events))
+
+    def _unless_brought(self, wanted: str) -> str:
+        """Return which rows are read: wanted ones that no message brings."""
+        gaps = self._reader.gaps("message")
+        gone = "".join(f" AND m.rowid NOT BETWEEN {gap.first} AND {gap.last}" for gap in gaps)
+        return self._UNLESS_BROUGHT.format(gone=gone, wanted=wanted)
 
     def _anchors(self, first: int, last: int) -> list[tuple[Any, ...]]:
         """Return the newest of some rows, oldest first, without their data."""
@@ -254,7 +251,7 @@ class PartTable:
 
     def read_row(self, rowid: int, known: Known) -> Taken:
         """Read the row of a rowid, if there is one and no message brings it."""
-        sql = f"{self._CAREFULLY} {self._UNLESS_BROUGHT.format(self._OR_LARGE)}"
+        sql = f"{self._CAREFULLY} {self._unless_brought(self._OR_LARGE)}"
         cursor = self._reader.query(sql, (self._brought_after, rowid, rowid))
         chunk, _ = self._take(cursor, WITHOUT_BOUNDS, known.get(self.name, ()))
         rows = self._reader.query(f"{self._ANCHOR} WHERE rowid = ?", (rowid,))

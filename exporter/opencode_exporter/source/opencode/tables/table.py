@@ -61,9 +61,15 @@ def together(one: Chunk | None, other: Chunk | None) -> Chunk | None:
 
 
 class Table(Protocol):
-    """One tailed table."""
+    """
+    One tailed table.
+
+    Attributes:
+        brought_by: The table whose rows bring these when they are read; nothing: none does.
+    """
 
     name: ClassVar[str]
+    brought_by: ClassVar[str]
     kind: ClassVar[RowKind]
 
     def last_rowid(self) -> int:
@@ -77,10 +83,6 @@ class Table(Protocol):
         Args:
             cursors: By table.
         """
-        ...
-
-    def unread(self) -> Chunk | None:
-        """Return the chunk that says, as rows cannot be read, that nobody brought others."""
         ...
 
     def is_brought(self, cursors: Mapping[str, Cursor]) -> bool:
