@@ -162,11 +162,6 @@ class History:
         if message := self._message(pick):
             self._rows("DELETE FROM message WHERE id = ?", message)
 
-    def leave_parts(self, pick: int) -> None:
-        """Delete a message as who knows no foreign keys does: its parts stay."""
-        if message := self._message(pick):
-            self._without_keys("DELETE FROM message WHERE id = ?", message)
-
     def delete_parts(self, pick: int) -> None:
         """Delete all parts of a message."""
         if message := self._message(pick):
@@ -254,7 +249,7 @@ KINDS: Final[dict[str, Callable[[History, int], None]]] = {
     name: getattr(History, name)
     for name in (
         *("delete_session", "late_call", "go_on", "delete_message", "orphan", "new_session"),
-        *("delete_parts", "delete_call", "restore", "vacuum", "fork", "prune", "leave_parts"),
+        *("delete_parts", "delete_call", "restore", "vacuum", "fork", "prune"),
     )
 }
 """What may happen, by name; the simplest first."""

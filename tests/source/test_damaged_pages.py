@@ -108,6 +108,22 @@ def test_what_lies_beside_a_damaged_page_counts(
     exporter.close()
 
 
+def test_call_whose_message_cannot_be_found_counts(bench: Bench) -> None:
+    """A part that came after its message was taken for one that is on a damaged page itself."""
+    fill_v1(bench.source)
+    exporter = bench.exporter()
+    exporter.poll()
+    with V1(bench.source, ddl="") as database:
+        message = database.db.execute("SELECT id FROM message ORDER BY rowid DESC LIMIT 1").get
+        database.tool(message, call="call_late")
+    damage(bench.source, "sqlite_autoindex_message_1", "leaf", 0.999)
+    exporter.poll()
+    page = exposed(exporter)
+    assert counted(page) == ALL + 1
+    assert state(page) == (0, 1)
+    exporter.close()
+
+
 def test_new_calls_count_beside_damage_and_after_a_restart(bench: Bench) -> None:
     """Later polls go on in the part that can be read, and do not forget what is missing."""
     fill_v1(bench.source)

@@ -250,10 +250,17 @@ class PartTable:
         return self._take(self._reader.query(sql, (json.dumps(rowids),)), WITHOUT_BOUNDS, known)[0]
 
     def read_row(self, rowid: int, known: Known) -> Taken:
-        """Read the row of a rowid, if there is one and no message brings it."""
-        sql = f"{self._CAREFULLY} {self._unless_brought(self._OR_LARGE)}"
-        cursor = self._reader.query(sql, (self._brought_after, rowid, rowid))
-        chunk, _ = self._take(cursor, WITHOUT_BOUNDS, known.get(self.name, ()))
+        """Read the row of a rowid, if there is one and no message is known to bring it."""
+        where, values = self._unless_brought(self._OR_LARGE), (self._brought_after, rowid, rowid)
+        ours = known.get(self.name, ())
+        try:
+            cursor = self._reader.query(f"{self._CAREFULLY} {where}", values)
+            chunk, _ = self._take(cursor, WITHOUT_BOUNDS, ours)
+        except apsw.CorruptError:  # its message may be what cannot be found
+            where = f"{self._OR_LARGE} AND rowid = ?"
+            cursor = self._reader.query(f"{self._CAREFULLY} {where}", (rowid,))
+            chunk, _ = self._take(cursor, WITHOUT_BOUNDS, ours)
+            self._reader.hurt().look_in_vain("message")
         rows = self._reader.query(f"{self._ANCHOR} WHERE rowid = ?", (rowid,))
         return Taken(chunk, [_anchor(row) for row in rows])
 
