@@ -77,13 +77,19 @@ class KnownColumns:
     """The columns of one database: they are asked for again when its schema has changed."""
 
     def __init__(self) -> None:
-        self._of: tuple[int, int] | None = None
+        self._of: tuple[object, int] | None = None
         self._columns: Mapping[str, frozenset[str]] = {}
 
-    def of(self, inode: int, query: Query) -> Mapping[str, frozenset[str]]:
-        """Return the columns of what a statement asks, which is the file of an inode."""
+    def of(self, file: object, query: Query) -> Mapping[str, frozenset[str]]:
+        """
+        Return the columns of what a statement asks.
+
+        Args:
+            file: The state of its file: another one may have its inode and its version.
+            query: Runs a statement.
+        """
         (version,) = next(query("PRAGMA schema_version"))
-        state = (inode, int(version))
+        state = (file, int(version))
         if self._of != state:
             self._of, self._columns = None, columns_of(query)
             self._of = state

@@ -162,9 +162,7 @@ class Source:
             except apsw.Error as err:
                 raise sqlite_error(err) from err
             try:
-                state = _stat(self.path)
-                inode = state.inode if state else 0
-                reader.learn_layout(self._columns.of(inode, reader.query))
+                reader.learn_layout(self._columns.of(_stat(self.path), reader.query))
                 yield reader
             except Exception as err:
                 self._columns.forget()
