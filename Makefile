@@ -30,18 +30,18 @@ test: lint types unit ## every check: lint, types, tests on the built wheel
 
 check: test ## the same
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev ## style, layout and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	PYTHONPATH=exporter $(BIN)/lint-imports --no-logo --no-cache
 
-types: $(VENV)/.dev
+types: $(VENV)/.dev ## mypy, strict
 	$(BIN)/mypy
 
 unit: $(VENV)/.wheel ## the tests alone (ARGS="-k fork")
 	$(BIN)/python -m pytest $(ARGS)
 
-quick: $(VENV)/.dev ## what is tested within a minute, with nothing built or installed (ARGS="-k fork")
+quick: $(VENV)/.dev ## the fast tests, within a minute, on the files as they are, without a wheel (ARGS="-k fork")
 	PYTHONPATH=$(CURDIR)/exporter $(BIN)/python -m pytest \
 	  -m "not real and not root and not slow" -n auto --dist worksteal -q --durations=5 $(ARGS)
 

@@ -85,7 +85,7 @@ def _in_order() -> list[str]:
 def _flag_row(name: str, option: click.Option, owners: list[str]) -> list[str]:
     context = click.Context(cli)
     extra = option.get_help_extra(context)
-    default = f"`{extra['default']}`" if "default" in extra else ""
+    default = f"`{_default(option, extra['default'])}`" if "default" in extra else ""
     limits = f" ({extra['range']})" if "range" in extra else ""
     kind = option.make_metavar(context).removesuffix(" RANGE") if not option.is_flag else ""
     return [
@@ -94,6 +94,13 @@ def _flag_row(name: str, option: click.Option, owners: list[str]) -> list[str]:
         "before the command" if owners == [""] else ", ".join(owners),
         (option.help or "") + (f" <br>`{option.envvar}`" if option.envvar else ""),
     ]
+
+
+def _default(option: click.Option, as_click_says: str) -> str:
+    """Return a default as a reader says it; click names that of a pair by one of its flags."""
+    if not option.secondary_opts:
+        return as_click_says
+    return "on" if option.default else "off"
 
 
 def flag_table() -> str:

@@ -85,9 +85,11 @@ def _labels() -> str:
         rows.append([f'<a id="{name}"></a>`{name}`', label.meaning, "<br>".join(values)])
     return (
         "## Labels\n\nWhere the source decides on a label's values, there are at most 100 of "
-        "`tool` and of `skill`, and 50 of any other. `_unknown`: the source did not say, or the "
-        "model named something that does not exist. `_other`: a limit was reached, or no list "
-        "knows it.\n\n" + table(["label", "meaning", "values"], rows) + "\n"
+        "`tool` and of `skill`, and 50 of any other, `_unknown` and `_other` included. "
+        "`_unknown`: the source did not say, or the model named something that does not exist. "
+        "`_other`: a limit was reached, or no list knows it.\n\n"
+        + table(["label", "meaning", "values"], rows)
+        + "\n"
     )
 
 

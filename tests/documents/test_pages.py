@@ -24,10 +24,10 @@ COMMANDS = "exporter/COMMANDS.md"
 README_LINES = 150
 OF_OTHERS = {
     *("--user", "--now", "--config", "--storage.tsdb.retention.time", "--storage.tsdb.path"),
-    *("--max-block-duration", "--enable-feature"),
+    *("--max-block-duration", "--enable-feature", "--prose"),
     *("--web.enable-remote-write-receiver", "--web.enable-otlp-receiver"),
 }
-"""Flags of systemctl, of Prometheus, promtool and the collector that a page tells to use."""
+"""Flags that a page tells to use: of systemctl, Prometheus, promtool, the collector, benchmarks."""
 
 QUICK = {name: part for name, part in pages.PARTS.items() if name not in pages.DEMO}
 """Parts for which no demo has to be made."""

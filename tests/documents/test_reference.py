@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -15,11 +17,12 @@ from harness.processes.served import Served
 from harness.recordings import unpack
 from harness.skill_files import put
 from harness.waiting import wait_for
-from opencode_exporter import events
+from opencode_exporter import decode, events, source
 from opencode_exporter.catalog import METRICS, ON_PAGE, Metric, vocabulary
 from opencode_exporter.catalog.labels import LABELS, TABLES
 from opencode_exporter.catalog.vocabulary import Scope
 from opencode_exporter.decode.opencode import verdicts
+from opencode_exporter.ledger.batch.intake import _CAUSES
 from opencode_exporter.source.opencode.schema import COLUMNS
 
 each = pytest.mark.parametrize("metric", ON_PAGE, ids=[metric.name for metric in ON_PAGE])
@@ -37,6 +40,8 @@ SILENT = {
     "opencode_exporter_otlp_spans_total": "no spans are sent",
 }
 """Metrics whose example has no answer over recordings, and why."""
+CAUSE_AT = {"Unusable": 0, "Rejection": 1, "name_of": 1, "OddPart": 0}
+"""The argument that is the word for which a row is set aside, by what is called with it."""
 
 
 def names_in(query: str) -> set[str]:
@@ -81,9 +86,28 @@ def exits() -> list[str]:
     return [*known, verdicts.shell_exit(None, "", ended=False)]
 
 
+def causes() -> set[str]:
+    """Return every word for which a copy is skipped or a row set aside, as the code has them."""
+    found = set(_CAUSES.values())
+    for stage in (decode, source):
+        for path in Path(*stage.__path__).rglob("*.py"):
+            found.update(causes_in(ast.parse(path.read_text("utf-8"))))
+    return found
+
+
+def causes_in(module: ast.Module) -> Iterator[str]:
+    """Yield the words for which a module sets rows aside, where it writes them out."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Call) and (name := ast.unparse(node.func)) in CAUSE_AT:
+            at = CAUSE_AT[name]
+            given = [*node.args[at : at + 1], *(word.value for word in node.keywords)]
+            yield from (str(one.value) for one in given if isinstance(one, ast.Constant))
+
+
 @pytest.mark.parametrize(
     ("label", "values"),
     [
+        ("cause", causes()),
         ("status", events.STATUSES),
         ("reason", vocabulary.REASONS),
         ("exit", exits()),

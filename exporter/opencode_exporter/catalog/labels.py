@@ -227,6 +227,8 @@ _OURS: Final = {
             "role": "a message of nobody known",
             "tool_name": "a call without a tool",
             "call_id": "a call without an id",
+            "size": "what is wanted of the row is too much",
+            "damaged": "its page of the file is damaged",
         },
     ),
     "metric": Label("the metric that overflowed", open_values="its name"),

@@ -1,1 +1,1 @@
-"""Decode: rows of both generations become events; pure."""
+"""Decode: rows of every agent become events; pure."""

@@ -1,7 +1,7 @@
 """
 Settings: the values of flags, environment and configuration file, frozen, with their defaults.
 
-No default stands anywhere else: flags show those of `Settings`.
+No default of a setting stands anywhere else: flags show those of `Settings`.
 """
 
 from __future__ import annotations

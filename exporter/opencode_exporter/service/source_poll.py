@@ -173,6 +173,7 @@ class SourcePoll:
         self.health.bytes = source.sizes()
         if self._read_signature == signature and not self._has_waited():
             return
+        is_lost = False
         try:
             # The first poll may be long, and a second attempt must not fail as the first did.
             short = attempt == 1 and self.health.is_read
@@ -186,11 +187,15 @@ class SourcePoll:
                     generation: opencode_version(reader, generation)
                     for generation in reader.layout.generations
                 }
+        except LedgerDamagedError:
+            is_lost = True  # a commit would fail for another reason, and hide this one
+            raise
         finally:
             # Chunks taken in before a failure were whole; they count.
-            if self._damage is not None:  # none is noted, too: it has been mended
+            if self._damage is not None and not is_lost:  # none is noted, too: it has been mended
                 self._ledger.notes.damaged(self.label, self._damage.dump())
-            self._ledger.commit()
+            if not is_lost:
+                self._ledger.commit()
         if not self._is_stopping():
             self._read_signature = signature
         self.health.bytes = source.sizes()

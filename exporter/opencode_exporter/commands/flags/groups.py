@@ -97,7 +97,6 @@ COUNTING = flags(
     flag(
         "--files.top",
         type=click.IntRange(0, 100),
-        default=0,
         help="Show so many of the files that were edited most in the last 7 days, by path; "
         "0: none, and what was kept of paths is deleted.",
     ),
@@ -146,7 +145,6 @@ WEB = flags(
     flag("--web.telemetry-path", help="Path of the metrics."),
     flag(
         "--web.created-timestamps/--no-web.created-timestamps",
-        default=False,
         help="Say on OpenMetrics pages since when each series counts, as _created samples. "
         "Prometheus stores them as extra series unless it is told otherwise.",
     ),

@@ -75,8 +75,7 @@ def step_or_remark(
     Raises:
         Unusable: It is of no known role, or of our future.
     """
-    completed = data.time.completed if data.time is not None else None
-    if until := awaited(now, row.created, completed):
+    if until := awaited(now, row.created, _completed(data)):
         raise Unusable("time", until)
     if data.role == "assistant":
         return _step(row, data, parts, calls, agent, session, now)
@@ -144,8 +143,7 @@ def _step(
             cost += cost_of(part.cost)
         elif kind == "retry":
             retried = True
-    finish = name_or(data.finish, "")
-    completed = data.time.completed if data.time is not None else None
+    finish, completed = name_or(data.finish, ""), _completed(data)
     is_whole = not finish or (bool(parts) and not going_on) or not row.may_grow(now)
     return Step(
         session.id,
@@ -178,6 +176,11 @@ def _step(
 def agent_of(data: MessageData) -> str:
     """Return the agent of a message, which older versions call mode."""
     return name_or(data.agent, name_or(data.mode, UNKNOWN))
+
+
+def _completed(data: MessageData) -> object:
+    """Return when a message was completed, None if it is not."""
+    return data.time.completed if data.time is not None else None
 
 
 def _error(error: object) -> str:

@@ -62,6 +62,10 @@ class StepTable(MessageRows):
     name: ClassVar[str] = "message"
     generation: ClassVar[str] = "v1"
     kind: ClassVar[RowKind] = RowKind(V1)
+    _SELECT = (
+        "SELECT rowid, id, session_id, time_created, time_updated, CAST(data AS BLOB), "
+        "octet_length(data) FROM message"
+    )
     _CAREFULLY = (
         f"SELECT rowid, {name_of('id')}, {name_of('session_id')}, {number_of('time_created')}, "
         f"{number_of('time_updated')}, {DATA}, octet_length(data) FROM message"
@@ -79,14 +83,12 @@ class StepTable(MessageRows):
 
     def read_after(self, rowid: int, bounds: Bounds, known: Known) -> Taken:
         """Read the rows after a rowid with their calls, in its order, until a bound is met."""
-        if bounds.last - rowid > _FEW:
-            try:
-                return self._take_stream(rowid + 1, bounds, known)
-            except NEED_CARE:  # one of a thousand rows is odd: the others count
-                pass
-        where, values = "WHERE rowid >= ? AND rowid <= ? ORDER BY rowid", (rowid + 1, bounds.last)
-        with closing(self._reader.query(f"{self._CAREFULLY} {where}", values)) as rows:
-            return self._take(rows, bounds, known)
+        if bounds.last - rowid <= _FEW:
+            return super().read_after(rowid, bounds, known)
+        try:
+            return self._take_stream(rowid + 1, bounds, known)
+        except NEED_CARE:  # one of a thousand rows is odd: the others count
+            return super().read_after(rowid, bounds, known)
 
     def read_again(self, ids: list[str]) -> Taken:
         """Read rows that were open and have changed, or that are asked for, in their order."""

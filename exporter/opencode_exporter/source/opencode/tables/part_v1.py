@@ -155,7 +155,7 @@ class PartTable:
         if self.is_brought(cursors):
             with contextlib.suppress(apsw.CorruptError):  # a look at each part goes around it
                 # Before what they stand for is read.
-                self._newest = self._anchors(-LAST_ROWID, LAST_ROWID)
+                self._newest = self._anchors(-LAST_ROWID - 1, LAST_ROWID)
                 self._orphans = orphans(self._reader, self._OR_LARGE)
 
     def read_after(self, rowid: int, bounds: Bounds, known: Known) -> Taken:

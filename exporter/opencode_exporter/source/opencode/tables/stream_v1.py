@@ -21,14 +21,15 @@ from opencode_exporter.source.opencode.tables.large import check_ids
 from opencode_exporter.source.opencode.tables.message_parts_v1 import BROKEN, MOST, WHOLE_BYTES
 from opencode_exporter.source.opencode.tables.table import integer, shown
 
-_OF_STEP: Final = b'"role":"assistant"'
-"""What is in the JSON of a step, as OpenCode writes it."""
 _IDLE: Final = ("text", "reasoning", "step-start", "patch", "snapshot", "file", "agent")
 """Parts that say nothing of a step that is over, by what their JSON begins with."""
 _HEAD: Final = 16
 _HEADS: Final = ", ".join("'" + f'{{"type":"{kind}","'[:_HEAD] + "'" for kind in _IDLE)
+_IS_STEP: Final = 'instr(CAST({}data AS BLOB), CAST(\'"role":"assistant"\' AS BLOB))'
+"""SQL: whether a message is a step, as OpenCode writes it."""
 _MESSAGES: Final = (
-    "SELECT rowid, id, session_id, time_created, time_updated, CAST(data AS BLOB) FROM message "
+    "SELECT rowid, id, session_id, time_created, time_updated, CAST(data AS BLOB), "
+    f"{_IS_STEP.format('')} FROM message "
     "WHERE rowid >= ? AND rowid <= ? ORDER BY rowid"
 )
 _PARTS: Final = (
@@ -36,7 +37,7 @@ _PARTS: Final = (
     "CAST(p.data AS BLOB) FROM message m CROSS JOIN part p ON p.message_id = m.id "
     "WHERE m.rowid >= ? AND m.rowid <= ? "
     f"AND (substr(p.data, 1, {_HEAD}) IN ({_HEADS}) "
-    f"AND instr(CAST(m.data AS BLOB), CAST('{_OF_STEP.decode()}' AS BLOB)) "
+    f"AND {_IS_STEP.format('m.')} "
     "AND NOT instr(CAST(p.data AS BLOB), CAST('\"tool\"' AS BLOB)) "
     f"AND NOT ({BROKEN.replace('data', 'p.data')})) IS NOT 1 ORDER BY m.rowid"
 )
@@ -75,7 +76,7 @@ def stream(reader: Reader, first: int, last: int, now: int) -> Generator[Streame
         closing(reader.query(_PARTS, (first, last))) as parts,
     ):
         part = next(parts, _NO_PART)
-        for rowid, name, session, created, updated, data in messages:
+        for rowid, name, session, created, updated, data, is_step in messages:
             check_ids(name, session)
             found: list[FoundPart] | None = []
             size = len(data) if type(data) is bytes else 0
@@ -85,8 +86,7 @@ def stream(reader: Reader, first: int, last: int, now: int) -> Generator[Streame
             given = given_in(data)
             changed = max([part.updated for part in found]) if found else 0
             row = MessageRow(shown(name), integer(created), integer(updated), changed)
-            is_bare = type(data) is bytes and _OF_STEP in data
-            if is_bare and found is not None and not _is_enough(row, given, found, now):
+            if is_step and found is not None and not _is_enough(row, given, found, now):
                 found = None
             yield Streamed(rowid, shown(session), row, given, found, size)
 
