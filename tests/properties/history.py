@@ -143,6 +143,25 @@ class History:
             self._deleted.append(((name, *head), messages, parts))
             self.db.delete_session(name)
 
+    def replace(self, pick: int) -> None:
+        """Delete the newest sessions, and write more rows than they had, at their rowids."""
+        for _ in range(1 + pick % 4):
+            self.delete_session(0)
+        number = next(self._numbers)
+        self.touched.add(number)
+        self.turn(self.begin(number), number, [*_TOOLS, *[""] * (4 + pick % 20)], 1)
+
+    def move(self, pick: int) -> None:
+        """Import a session again where the newest was: rows come twice, behind each other."""
+        self.delete_session(pick)
+        self.delete_session(0)
+        self.restore(max(0, len(self._deleted) - 2))
+
+    def shift(self, pick: int) -> None:
+        """Delete a session, and give all rows behind it lower rowids."""
+        self.delete_session(pick)
+        self.vacuum(0)
+
     def restore(self, pick: int) -> None:
         """Import a session again that was deleted: the same ids, other rowids."""
         if not self._deleted:
@@ -250,6 +269,7 @@ KINDS: Final[dict[str, Callable[[History, int], None]]] = {
     for name in (
         *("delete_session", "late_call", "go_on", "delete_message", "orphan", "new_session"),
         *("delete_parts", "delete_call", "restore", "vacuum", "fork", "prune"),
+        *("replace", "move", "shift"),
     )
 }
 """What may happen, by name; the simplest first."""
