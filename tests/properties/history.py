@@ -145,17 +145,23 @@ class History:
 
     def replace(self, pick: int) -> None:
         """Delete the newest sessions, and write more rows than they had, at their rowids."""
-        for _ in range(1 + pick % 4):
-            self.delete_session(0)
+        self._delete_newest(2 + pick % 4)
         number = next(self._numbers)
         self.touched.add(number)
         self.turn(self.begin(number), number, [*_TOOLS, *[""] * (4 + pick % 20)], 1)
 
     def move(self, pick: int) -> None:
-        """Import a session again where the newest was: rows come twice, behind each other."""
+        """Import a session again where the newest were: its rows come for a second time."""
         self.delete_session(pick)
-        self.delete_session(0)
-        self.restore(max(0, len(self._deleted) - 2))
+        place = len(self._deleted) - 1
+        self._delete_newest(2)
+        if place >= 0:
+            self.restore(place)
+
+    def _delete_newest(self, sessions: int) -> None:
+        """Delete the newest sessions; two always go on side by side."""
+        for _ in range(sessions):
+            self.delete_session(0)
 
     def shift(self, pick: int) -> None:
         """Delete a session, and give all rows behind it lower rowids."""

@@ -80,6 +80,10 @@ class World:
         self.taken = Taken()
         self.is_damaged = False
 
+    def go_live(self) -> None:
+        """Let OpenCode have written something before: there is a WAL."""
+        self.history.prune(0)
+
     def happen(self, kind: str, pick: int) -> None:
         """Let something happen to the database; a damaged one is left alone."""
         if kind in PLACES:
@@ -213,18 +217,23 @@ damages = st.lists(st.tuples(moments, st.sampled_from([*PLACES]), st.integers(0,
     ahead=st.sampled_from([0, 1, 2, 1000]),
     window=st.sampled_from([4, 12, 60]),
     anchors=st.sampled_from([1, 4, 32]),
+    live=st.booleans(),
 )
 def test_first_read_that_is_overtaken(
+    *,
     acts: list[tuple[int, str, int]],
     damage: list[tuple[int, str, int]],
     rows: int,
     ahead: int,
     window: int,
     anchors: int,
+    live: bool,
 ) -> None:
     """Nothing counts twice, nothing that stays is lost, and tokens and turns are whole."""
     with ExitStack() as stack, pytest.MonkeyPatch.context() as sizes:
         world = World(stack)
+        if live:
+            world.go_live()
         sizes.setattr(tailer, "CHUNK_ROWS", rows)
         sizes.setattr(chunks, "DENSE", anchors)
         sizes.setattr(part_v1, "DENSE", anchors)
