@@ -42,10 +42,10 @@ WORTH_IT_ROWS: Final = 50_000
 """Rows from which other processes save more than their start costs (0.2 s)."""
 
 _READERS: Final = 2  # each takes about 20 MB
-_WINDOW_ROWS: Final = 4 * CHUNK_ROWS
+_WINDOW_ROWS: Final = CHUNK_ROWS
 _WEIGHT: Final = {"message": 4, "session_message": 4}
 """How many of other rows one of these is like: it comes with its calls."""
-_SUMMED: Final = 4 * _WINDOW_ROWS
+_SUMMED: Final = 16 * CHUNK_ROWS
 """The weight of the events of one summary: more than those of any window of most sources."""
 _PIPE_BYTES: Final = 1 << 20  # some windows, so that nobody waits for the other's turn
 _LENGTH_BYTES: Final = 4
