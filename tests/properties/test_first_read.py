@@ -15,7 +15,7 @@ from typing import Any, Final
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.clock import FakeClock
@@ -32,7 +32,7 @@ from opencode_exporter.source.opencode.tables import part_v1
 from properties.held import held_back
 from properties.history import KINDS, REST_MS, History, cell, written
 
-EXAMPLES: Final = int(os.environ.get("PROPERTY_EXAMPLES", "100"))
+EXAMPLES: Final = int(os.environ.get("PROPERTY_EXAMPLES", "80"))
 PLACES: Final = {
     "a page of parts": ("part", "leaf"),
     "a page of messages": ("message", "leaf"),
@@ -81,10 +81,6 @@ class World:
         self.is_damaged = False
         self.left: set[Cell] = set()
         """The calls that can be read of a damaged database."""
-
-    def go_live(self) -> None:
-        """Let OpenCode have written something before: there is a WAL."""
-        self.history.prune(0)
 
     def happen(self, kind: str, pick: int) -> None:
         """Let something happen to the database; a damaged one is left alone."""
@@ -211,7 +207,42 @@ acts = st.lists(
 damages = st.lists(st.tuples(moments, st.sampled_from([*PLACES]), st.integers(0, 40)), max_size=1)
 
 
+def found(
+    *happens: tuple[int, str, int],
+    rows: int = 3,
+    ahead: int = 0,
+    window: int = 12,
+    anchors: int = 32,
+    live: bool = True,
+) -> example:
+    """Return an example that has found something, or would find what must not be."""
+    acts = [one for one in happens if one[1] in KINDS]
+    damage = [one for one in happens if one[1] in PLACES]
+    return example(
+        acts=acts,
+        damage=damage,
+        rows=rows,
+        ahead=ahead,
+        window=window,
+        anchors=anchors,
+        live=live,
+    )
+
+
 @pytest.mark.slow
+# The rowids of what was read are others' now, and so are those of all that tell it.
+@found((170, "replace", 22), rows=1, anchors=1)
+@found((100, "replace", 39), rows=1, anchors=1, ahead=1)
+# Rows come twice, the second time as a part of sums.
+@found((38, "move", 13), ahead=1)
+# A gap between what readers read has rows in the end.
+@found((0, "move", 19), (2, "replace", 0), rows=1000, ahead=1, window=60)
+# No part says any more where the newest are; no message brings what it would have.
+@found((0, "a page of parts", 0), live=False)
+@found((1, "a page of messages", 0), rows=1000)
+# A call is there whose message cannot be found; a message whose parts cannot.
+@found((1, "late_call", 0), (1, "a page of the index of messages", 0), ahead=1000)
+@found((1, "a page of the index of parts by message", 1))
 @settings(max_examples=EXAMPLES)
 @given(
     acts=acts,
@@ -236,7 +267,7 @@ def test_first_read_that_is_overtaken(
     with ExitStack() as stack, pytest.MonkeyPatch.context() as sizes:
         world = World(stack)
         if live:
-            world.go_live()
+            world.history.prune(0)  # there is a WAL
         sizes.setattr(tailer, "CHUNK_ROWS", rows)
         sizes.setattr(chunks, "DENSE", anchors)
         sizes.setattr(part_v1, "DENSE", anchors)

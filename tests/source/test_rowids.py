@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -93,7 +94,11 @@ def test_few_rows_far_apart_take_few_windows(bench: Bench, table: str) -> None:
 def test_windows_hold_every_row_once(
     rowids: set[int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Whatever the rowids, each row is in one window, and windows come in their order."""
+    """
+    Whatever the rowids, each row is in one window, and windows come in their order.
+
+    No rowid is between two of them: rows that were given one meanwhile were lost.
+    """
     path = tmp_path_factory.mktemp("windows") / SOURCE
     db = apsw.Connection(str(path))
     with db:
@@ -113,6 +118,7 @@ def test_windows_hold_every_row_once(
         for window in windows
     ]
     assert [rowid for some in found for rowid in some] == sorted(rowids)
+    assert all(one.last + 1 == other.first for one, other in pairwise(windows))
     assert all(
         0 < len(some) <= window.rows <= 4 for some, window in zip(found, windows, strict=True)
     )

@@ -166,13 +166,18 @@ def _chunks(
 
 
 def _windows(reader: Reader, stretch: Stretch) -> Iterator[Range]:
-    """Yield windows of about as many rows each; a gap is in none, or costs nothing there."""
+    """
+    Yield windows of about as many rows each, and no rowid between them.
+
+    A gap costs nothing, and is not left out: its rowids may be given again meanwhile.
+    """
     if stretch.only is not None:
         yield from stretch.only
         return
     rows = max(1, _WINDOW_ROWS // _WEIGHT.get(stretch.table, 1))
     with contextlib.suppress(apsw.CorruptError):  # up to there: the tailer reads around it
-        first = _row_at(reader, stretch, stretch.after.rowid + 1)
+        before = stretch.after.rowid
+        first = _row_at(reader, stretch, before + 1)
         while first is not None:
             last = min(first + rows - 1, stretch.last)
             following = _row_at(reader, stretch, last + 1)
@@ -180,8 +185,8 @@ def _windows(reader: Reader, stretch: Stretch) -> Iterator[Range]:
                 end = _row_at(reader, stretch, first, skip=rows - 1)
                 last = stretch.last if end is None else end
                 following = _row_at(reader, stretch, last + 1)
-            yield Range(first, last, min(rows, last - first + 1))
-            first = following
+            yield Range(before + 1, last, min(rows, last - first + 1))
+            before, first = last, following
 
 
 def _row_at(reader: Reader, stretch: Stretch, first: int, skip: int = 0) -> int | None:
