@@ -275,7 +275,7 @@ class PartTable:
         stopped: int | None = None
         for row in cursor:
             rows += 1
-            if type(row[1]) is bytes:
+            if bytes in map(type, row[1:4]):
                 row = _readable(row)  # noqa: PLW2901
             check_ids(*row[1:4])
             data = row[5]
