@@ -80,12 +80,25 @@ def odd(db: V1) -> None:
         ended(db, message)
 
 
-def _set(column: str, value: str) -> Callable[[V1, str], None]:
-    """Return what makes a column of a part an SQL value."""
+def odd_messages(db: V1) -> None:
+    """Write messages that OpenCode never writes, among others."""
+    for number, spoil in enumerate(SPOILT_MESSAGES):
+        plain(db)
+        session = db.session()
+        for name in ("grep", "glob", "grep"):
+            message = begun(db, session)
+            db.tool(message, tool=name, call=f"call_{number}")
+            ended(db, message)
+            if name == "glob":
+                spoil(db, message)
 
-    def spoil(db: V1, part: str) -> None:
+
+def _set(column: str, value: str, table: str = "part") -> Callable[[V1, str], None]:
+    """Return what makes a column of a row an SQL value."""
+
+    def spoil(db: V1, name: str) -> None:
         db.db.execute("PRAGMA foreign_keys = OFF")
-        db.db.execute(f"UPDATE part SET {column} = {value} WHERE id = ?", (part,))
+        db.db.execute(f"UPDATE {table} SET {column} = {value} WHERE id = ?", (name,))
         db.db.execute("PRAGMA foreign_keys = ON")
 
     return spoil
@@ -120,12 +133,25 @@ SPOILT: Final[list[Callable[[V1, str], None]]] = [
 ]
 
 
+SPOILT_MESSAGES: Final = [
+    _set(column, value, "message")
+    for column, values in (
+        ("data", ("NULL", "7", "'[]'", "CAST(x'ff' AS TEXT)", "CAST(data AS BLOB)")),
+        ("id", ("CAST(id AS BLOB)", "CAST(x'70ff71' AS TEXT)", "x'70ff72'", "NULL", "7")),
+        ("session_id", ("CAST(session_id AS BLOB)", "CAST(x'70ff71' AS TEXT)", "NULL", "'none'")),
+        ("time_created", ("NULL", "'soon'", "-1")),
+        ("time_updated", ("NULL", "1.5")),
+    )
+    for value in values
+]
+
+
 def typed(db: V1) -> None:
     """Write commands that the user typed, and others that look like them."""
     plain(db)
     session = db.session()
     shell: dict[str, Any] = {"tool": "bash", "call": ULID}
-    output = {"metadata": {"output": "x"}}
+    output: dict[str, Any] = {"metadata": {"output": "x"}}
     for status in ("completed", "running"):
         message = db.message(session, time={"created": db.tick(), "completed": db.now + 9})
         db.tool(message, status=status, **shell, **output)
@@ -192,7 +218,7 @@ def write(path: Path, fill: Fill) -> V1:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fill", [plain, odd, typed, heavy, orphaned])
+@pytest.mark.parametrize("fill", [plain, odd, odd_messages, typed, heavy, orphaned])
 @pytest.mark.parametrize("way", WAYS)
 def test_same_page_however_it_is_read(
     bench: Bench, fill: Fill, way: Callable[[pytest.MonkeyPatch], None]
@@ -219,6 +245,17 @@ def test_odd_parts_cost_themselves_and_nothing_else(bench: Bench) -> None:
             assert page.by("opencode_steps_total", "finish") == {("tool-calls",): 4 * len(SPOILT)}
 
 
+def test_odd_messages_cost_themselves_and_nothing_else(bench: Bench) -> None:
+    """The steps before and behind them count, and so do their calls, once."""
+    with write(bench.source, odd_messages) as db:
+        bench.clock.ms = db.now + REST_MS
+        for page in readings(bench, lambda: db.session(project="more")):
+            found = counted(page)
+            assert found["grep", "completed"] == 2 * len(SPOILT_MESSAGES)
+            assert found["read", "completed"] == 3 * len(SPOILT_MESSAGES)
+            assert found["glob", "completed"] == len(SPOILT_MESSAGES)
+
+
 def test_what_the_user_typed_is_no_call_of_a_history(bench: Bench) -> None:
     """Whether it is over or runs; and when it ends it is none either."""
     with write(bench.source, typed) as db:
@@ -231,7 +268,7 @@ def test_what_the_user_typed_is_no_call_of_a_history(bench: Bench) -> None:
         assert page.total(RUNNING) == 0
         running = "SELECT id FROM part WHERE data ->> '$.state.status' = 'running'"
         for (part,) in db.db.execute(running).fetchall():
-            db.rewrite(part, status="completed", metadata={"output": "done"})
+            db.rewrite(str(part), status="completed", metadata={"output": "done"})
         exporter.poll()
         assert counted(bench.read_once()) == expected
         exporter.close()

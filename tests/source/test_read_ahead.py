@@ -11,6 +11,8 @@ from harness.pages import counted
 from harness.places import RECORDINGS
 from harness.recordings import truth, unpack
 from harness.rereading import forget_cursors
+from opencode_exporter.counting.summary import Summary
+from opencode_exporter.ledger.ledger import Ledger
 from opencode_exporter.service import read_ahead, source_poll
 
 ABOUT_READING = ("opencode_exporter_poll", "opencode_exporter_last", "opencode_exporter_ledger")
@@ -66,6 +68,47 @@ def fill(database: V1, session: str, calls: int, *, first: int = 0) -> str:
     for number in range(first, first + calls):
         database.tool(message, call=f"call_{number}")
     return message
+
+
+@pytest.mark.usefixtures("_ahead")
+@pytest.mark.parametrize("places", [{0}, {20}, {40}, {0, 20, 40}], ids=str)
+def test_orphans_make_nobody_read_twice(
+    bench: Bench, places: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call without a message had each sum refused, and the history read event by event."""
+    monkeypatch.setattr(read_ahead, "_WINDOW_ROWS", 20)
+    answers: list[bool] = []
+    is_new = Ledger.is_new
+
+    def noted(ledger: Ledger, summary: Summary) -> bool:
+        answers.append(is_new(ledger, summary))
+        return answers[-1]
+
+    monkeypatch.setattr(Ledger, "is_new", noted)
+    with V1(bench.source) as database:
+        for number in range(41):
+            session = database.session()
+            database.tool(database.message(session), call=f"call_{number}")
+            if number in places:
+                orphan(database, session, f"call_orphan_{number}")
+    exporter = bench.exporter()
+    exporter.poll()
+    page = exposed(exporter)
+    exporter.close()
+    assert counted(page) == {("read", "completed"): 41 + len(places)}
+    assert len(answers) > 5
+    assert all(answers)
+    read = "opencode_exporter_rows_read_total"
+    assert page.by(read, "table") == {("message",): 41, ("part",): 41 + len(places)}
+
+
+def orphan(database: V1, session: str, call: str) -> None:
+    """Write a call whose message is not there."""
+    message = database.message(session)
+    database.tool(message, call=call)
+    database.db.execute("PRAGMA foreign_keys = OFF")
+    database.db.execute("DELETE FROM message WHERE id = ?", (message,))
+    database.db.execute("PRAGMA foreign_keys = ON")
 
 
 @pytest.mark.usefixtures("_ahead")

@@ -19,11 +19,11 @@ from opencode_exporter.decode.values import Unusable
 from opencode_exporter.source.opencode.reader import LARGEST, Reader
 
 
-class LongIdError(Exception):
-    """An id is too long to be one."""
+class OddIdError(Exception):
+    """An id is too long to be one, or a blob where it has to be found by itself."""
 
 
-NEED_CARE: Final = (UnicodeDecodeError, apsw.TooBigError, LongIdError)
+NEED_CARE: Final = (UnicodeDecodeError, apsw.TooBigError, OddIdError)
 """What reading a row raises that can be read carefully: an odd id, or too much of anything."""
 DATA: Final = f"CASE WHEN octet_length(data) <= {LARGEST} THEN CAST(data AS BLOB) END"
 """The data of a row, NULL where they are too large."""
@@ -54,7 +54,7 @@ def check_ids(*ids: Any) -> None:
     Make sure that a row's ids can be kept: those of a thousand rows are in memory at once.
 
     Raises:
-        LongIdError: One of them is longer than `name_of` returns any.
+        OddIdError: One of them is longer than `name_of` returns any.
     """
     try:
         if sum(map(len, ids)) <= _LONGEST_NAME:  # nearly all
@@ -62,7 +62,7 @@ def check_ids(*ids: Any) -> None:
     except TypeError:  # a number
         pass
     if any(isinstance(one, str | bytes) and len(one) > _LONGEST_NAME for one in ids):
-        raise LongIdError
+        raise OddIdError
 
 
 def is_large(data: bytes | None, size: object) -> bool:

@@ -17,9 +17,9 @@ from opencode_exporter.decode.opencode.v1.shapes import parse_part
 from opencode_exporter.decode.opencode.v1.steps import MessageRow
 from opencode_exporter.events import LONGEST_NAME
 from opencode_exporter.source.opencode.reader import Reader
-from opencode_exporter.source.opencode.tables.large import check_ids
+from opencode_exporter.source.opencode.tables.large import OddIdError, check_ids
 from opencode_exporter.source.opencode.tables.message_parts_v1 import BROKEN, MOST, WHOLE_BYTES
-from opencode_exporter.source.opencode.tables.table import integer, shown
+from opencode_exporter.source.opencode.tables.table import integer
 
 _IDLE: Final = ("text", "reasoning", "step-start", "patch", "snapshot", "file", "agent")
 """Parts that say nothing of a step that is over, by what their JSON begins with."""
@@ -69,7 +69,7 @@ def stream(reader: Reader, first: int, last: int, now: int) -> Generator[Streame
         now: Unix ms.
 
     Raises:
-        UnicodeDecodeError, apsw.TooBigError, LongIdError: A row has to be read with care.
+        UnicodeDecodeError, apsw.TooBigError, OddIdError: A row has to be read with care.
     """
     with (
         closing(reader.query(_MESSAGES, (first, last))) as messages,
@@ -78,6 +78,8 @@ def stream(reader: Reader, first: int, last: int, now: int) -> Generator[Streame
         part = next(parts, _NO_PART)
         for rowid, name, session, created, updated, data, is_step in messages:
             check_ids(name, session)
+            if bytes in (type(name), type(session)):  # no part names it so
+                raise OddIdError
             found: list[FoundPart] | None = []
             size = len(data) if type(data) is bytes else 0
             if part[0] == rowid:
@@ -85,10 +87,10 @@ def stream(reader: Reader, first: int, last: int, now: int) -> Generator[Streame
                 size += more
             given = given_in(data)
             changed = max([part.updated for part in found]) if found else 0
-            row = MessageRow(shown(name), integer(created), integer(updated), changed)
+            row = MessageRow(str(name), integer(created), integer(updated), changed)
             if is_step and found is not None and not _is_enough(row, given, found, now):
                 found = None
-            yield Streamed(rowid, shown(session), row, given, found, size)
+            yield Streamed(rowid, str(session), row, given, found, size)
 
 
 def _parts(
