@@ -12,6 +12,7 @@ import pytest
 from harness.databases import V1, V2, call
 from harness.exporters import Bench, Exposed, exposed
 from harness.rereading import CALLS, SOURCE, problem, state
+from opencode_exporter.service import read_ahead, source_poll
 
 MESSAGES: Final = 120
 CALLS_A_MESSAGE: Final = 10
@@ -105,6 +106,24 @@ def test_what_lies_beside_a_damaged_page_counts(
         with V1(bench.source, ddl="") as database:  # so that the next poll looks again
             database.db.execute("PRAGMA user_version = 1")
     assert [record.message for record in caplog.records].count("source is damaged") <= 1
+    exporter.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", V1_PAGES)
+def test_what_lies_beside_a_damaged_page_counts_whoever_reads(
+    name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes that read ahead know nothing of damage: they leave it to who does."""
+    monkeypatch.setattr(source_poll, "WORTH_IT_ROWS", 1)
+    monkeypatch.setattr(read_ahead, "_WINDOW_ROWS", 40)
+    table, kind, which, least = V1_PAGES[name]
+    fill_v1(bench.source)
+    damage(bench.source, table, kind, which)
+    exporter = bench.exporter()
+    exporter.poll()
+    assert least <= counted(exposed(exporter)) <= ALL
+    assert exporter.pages.not_ready() is None
     exporter.close()
 
 
