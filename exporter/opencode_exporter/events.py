@@ -63,6 +63,10 @@ class Session(msgspec.Struct, frozen=True, gc=False):
         return msgspec.structs.replace(self, directory="", worktree="")
 
 
+NO_SESSION: Final = Session("", UNKNOWN, 0)
+"""Where something happened that names no session."""
+
+
 class Invocation(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     """
     One use of a tool, as one row shows it: open, or ended with a status.
@@ -202,7 +206,7 @@ class Step(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     calls: tuple[StepCall, ...] = ()
     is_summary: bool = False  # of a compaction of 1.x: belongs to no turn
     is_note: bool = False  # a command that the user typed: no step of the model
-    where: Session = Session("", UNKNOWN, 0)
+    where: Session = NO_SESSION
     suspect: bool = False
     parent: str = ""  # id of the message that it answers; 1.x only
     changed: int = 0  # when its rows changed last; of one that is not over
@@ -239,7 +243,7 @@ class Remark(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     model: str = UNKNOWN
     tokens: Tokens = Tokens()
     cost: int = 0
-    where: Session = Session("", UNKNOWN, 0)
+    where: Session = NO_SESSION
     suspect: bool = False
 
 

@@ -108,9 +108,7 @@ class CallSums:
 
     def count_call(self, event: Invocation) -> None:
         """Count an invocation that has ended."""
-        self._waiting.append(event)
-        if len(self._waiting) >= _TOGETHER:
-            self.by_tool()
+        self.count_calls([event])
 
     def count_calls(self, events: Iterable[Invocation]) -> None:
         """Count invocations that have ended."""

@@ -53,10 +53,7 @@ def key(text: str, at: int = 0) -> int:
 
 def invocation_key(event: Invocation) -> int:
     """Return the key of a call, which its copies of any origin share: message and call id."""
-    text = f"i {event.message} {event.call}"  # written out, as are prints: there are millions
-    return (event.message_created >> _TIME_SHIFT & _TIME_MASK) << _KEY_BITS | (
-        hashed(text) & _KEY_MASK
-    )
+    return key(f"i {event.message} {event.call}", event.message_created)
 
 
 def orphan_key(event: Invocation) -> int:

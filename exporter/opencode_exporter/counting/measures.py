@@ -6,7 +6,7 @@ Pure; goes into a tally.  What takes several rows to know is in `turns`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -14,19 +14,16 @@ from opencode_exporter import catalog as c
 from opencode_exporter.catalog.vocabulary import is_edit
 from opencode_exporter.counting.tally import Tally, tool_of
 from opencode_exporter.events import ABANDONED, Remark, Step, StepCall
-from opencode_exporter.times import NOT_MEASURED, lasted
+from opencode_exporter.times import lasted
 
 
 def measure(tally: Tally, event: Step | Remark) -> None:
     """Count what a single row of a session tells: messages, tokens, cost, files."""
-    if isinstance(event, Step):
-        _measure_step(tally, event)
-    else:
-        _measure_remark(tally, event)
+    measure_all(tally, (event,))
 
 
 def measure_all(tally: Tally, events: Iterable[Step | Remark]) -> None:
-    """Count what some rows tell, as `measure` does of each: of many at once at half the price."""
+    """Count what some rows tell, each by itself: of many at once at half the price."""
     groups: dict[tuple[str, ...], list[Step]] = {}
     for event in events:
         if isinstance(event, Remark):
@@ -39,40 +36,42 @@ def measure_all(tally: Tally, events: Iterable[Step | Remark]) -> None:
         else:
             group.append(event)
     for steps in groups.values():
-        _measure_alike(tally, steps)
+        _measure_steps(tally, steps)
 
 
-def _measure_alike(tally: Tally, steps: list[Step]) -> None:
-    """Count steps of one agent, model, finish and project."""
-    one = steps[0]
-    model = (one.provider, one.model)
-    tally.add(c.MESSAGES, "assistant", one.agent, value=len(steps))
-    every = [step.tokens.by_type() for step in steps]
-    for uses in zip(*every, strict=True):
+def _measure_steps(tally: Tally, steps: Sequence[Step]) -> None:
+    """Count steps of one agent, model, finish and project: messages, tokens, cost and files."""
+    tally.add(c.MESSAGES, "assistant", steps[0].agent, value=len(steps))
+    _measure_use(tally, steps)
+    _measure_finish(tally, steps)
+    for step in steps:
+        _measure_trouble(tally, step)
+        for call in step.calls:
+            _measure_edit(tally, step, call)
+            _measure_files(tally, call)
+
+
+def _measure_use(tally: Tally, events: Sequence[Step | Remark]) -> None:
+    """Count tokens and cost of rows of one agent, model and project."""
+    one = events[0]
+    for uses in zip(*[event.tokens.by_type() for event in events], strict=True):
         if used := sum([number for _, number in uses if number > 0]):
-            tally.add(c.TOKENS, *model, uses[0][0], value=used)
-    if cost := sum([step.cost for step in steps if step.cost > 0]):
-        tally.add(c.COST, *model, one.agent, one.where.project, value=cost)
+            tally.add(c.TOKENS, one.provider, one.model, uses[0][0], value=used)
+    if cost := sum([event.cost for event in events if event.cost > 0]):
+        where = (one.provider, one.model, one.agent, one.where.project)
+        tally.add(c.COST, *where, value=cost)
+
+
+def _measure_finish(tally: Tally, steps: Sequence[Step]) -> None:
+    """Count how steps of one model finished, if they did."""
+    one = steps[0]
     if one.finish:
+        model = (one.provider, one.model)
         tally.add(c.STEPS, *model, one.finish, value=len(steps))
-        tally.observe_all(c.STEP_DURATION, [lasted(s.created, s.completed) for s in steps], *model)
+        took = [lasted(step.created, step.completed) for step in steps]
+        tally.observe_all(c.STEP_DURATION, took, *model)
         answered = [lasted(step.created, step.streamed) for step in steps]
         tally.observe_all(c.MODEL_RESPONSE, answered, *model)
-    for step in steps:
-        if step.error or step.retries:
-            _measure_trouble(tally, step)
-        if step.calls:
-            _measure_calls(tally, step, step.calls)
-
-
-def _measure_step(tally: Tally, step: Step) -> None:
-    """Count a step: its message, model, tokens, cost and files."""
-    tally.add(c.MESSAGES, "assistant", step.agent)
-    _measure_use(tally, step)
-    _measure_trouble(tally, step)
-    if step.finish:
-        _measure_finish(tally, step)
-    _measure_calls(tally, step, step.calls)
 
 
 def _measure_trouble(tally: Tally, step: Step) -> None:
@@ -82,23 +81,10 @@ def _measure_trouble(tally: Tally, step: Step) -> None:
         tally.add(c.MODEL_RETRIES, step.provider, step.model, value=step.retries)
 
 
-def _measure_calls(tally: Tally, step: Step, calls: Iterable[StepCall]) -> None:
-    """Count edits and files of some calls of a step."""
-    for call in calls:
-        if is_edit(call.tool):
-            model = (step.provider, step.model)
-            tally.add(c.EDIT_ATTEMPTS, tool_of(call), *model, call.status or ABANDONED)
-        if call.files:
-            _measure_files(tally, call)
-
-
-def _measure_finish(tally: Tally, step: Step) -> None:
-    model = (step.provider, step.model)
-    tally.add(c.STEPS, *model, step.finish)
-    if (took := lasted(step.created, step.completed)) != NOT_MEASURED:
-        tally.observe(c.STEP_DURATION, took, *model)
-    if (answered := lasted(step.created, step.streamed)) != NOT_MEASURED:
-        tally.observe(c.MODEL_RESPONSE, answered, *model)
+def _measure_edit(tally: Tally, step: Step, call: StepCall) -> None:
+    if is_edit(call.tool):
+        model = (step.provider, step.model)
+        tally.add(c.EDIT_ATTEMPTS, tool_of(call), *model, call.status or ABANDONED)
 
 
 def measure_late(tally: Tally, before: Step, late: Step) -> Step:
@@ -113,14 +99,11 @@ def measure_late(tally: Tally, before: Step, late: Step) -> Step:
         late: The step as it ended.
     """
     more = _added(before, late)
-    model = (late.provider, late.model)
-    _measure_use(tally, more)
+    _measure_use(tally, [more])
     _measure_trouble(tally, more)
-    if more.finish:
-        _measure_finish(tally, more)
+    _measure_finish(tally, [more])
     for call in late.calls[len(before.calls) :]:
-        if is_edit(call.tool):
-            tally.add(c.EDIT_ATTEMPTS, tool_of(call), *model, call.status or ABANDONED)
+        _measure_edit(tally, late, call)
     for call in more.calls:
         _measure_files(tally, call)
     return more
@@ -150,16 +133,7 @@ def _measure_remark(tally: Tally, remark: Remark) -> None:
         tally.add(c.MESSAGES, remark.role, remark.agent)
     if remark.compaction:
         tally.add(c.COMPACTIONS, remark.compaction)
-    _measure_use(tally, remark)
-
-
-def _measure_use(tally: Tally, event: Step | Remark) -> None:
-    for kind, used in event.tokens.by_type():
-        if used > 0:
-            tally.add(c.TOKENS, event.provider, event.model, kind, value=used)
-    if event.cost > 0:
-        where = (event.provider, event.model, event.agent, event.where.project)
-        tally.add(c.COST, *where, value=event.cost)
+    _measure_use(tally, [remark])
 
 
 def _measure_files(tally: Tally, call: StepCall) -> None:

@@ -20,7 +20,7 @@ _MOST: Final = 4096
 
 def retries(turn: Turn, step: Step, salt: str) -> list[StepCall]:
     """
-    Return the calls of a step that are retries; note for each target whether it failed.
+    Return the calls of a step that are retries; note which targets have failed.
 
     A retry has the tool and the target of a call in an earlier step of the turn, whose
     latest attempt failed.  Of a patch, one file suffices.

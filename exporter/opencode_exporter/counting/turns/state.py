@@ -72,7 +72,7 @@ class Turn(msgspec.Struct, omit_defaults=True):
     compacted: bool = False  # after its last step: a synthetic message takes its place
     run: Run | None = None
     said: list[tuple[int, str]] = []  # skills that the user invoked since the last step
-    failed: dict[int, bool] = {}  # by target: whether its latest attempt failed
+    failed: dict[int, bool] = {}  # targets whose latest attempt failed, oldest first
     changes: dict[int, Change] = {}  # by file: attempts since the last success
     changed: set[int] = set()  # files with a success
     loose: Work = msgspec.field(default_factory=Work)

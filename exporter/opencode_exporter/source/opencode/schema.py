@@ -42,6 +42,11 @@ READABLE: Final[Mapping[str, frozenset[str]]] = {
 }
 """All that may be read, by table; the case of a name is nothing to SQLite."""
 
+ROW_TABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "v1": ("message", "part"),
+    "v2": ("session_message",),
+}
+"""The tables of what sessions say, by generation: that of messages first."""
 CALL_TABLES: Final = {"v1": "part", "v2": "session_message"}
 """The table that holds the calls, by generation."""
 
@@ -132,8 +137,7 @@ def _any_step(query: Query) -> bool:
 
 
 def _require(columns: Mapping[str, frozenset[str]], sessions: Mapping[str, str]) -> None:
-    rows = {"v1": ("message", "part"), "v2": ("session_message",)}
-    needed = [table for kind, owner in sessions.items() for table in (owner, *rows[kind])]
+    needed = [table for kind, owner in sessions.items() for table in (owner, *ROW_TABLES[kind])]
     lacking = [f"table {table}" for table in needed if table not in columns] + [
         f"column {table}.{column}"
         for table in needed

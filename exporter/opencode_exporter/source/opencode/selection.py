@@ -18,6 +18,7 @@ import apsw
 import msgspec
 
 from opencode_exporter.source.opencode.reader import Reader
+from opencode_exporter.source.opencode.schema import ROW_TABLES
 from opencode_exporter.source.opencode.stretches import Range, Stretch
 
 _SLACK_MS: Final = 86_400_000
@@ -31,8 +32,6 @@ _MOST: Final = 0.5
 _APART: Final = 64
 """Rowids between two rows from which on those between are passed over."""
 _TOGETHER: Final = 1000
-_MESSAGES: Final = {"v1": ("message",), "v2": ("session_message",)}
-_TABLES: Final = {"v1": ("message", "part"), "v2": ("session_message",)}
 
 
 def select(reader: Reader, stretches: Sequence[Stretch], since_ms: int) -> list[Stretch]:
@@ -52,7 +51,7 @@ def select(reader: Reader, stretches: Sequence[Stretch], since_ms: int) -> list[
             return [*stretches]
         return [
             msgspec.structs.replace(stretch, only=_ranges(_rowids(reader, stretch, found)))
-            if stretch.table in {*_tables(reader, _MESSAGES)}
+            if stretch.table in _message_tables(reader)
             else stretch
             for stretch in stretches
         ]
@@ -65,8 +64,9 @@ def _sessions(reader: Reader, last: Mapping[str, int], since_ms: int) -> set[str
     """Return the sessions that matter; None where these are most."""
     parents = _parents(reader)
     changed: set[str] = set()
-    for table in _tables(reader, _TABLES):
-        changed |= _changed_since(reader, table, last[table], since_ms - _SLACK_MS)
+    for generation in reader.layout.generations:
+        for table in ROW_TABLES[generation]:
+            changed |= _changed_since(reader, table, last[table], since_ms - _SLACK_MS)
     found, before = _with_relatives(changed, parents), -1
     while len(found) > before:
         if len(found) > _MOST * len(parents):
@@ -76,9 +76,9 @@ def _sessions(reader: Reader, last: Mapping[str, int], since_ms: int) -> set[str
     return found
 
 
-def _tables(reader: Reader, by_generation: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    for generation in reader.layout.generations:
-        yield from by_generation[generation]
+def _message_tables(reader: Reader) -> list[str]:
+    """Return the tables of which a row is a message."""
+    return [ROW_TABLES[generation][0] for generation in reader.layout.generations]
 
 
 def _changed_since(reader: Reader, table: str, last: int, at: int) -> set[str]:
@@ -98,7 +98,7 @@ def _written_at_the_same_times(
 ) -> set[str]:
     """Return the sessions that have a message of the same time as one of some sessions."""
     found: set[str] = set()
-    tables = [*_tables(reader, _MESSAGES)]
+    tables = _message_tables(reader)
     times: set[int] = set()
     for table in tables:
         sql = (

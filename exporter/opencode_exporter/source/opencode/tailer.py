@@ -77,18 +77,20 @@ class Tailer:
             SourceChangedError: The source changed under the read; the chunks before
                 it count.
         """
-        waiting = list(open_rows)
         left = {stretch.table: stretch for stretch in stretches}
-        tables = self._tables(reader)
-        known = {t.name: {row.row: row for row in waiting if row.table == t.name} for t in tables}
+        all_tables = self._tables(reader)
+        known: _Known = {table.name: {} for table in all_tables}
+        for row in open_rows:
+            if row.table in known:
+                known[row.table][row.row] = row
         again: list[Table] = []
-        for table in tables:
+        for table in all_tables:
             table.look_ahead({name: stretch.cursor for name, stretch in left.items()})
             for chunk in self._read_table(reader, table, left, known):
-                again += [t for t in tables if t.name == chunk.table and _is_reset(chunk)]
+                again += [t for t in all_tables if t.name == chunk.table and _is_reset(chunk)]
                 yield chunk
             _asked(reader, table)
-        again += [table for table in tables if _is_unasked(reader, table)]
+        again += [table for table in all_tables if _is_unasked(reader, table)]
         for table in again[:1]:  # what came with other rows was not all of it
             left[table.name] = stretch_of(reader, table, Cursor())
             table.look_ahead({name: stretch.cursor for name, stretch in left.items()})
@@ -122,9 +124,10 @@ class Tailer:
         """
         known = self._tables(reader)
         found = [stretch_of(reader, table, cursors.get(table.name, Cursor())) for table in known]
-        for place, table in enumerate(known):
+        for place, table in enumerate(known):  # which it is shows when all have been looked at
             if _is_unasked(reader, table):
                 found[place] = stretch_of(reader, table, Cursor())
+        goes_on = {stretch.table: stretch.cursor for stretch in found}
         # What rows of the second origin have, the first may have brought already.
         first = next((t.kind.origin for t, s in zip(known, found, strict=True) if s.rows), 0)
         is_new = summed and not cursors
@@ -132,7 +135,7 @@ class Tailer:
             msgspec.structs.replace(
                 stretch,
                 is_first=is_new and table.kind.origin == first,
-                is_brought=table.is_brought({one.table: one.cursor for one in found}),
+                is_brought=table.is_brought(goes_on),
             )
             for table, stretch in zip(known, found, strict=True)
         ]

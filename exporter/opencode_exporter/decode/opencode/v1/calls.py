@@ -148,4 +148,4 @@ def was_typed(part: Part) -> bool:
     state = part.state or _NO_STATE
     recorded = state.metadata or _NOTHING_RECORDED
     known = ran_tool(recorded.exit, recorded.truncated)
-    return is_typed(part.callID, state.status, in_step=False, ran_tool=known)
+    return is_typed(part.callID, state.status, ran_tool=known)

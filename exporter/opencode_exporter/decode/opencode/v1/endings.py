@@ -53,20 +53,20 @@ def ran_by_provider(metadata: object) -> bool:
     return mapping(metadata).get("providerExecuted") is True
 
 
-def is_typed(call_id: str, status: str, *, in_step: bool, ran_tool: bool) -> bool:
+def is_typed(call_id: str, status: str, *, ran_tool: bool) -> bool:
     """
     Return whether a shell part is a command that the user typed (``!cmd``): no invocation.
 
-    Providers, too, give out ids that are ULIDs; but OpenCode begins what a model does
-    with a ``step-start``, and its tool records more than the output.
+    It is asked of messages without a ``step-start``, with which OpenCode begins what a
+    model does.  Providers, too, give out ids that are ULIDs; but the tool records more
+    than the output.
 
     Args:
         call_id: The part's call id.
         status: The word of its state.
-        in_step: Whether its message has a ``step-start``.
         ran_tool: What `ran_tool` says of its metadata.
     """
-    return status == "completed" and not (in_step or ran_tool) and looks_typed(call_id)
+    return status == "completed" and not ran_tool and looks_typed(call_id)
 
 
 def ran_tool(code: object, truncated: object) -> bool:

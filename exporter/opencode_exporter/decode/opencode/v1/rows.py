@@ -22,7 +22,7 @@ from opencode_exporter.decode.opencode.v1.shapes import MessageData, OddPart, Pa
 from opencode_exporter.decode.opencode.v1.steps import MessageRow, agent_of, step_or_remark
 from opencode_exporter.decode.values import Message, Unusable
 from opencode_exporter.events import (
-    UNKNOWN,
+    NO_SESSION,
     Event,
     Invocation,
     Rejection,
@@ -90,7 +90,7 @@ class Teller:
     def __init__(self, session_of: Callable[[str], Session], now: int) -> None:
         self._session_of = session_of
         self._now = now
-        self._session = self._where = Session("", UNKNOWN, 0)
+        self._session = self._where = NO_SESSION
         self._message = ""
         self._about = Message()
 

@@ -6,14 +6,14 @@ Calls are rows of ``part``, and stay open as such.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from opencode_exporter.chunk import DENSE, Anchor, Cursor, RowKind
 from opencode_exporter.decode.opencode.v1.rows import Told
 from opencode_exporter.decode.opencode.v1.steps import SETTLED_MS, TABLE, MessageRow
 from opencode_exporter.events import Rejection, Remark, Step, weight
-from opencode_exporter.source.opencode.tables.part_v1 import PART_KIND, PART_TABLE
+from opencode_exporter.source.opencode.tables.message_parts_v1 import PART_TABLE
+from opencode_exporter.source.opencode.tables.part_v1 import PART_KIND
 from opencode_exporter.source.opencode.tables.table import ChunkBuilder, Known, Taken
 
 States = dict[str, tuple[int, int]]
@@ -40,8 +40,7 @@ class Hearing:
         self._with_calls = with_calls
         self._messages = ChunkBuilder(TABLE, kind, now, known.get(TABLE, ()))
         self._calls = ChunkBuilder(PART_TABLE, PART_KIND, now, known.get(PART_TABLE, ()))
-        self._rows: list[tuple[MessageRow, Step | Remark | Rejection]] = []
-        self._rowids: deque[int] = deque(maxlen=DENSE)
+        self._rows: list[tuple[int, MessageRow, Step | Remark | Rejection]] = []
         self.weight = self.bytes = 0
 
     @property
@@ -51,8 +50,7 @@ class Hearing:
 
     def take(self, rowid: int, row: MessageRow, told: Told) -> None:
         """Take what a message says, and its calls."""
-        self._rowids.append(rowid)
-        self._rows.append((row, told.itself))
+        self._rows.append((rowid, row, told.itself))
         self.weight += weight(told.itself)
         if self._with_calls and (told.ended or told.calls):
             self._take_calls(told)
@@ -82,11 +80,11 @@ class Hearing:
         Args:
             states: Returns the states of some messages.
         """
-        still_open = [row.id for row, event in self._rows if not _is_over(event)]
+        still_open = [row.id for _, row, event in self._rows if not _is_over(event)]
         found = states(still_open) if still_open else {}
         messages = self._messages
         plain, known = messages.chunk.events, messages.known
-        for row, event in self._rows:
+        for _, row, event in self._rows:
             if _is_over(event) and row.id not in known:  # nearly all of them
                 plain.append(event)
                 continue
@@ -95,18 +93,11 @@ class Hearing:
             final, wake = _is_over(event), wake if wake > self._now else 0
             messages.add(row.id, updated, size, 0, [event], final=final, wake=wake)
         messages.chunk.rows = len(self._rows)
-        messages.chunk.newest = max(
-            [
-                messages.chunk.newest,
-                *(row.updated for row, _ in self._rows if row.updated <= self._now),
-            ]
-        )
+        believable = [row.updated for _, row, _ in self._rows if row.updated <= self._now]
+        messages.chunk.newest = max([messages.chunk.newest, *believable])
+        newest = [Anchor(at, row.id, row.created) for at, row, _ in self._rows[-DENSE:]]
         calls = self._calls.chunk
         has_calls = calls.rows or calls.cursor is not None
-        last = [row for row, _ in self._rows[-len(self._rowids) :]] if self._rowids else []
-        newest = [
-            Anchor(at, row.id, row.created) for at, row in zip(self._rowids, last, strict=True)
-        ]
         return Taken(messages.chunk, newest, calls if has_calls else None, self.weight)
 
 

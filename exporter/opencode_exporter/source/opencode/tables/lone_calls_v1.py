@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from opencode_exporter.decode.opencode.v1.calls import call_of, may_be_typed, was_typed
 from opencode_exporter.decode.opencode.v1.endings import looks_typed
 from opencode_exporter.decode.opencode.v1.invocations import PartRow, invocation
 from opencode_exporter.decode.opencode.v1.shapes import Part, message, parse_part
 from opencode_exporter.decode.values import Message, Unusable
-from opencode_exporter.events import UNKNOWN, Event, Rejection, Session
+from opencode_exporter.events import NO_SESSION, Event, Rejection
 from opencode_exporter.source.opencode.reader import LARGEST, Reader
 from opencode_exporter.source.opencode.session_rows import Sessions
 from opencode_exporter.source.opencode.tables.large import DATA, any_data, is_large
+from opencode_exporter.source.opencode.tables.message_parts_v1 import PART_TABLE
 from opencode_exporter.source.opencode.tables.table import ChunkBuilder, integer
-
-_TABLE: Final = "part"
-_NOBODY: Final = Session("", UNKNOWN, 0)
 
 ToolRow = tuple[Part, tuple[Any, ...]]
 """A tool part, and the row that it was decoded from."""
@@ -41,7 +39,7 @@ class LoneCalls:
         nothing = Message()
         ended, known = builder.chunk.events.append, builder.known
         about = messages.get
-        session = _NOBODY
+        session = NO_SESSION
         for part, (_, part_id, message_id, session_id, updated, _, created, size) in tools:
             if session.id != session_id:  # rows come session by session
                 session = self._sessions.get(session_id)
@@ -76,7 +74,7 @@ class LoneCalls:
             f"AND CASE WHEN octet_length(data) <= {LARGEST} "
             "THEN instr(CAST(data AS BLOB), CAST('\"step-start\"' AS BLOB)) END"
         )
-        found, _ = self._reader.by_ids(_TABLE, sql, [*ids], _step_begun)
+        found, _ = self._reader.by_ids(PART_TABLE, sql, [*ids], _step_begun)
         return ids.difference(found)
 
     def _messages(self, ids: set[str]) -> dict[str, Message]:
@@ -96,5 +94,5 @@ class LoneCalls:
 
 def _step_begun(row: tuple[Any, ...]) -> str:
     """Return the message of a part that begins a step, else nothing."""
-    message, data = row
-    return str(message) if parse_part(data).type == "step-start" else ""
+    of, data = row
+    return str(of) if parse_part(data).type == "step-start" else ""

@@ -31,6 +31,7 @@ from opencode_exporter.source.opencode.tables.large import (
 )
 from opencode_exporter.source.opencode.tables.table import integer, shown, text
 
+PART_TABLE: Final = "part"
 _ROWID: Final = itemgetter(0)
 
 _SMALL: Final = 2000

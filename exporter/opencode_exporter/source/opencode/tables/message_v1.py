@@ -19,7 +19,7 @@ from opencode_exporter.decode.opencode.origins import V1
 from opencode_exporter.decode.opencode.v1.rows import NOTHING, Given, Teller, given_in
 from opencode_exporter.decode.opencode.v1.steps import SETTLED_MS, MessageRow
 from opencode_exporter.decode.values import Unusable
-from opencode_exporter.events import UNKNOWN, Invocation, Session
+from opencode_exporter.events import NO_SESSION, Invocation, Session
 from opencode_exporter.source.opencode.reader import LARGEST, Reader
 from opencode_exporter.source.opencode.tables.hearing_v1 import Hearing, States
 from opencode_exporter.source.opencode.tables.large import (
@@ -46,7 +46,6 @@ from opencode_exporter.source.opencode.tables.table import (
     text,
 )
 
-_NOWHERE: Final = Session("", UNKNOWN, 0)
 _FEW: Final = 16
 """Rows that are not worth a stream: they are new, and hardly any is over."""
 _LOOKS: Final = 16
@@ -156,7 +155,7 @@ class StepTable(MessageRows):
             MessageRow(shown(row_id), integer(created), integer(updated)),
             text(session_id),
         )
-        where = _NOWHERE if session is None else self._sessions.get(session)
+        where = NO_SESSION if session is None else self._sessions.get(session)
         try:
             if session is None or text(row_id) is None:
                 raise Unusable("shape")  # noqa: TRY301  # as the decoder does

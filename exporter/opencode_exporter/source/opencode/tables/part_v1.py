@@ -24,7 +24,7 @@ from opencode_exporter.decode.opencode.v1.shapes import (
     parse_part,
 )
 from opencode_exporter.decode.values import Unusable
-from opencode_exporter.events import UNKNOWN, Event, Invocation, Rejection, Session
+from opencode_exporter.events import Event, Invocation, Rejection
 from opencode_exporter.source.opencode.damage import LAST_ROWID
 from opencode_exporter.source.opencode.reader import LARGEST, Reader
 from opencode_exporter.source.opencode.tables.large import (
@@ -38,7 +38,7 @@ from opencode_exporter.source.opencode.tables.large import (
     number_of,
 )
 from opencode_exporter.source.opencode.tables.lone_calls_v1 import LoneCalls, ToolRow
-from opencode_exporter.source.opencode.tables.message_parts_v1 import BROKEN
+from opencode_exporter.source.opencode.tables.message_parts_v1 import BROKEN, PART_TABLE
 from opencode_exporter.source.opencode.tables.orphans_v1 import Sized, orphans
 from opencode_exporter.source.opencode.tables.table import (
     LOOKS,
@@ -55,8 +55,6 @@ from opencode_exporter.source.opencode.tables.table import (
     text,
 )
 
-_NOBODY: Final = Session("", UNKNOWN, 0)
-PART_TABLE: Final = "part"
 PART_KIND: Final = RowKind(V1, is_call=True, restamps=True)
 """What a row of ``part`` is that is a call."""
 

@@ -88,7 +88,7 @@ def stream(reader: Reader, first: int, last: int, now: int) -> Generator[Streame
             given = given_in(data)
             changed = max([part.updated for part in found]) if found else 0
             row = MessageRow(str(name), integer(created), integer(updated), changed)
-            if is_step and found is not None and not _is_enough(row, given, found, now):
+            if is_step and found is not None and not _tell_all(row, given, found, now):
                 found = None
             yield Streamed(rowid, str(session), row, given, found, size)
 
@@ -131,7 +131,7 @@ def _parts(
     return (None if is_odd else found), size, row
 
 
-def _is_enough(row: MessageRow, given: Given, parts: list[FoundPart], now: int) -> bool:
+def _tell_all(row: MessageRow, given: Given, parts: list[FoundPart], now: int) -> bool:
     """Return whether the parts that were read tell all that a message says."""
     data, problem = given
     if problem is not None or data.role != "assistant" or row.may_grow(now):
